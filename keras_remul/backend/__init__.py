@@ -1,0 +1,25 @@
+"""The only place that imports a framework; everything else is `keras.ops`.
+
+`jax.py`, `torch.py` and `tensorflow.py` hold the same functions with the same
+signatures, so that a diff of two of them shows only the framework:
+
+    matmul(a, b)                   batched product in full precision
+    map_batch(model, fn, args)     apply `fn` to the batch in the arguments of
+                                   a `train_step` or `test_step`
+"""
+
+import keras
+
+if keras.backend.backend() == "jax":
+    from keras_remul.backend.jax import map_batch, matmul
+elif keras.backend.backend() == "torch":
+    from keras_remul.backend.torch import map_batch, matmul
+elif keras.backend.backend() == "tensorflow":
+    from keras_remul.backend.tensorflow import map_batch, matmul
+else:
+    raise ImportError(
+        "keras_remul runs on the Keras backends 'tensorflow', 'jax' and "
+        f"'torch'. Received: KERAS_BACKEND={keras.backend.backend()!r}."
+    )
+
+__all__ = ["map_batch", "matmul"]

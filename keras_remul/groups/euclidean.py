@@ -1,0 +1,137 @@
+"""Groups with translations: T(d), SE(3), E(3)."""
+
+import keras
+from keras import ops
+
+from keras_remul import backend
+from keras_remul.groups.base import Group
+from keras_remul.groups.orthogonal import O3, SO3
+
+
+class AffineGroup(Group):
+    """x -> R x + t as matrices [[R, t], [0, 1]] of d + 1 rows.
+
+    A uniform distribution on all translations does not exist. `sample` draws
+    t from a normal distribution; only R is drawn from the Haar measure.
+
+    Args:
+        translation_std: standard deviation of each component of t, in the
+            units of the data. Defaults to 1.0.
+    """
+
+    has_translations = True
+
+    def __init__(self, translation_std=1.0):
+        if not translation_std > 0:
+            raise ValueError(
+                "Argument `translation_std` must be positive. Received: "
+                f"translation_std={translation_std}"
+            )
+        self.translation_std = float(translation_std)
+
+    def _linear_from_normal(self, z):
+        """R `(n, d, d)` from the variates that t has left over."""
+        raise NotImplementedError
+
+    def from_normal(self, z):
+        d = self.dimension
+        t = self.translation_std * z[:, :d]
+        return self._assemble(self._linear_from_normal(z[:, d:]), t)
+
+    def _assemble(self, linear, t):
+        top = ops.concatenate([linear, t[:, :, None]], axis=-1)  # (n, d, d+1)
+        last = ops.one_hot(self.dimension, self.dimension + 1, dtype=top.dtype)
+        bottom = ops.zeros_like(top[:, :1]) + last  # (n, 1, d+1)
+        return ops.concatenate([top, bottom], axis=1)
+
+    def inverse(self, g):
+        inverse = ops.swapaxes(self.linear(g), -1, -2)
+        t = -backend.matmul(inverse, self.translation(g)[:, :, None])
+        return self._assemble(inverse, t[:, :, 0])
+
+    def linear(self, g):
+        return g[:, : self.dimension, : self.dimension]
+
+    def translation(self, g):
+        return g[:, : self.dimension, self.dimension]
+
+    @property
+    def matrix_size(self):
+        return self.dimension + 1
+
+    def get_config(self):
+        return {"translation_std": self.translation_std}
+
+
+@keras.saving.register_keras_serializable(package="keras_remul")
+class Translations(AffineGroup):
+    """Translations of R^d.
+
+    Args:
+        dimension: d. Defaults to 3.
+        translation_std: standard deviation of each component of the
+            translations drawn (a choice, not a Haar measure). Defaults to 1.0.
+
+    Example:
+
+    >>> g = Translations(translation_std=5.0).sample(8, seed=0)    # (8, 4, 4)
+    """
+
+    def __init__(self, dimension=3, translation_std=1.0):
+        super().__init__(translation_std)
+        if dimension not in (1, 2, 3):
+            raise ValueError(
+                "Argument `dimension` must be 1, 2 or 3. Received: "
+                f"dimension={dimension}"
+            )
+        self.dimension = self.num_normals = int(dimension)
+
+    def from_normal(self, z):
+        eye = ops.eye(self.dimension, dtype=z.dtype)
+        linear = ops.zeros_like(z)[:, :, None] + eye
+        return self._assemble(linear, self.translation_std * z)
+
+    def get_config(self):
+        return {"dimension": self.dimension, **super().get_config()}
+
+
+@keras.saving.register_keras_serializable(package="keras_remul")
+class SE3(AffineGroup):
+    """Rigid motions of space: rotations and translations.
+
+    Args:
+        translation_std: standard deviation of each component of the
+            translations drawn (a choice, not a Haar measure); the rotations
+            are drawn from the Haar measure of SO(3). Defaults to 1.0.
+
+    Example:
+
+    >>> g = SE3().sample(8, seed=0)    # (8, 4, 4)
+    """
+
+    num_normals = 3 + SO3.num_normals
+
+    def _linear_from_normal(self, z):
+        return SO3().from_normal(z)
+
+
+@keras.saving.register_keras_serializable(package="keras_remul")
+class E3(AffineGroup):
+    """Rigid motions and reflections of space.
+
+    Args:
+        translation_std: standard deviation of each component of the
+            translations drawn (a choice, not a Haar measure); rotations and
+            reflections are drawn from the Haar measure of O(3). Defaults to
+            1.0.
+
+    Example:
+
+    >>> g = E3(translation_std=0.5).sample(8, seed=0)    # (8, 4, 4)
+    """
+
+    proper = False
+    num_normals = 3 + O3.num_normals
+
+    def _linear_from_normal(self, z):
+        return O3().from_normal(z)

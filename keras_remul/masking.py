@@ -1,0 +1,29 @@
+"""Padded nodes: how losses and metrics are told to leave them out."""
+
+import keras
+from keras import ops
+
+
+class AttachMask(keras.layers.Layer):
+    """Returns the first input with the second as its Keras mask.
+
+    Keras losses and metrics average over the nodes where the mask of the
+    predictions is True. A mask does not outlive slicing, nor, on JAX, the
+    boundary of a differentiated function, so that it has to be put back.
+
+    Call arguments:
+        inputs: `[y, mask]`, y `(B, N, ...)` and mask `(B, N)`.
+
+    Returns:
+        y.
+    """
+
+    def __init__(self, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+        self.supports_masking = True
+
+    def call(self, inputs):
+        return inputs[0]
+
+    def compute_mask(self, inputs, mask=None):
+        return ops.cast(inputs[1], "bool")

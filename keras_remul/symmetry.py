@@ -1,0 +1,254 @@
+"""Symmetry: one group acting on the inputs and outputs of a model."""
+
+import keras
+from keras import ops
+
+from keras_remul import representations
+from keras_remul.groups import Group
+
+
+def _check(structure, data, path):
+    """Raises ValueError unless `data` has the keys of `structure`."""
+    if isinstance(structure, dict):
+        if not isinstance(data, dict):
+            raise ValueError(
+                f"Expected `{path}` to be a dict with the keys "
+                f"{sorted(structure)}. Received: {type(data).__name__}"
+            )
+        missing = sorted(set(structure) - set(data))
+        unknown = sorted(set(data) - set(structure))
+        if missing or unknown:
+            raise ValueError(
+                f"The keys of `{path}` are not those of the Symmetry. "
+                f"Missing: {missing}. Unknown: {unknown}. Expected: "
+                f"{sorted(structure)}. Received: {sorted(data)}. A feature "
+                'that does not change is declared as "scalar".'
+            )
+    elif isinstance(structure, (list, tuple)):
+        if not isinstance(data, (list, tuple)) or len(data) != len(structure):
+            received = (
+                f"{len(data)} entries"
+                if isinstance(data, (list, tuple))
+                else type(data).__name__
+            )
+            raise ValueError(
+                f"Expected `{path}` to be a list or tuple of "
+                f"{len(structure)} entries. Received: {received}"
+            )
+
+
+def _map(fn, structure, data, path):
+    """Applies fn(representation, array, path) leaf by leaf."""
+    _check(structure, data, path)
+    if isinstance(structure, dict):
+        return {
+            key: _map(fn, structure[key], data[key], f"{path}[{key!r}]")
+            for key in data
+        }
+    if isinstance(structure, (list, tuple)):
+        return type(structure)(
+            _map(fn, rep, value, f"{path}[{i}]")
+            for i, (rep, value) in enumerate(zip(structure, data, strict=True))
+        )
+    return fn(structure, data, path)
+
+
+@keras.saving.register_keras_serializable(package="keras_remul")
+class Symmetry:
+    """The action of a group on inputs (phi) and outputs (rho) of a model.
+
+    A model f is equivariant where f(phi(g) x) = rho(g) f(x) for each g.
+
+    Args:
+        group: a `keras_remul.groups.Group`.
+        inputs: the representation of each input, in the structure of the
+            inputs: one, a list, or a (nested) dict. Strings such as
+            `"vector"` will do, see `keras_remul.representations.get`.
+        outputs: the representation of each output, likewise.
+        mask: key of the mask among the inputs, an array `(B, N)` that is 1 (or
+            True) at the nodes that are there and 0 at padding. It takes effect
+            where the inputs are a dict that holds this key and `inputs` does
+            not declare it as a feature. Padded nodes are never moved and
+            never enter a loss. Defaults to `"mask"`.
+
+    Raises:
+        ValueError: for an unknown representation, or one that does not fit the
+            group.
+
+    Example:
+
+    >>> symmetry = Symmetry(
+    ...     groups.SO3(),
+    ...     inputs={"positions": "point", "velocities": "vector"},
+    ...     outputs="point",
+    ... )
+    >>> g = symmetry.sample(32)
+    >>> y_rotated = symmetry.transform_outputs(g, y)    # (32, N, 3)
+    """
+
+    def __init__(self, group, inputs, outputs, mask="mask"):
+        if not isinstance(group, Group):
+            raise ValueError(
+                "Argument `group` must be a keras_remul.groups.Group, such as "
+                f"SO3(). Received: group={group!r}"
+            )
+        self.group = group
+        self.inputs = self._resolve(inputs, "inputs")
+        self.outputs = self._resolve(outputs, "outputs")
+        self.mask = mask
+
+    def _resolve(self, structure, path):
+        def resolve(identifier):
+            try:
+                representation = representations.get(identifier)
+                representation.check(self.group)
+            except ValueError as error:
+                raise ValueError(f"Argument `{path}`: {error}") from None
+            return representation
+
+        return keras.tree.map_structure(resolve, structure)
+
+    def sample(self, n, seed=None, dtype=None):
+        """Draws n elements of the group; see `Group.sample`."""
+        return self.group.sample(n, seed=seed, dtype=dtype)
+
+    def get_mask(self, x):
+        """The mask `(B, N)` among the inputs, or None where there is none."""
+        if isinstance(x, dict) and not self._declares_mask():
+            return x.get(self.mask)
+        return None
+
+    def _declares_mask(self):
+        return isinstance(self.inputs, dict) and self.mask in self.inputs
+
+    def _split_mask(self, x):
+        """The inputs without the mask, and the mask."""
+        mask = self.get_mask(x)
+        if mask is None:
+            return x, None
+        return {key: x[key] for key in x if key != self.mask}, mask
+
+    def transform_inputs(self, g, x):
+        """phi(g) x, leaf by leaf.
+
+        Args:
+            g: elements of the group `(B, m, m)`.
+            x: inputs in the structure of `inputs`, each leaf `(B, ...)`, with
+                or without a mask.
+
+        Returns:
+            The structure of x.
+
+        Raises:
+            ValueError: where keys or shapes are not those declared.
+        """
+        x, mask = self._split_mask(x)
+        moved = self._transform(self.inputs, g, x, mask, "x")
+        return moved if mask is None else {**moved, self.mask: mask}
+
+    def transform_outputs(self, g, y, mask=None):
+        """rho(g) y, leaf by leaf.
+
+        Args:
+            g: elements of the group `(B, m, m)`.
+            y: outputs or labels in the structure of `outputs`.
+            mask: mask `(B, N)` of the nodes, where some are padding.
+
+        Returns:
+            The structure of y.
+        """
+        return self._transform(self.outputs, g, y, mask, "y")
+
+    def _transform(self, structure, g, data, mask, path):
+        moves_padding = self.group.has_translations
+
+        def transform(representation, value, path):
+            self._check_leaf(representation, value, path, mask)
+            value = ops.convert_to_tensor(value)
+            moved = representation.transform(self.group, g, value)
+            is_point = isinstance(representation, representations.Point)
+            if mask is None or not (moves_padding and is_point):
+                return moved  # a linear action keeps the zeros of the padding
+            if not self.is_per_node(representation, value):
+                return moved
+            axes = ops.shape(mask) + (1,) * (len(value.shape) - 2)
+            valid = ops.reshape(ops.cast(mask, "bool"), axes)
+            return ops.where(valid, moved, value)
+
+        return _map(transform, structure, data, path)
+
+    def is_per_node(self, representation, value):
+        """True for `(B, N, ...)`, False for one value per sample `(B, C)`."""
+        feature_axes = max(1, len(representation.shape(self.group)))
+        return len(value.shape) > 1 + feature_axes
+
+    def check_inputs(self, x):
+        """Raises ValueError unless keys, shapes and mask are those declared."""
+        x, mask = self._split_mask(x)
+        if mask is not None and len(mask.shape) != 2:
+            raise ValueError(
+                f"Expected the mask `x[{self.mask!r}]` to have the shape "
+                f"(batch, nodes). Received: shape {tuple(mask.shape)}"
+            )
+
+        def check(representation, value, path):
+            self._check_leaf(representation, value, path, mask)
+
+        _map(check, self.inputs, x, "x")
+
+    def check_outputs(self, y, name="y"):
+        """Raises ValueError unless keys and shapes are those declared."""
+
+        def check(representation, value, path):
+            self._check_leaf(representation, value, path, None)
+
+        _map(check, self.outputs, y, name)
+
+    def _check_leaf(self, representation, value, path, mask):
+        shape = representation.shape(self.group)
+        received = tuple(value.shape)
+        tail = received[len(received) - len(shape) :]
+        if len(received) <= len(shape) or tail != shape:
+            raise ValueError(
+                f"`{path}` is declared as {representation!r} of "
+                f"{self.group!r}, so its shape must be (batch, ..., "
+                f"{', '.join(map(str, shape))}). Received: shape {received}"
+            )
+        if mask is None or not self.is_per_node(representation, value):
+            return
+        nodes = mask.shape[1] if len(mask.shape) == 2 else None
+        if None not in (nodes, received[1]) and nodes != received[1]:
+            raise ValueError(
+                f"The mask has the shape {tuple(mask.shape)}, but `{path}` "
+                f"has {received[1]} nodes: shape {received}. Expected a mask "
+                "of shape (batch, nodes)."
+            )
+
+    def get_config(self):
+        serialize = keras.saving.serialize_keras_object
+        return {
+            "group": serialize(self.group),
+            "inputs": serialize(self.inputs),
+            "outputs": serialize(self.outputs),
+            "mask": self.mask,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        restore = keras.saving.deserialize_keras_object
+        return cls(**{key: restore(value) for key, value in config.items()})
+
+    def __eq__(self, other):
+        return (
+            isinstance(other, Symmetry)
+            and self.get_config() == other.get_config()
+        )
+
+    def __hash__(self):
+        return hash(repr(self))
+
+    def __repr__(self):
+        return (
+            f"Symmetry({self.group!r}, inputs={self.inputs!r}, "
+            f"outputs={self.outputs!r})"
+        )

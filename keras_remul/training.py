@@ -1,0 +1,335 @@
+"""RemulModel: the REMUL objective around any Keras model."""
+
+import itertools
+from typing import NamedTuple
+
+import keras
+from keras import ops
+
+from keras_remul import backend, weighting
+from keras_remul.losses import NestedLoss
+from keras_remul.masking import AttachMask
+from keras_remul.metrics import EquivarianceError
+from keras_remul.symmetry import Symmetry
+from keras_remul.validation import check_finite
+
+TARGETS = ("labels", "predictions")
+
+# g is the same at every call of `evaluate`, so that its figures can be
+# compared from epoch to epoch.
+_EVALUATION_SEED = 20241017
+
+
+class _Orbit(NamedTuple):
+    """What stands for y while the batch is (x, phi(g) x)."""
+
+    labels: object
+    g: object
+
+
+@keras.saving.register_keras_serializable(package="keras_remul")
+class RemulModel(keras.Model):
+    """Trains a Keras model with equivariance as a second task.
+
+    L = alpha L_obj + beta L_equi with
+
+        L_obj  = l(f(x), y)
+        L_equi = l(f(phi(g) x), rho(g) y)       target="labels"
+        L_equi = l(f(phi(g) x), rho(g) f(x))    target="predictions"
+
+    and one fresh g per sample and step. The wrapped model f stays as it is:
+    keep `remul.model` for inference, where REMUL costs nothing.
+
+    x and phi(g) x go through the model as one batch of twice the size, which
+    is cheaper than two passes. Layers that look across the batch, such as
+    BatchNormalization, therefore see both; Dropout draws for each anew.
+
+    `evaluate` and validation log the same losses for a fixed draw of g, so
+    their figures do not change from call to call. `predict` and a plain call
+    are those of the wrapped model. Logged: `loss` (total), `objective_loss`,
+    `equivariance_loss`, `equivariance_error` (E', see
+    `metrics.EquivarianceError`), and the metrics of `compile`, which look at
+    f(x) alone.
+
+    Args:
+        model: any Keras model; multiple inputs and outputs in dicts, lists or
+            tuples.
+        symmetry: the `Symmetry` of its inputs and outputs. A mask among the
+            inputs takes padded nodes out of every loss and metric.
+        weighting: a `weighting.LossWeighting`. Defaults to
+            `weighting.Constant(alpha=1.0, beta=1.0)`.
+        target: `"labels"` (the paper's form) or `"predictions"` (no labels
+            enter L_equi; the gradient flows through both sides).
+        loss: the loss l of the equivariance task. Defaults to that of
+            `compile`.
+        seed: integer seed of the draws of g. Defaults to a random one.
+
+    Raises:
+        ValueError: for an unknown target, and in `fit` and `evaluate`, before
+            the first step, for data that do not fit the symmetry or that hold
+            NaN.
+
+    Example:
+
+    >>> remul = RemulModel(model, symmetry, weighting.Constant(beta=1.0))
+    >>> remul.compile(optimizer="adam", loss="mse")
+    >>> remul.fit(x, y, epochs=10)
+    >>> remul.model.save("model.keras")
+
+    Reference: "Relaxed Equivariance via Multitask Learning", arXiv 2410.17878.
+    """
+
+    def __init__(
+        self,
+        model,
+        symmetry,
+        weighting=None,
+        target="labels",
+        loss=None,
+        seed=None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        if not isinstance(model, keras.Model):
+            raise ValueError(
+                "Argument `model` must be a keras.Model. Received: "
+                f"model={model!r} of type {type(model).__name__}"
+            )
+        if not isinstance(symmetry, Symmetry):
+            raise ValueError(
+                "Argument `symmetry` must be a keras_remul.Symmetry. "
+                f"Received: symmetry={symmetry!r}"
+            )
+        if target not in TARGETS:
+            raise ValueError(
+                f"Argument `target` must be one of {TARGETS}. Received: "
+                f"target={target!r}"
+            )
+        self.model = model
+        self.symmetry = symmetry
+        self.weighting = self._get_weighting(weighting)
+        self.target = target
+        self.equivariance_loss = loss
+        self.seed = seed
+        self.supports_masking = True
+        self.seed_generator = keras.random.SeedGenerator(seed)
+        self._attach_mask = AttachMask()
+        self._nested_loss = None
+        if self.weighting.uses_equivariance:
+            self._objective_tracker = keras.metrics.Mean("objective_loss")
+            self._equivariance_tracker = keras.metrics.Mean("equivariance_loss")
+            self._error_tracker = EquivarianceError()
+        if model.built:
+            self.built = True
+
+    @staticmethod
+    def _get_weighting(value):
+        if value is None:
+            return weighting.Constant()
+        if isinstance(value, weighting.LossWeighting):
+            return value
+        raise ValueError(
+            "Argument `weighting` must be a keras_remul.weighting."
+            "LossWeighting, such as Constant(beta=1.0). Received: "
+            f"weighting={value!r}"
+        )
+
+    # The wrapped model, as it is.
+
+    def build(self, input_shape):
+        if not self.model.built:
+            self.model.build(input_shape)
+        self.built = True
+
+    def call(self, x, training=None):
+        return self.model(x, training=training)
+
+    def compute_mask(self, x, previous_mask=None):
+        return None
+
+    # The batch (x, phi(g) x).
+
+    def train_step(self, *args):
+        if self.weighting.uses_equivariance:
+            args = backend.map_batch(self, self._stack_for_training, args)
+        return super().train_step(*args)
+
+    def test_step(self, *args):
+        if self.weighting.uses_equivariance:
+            args = backend.map_batch(self, self._stack_for_evaluation, args)
+        return super().test_step(*args)
+
+    def _stack_for_training(self, data):
+        return self._stack(data, self.seed_generator)
+
+    def _stack_for_evaluation(self, data):
+        return self._stack(data, _EVALUATION_SEED)
+
+    def _stack(self, data, seed):
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        x = keras.tree.map_structure(ops.convert_to_tensor, x)
+        batch_size = ops.shape(keras.tree.flatten(x)[0])[0]
+        g = self.symmetry.sample(batch_size, seed=seed)
+        both = keras.tree.map_structure(
+            lambda a, b: ops.concatenate([a, ops.cast(b, a.dtype)], axis=0),
+            x,
+            self.symmetry.transform_inputs(g, x),
+        )
+        return both, _Orbit(y, g), sample_weight
+
+    def _unstack(self, x, y_pred):
+        """f(x) and f(phi(g) x) from f of both, and the mask of one."""
+        mask = self.symmetry.get_mask(x)
+        n = ops.shape(keras.tree.flatten(y_pred)[0])[0] // 2
+        if mask is not None:
+            mask = mask[:n]
+        halves = []
+        for part in (slice(None, n), slice(n, None)):
+            half = keras.tree.map_structure(lambda a, p=part: a[p], y_pred)
+            halves.append(self._with_mask(half, mask))
+        return *halves, mask
+
+    def _with_mask(self, y_pred, mask):
+        if mask is None:
+            return y_pred
+        return keras.tree.map_structure(
+            lambda representation, leaf: (
+                self._attach_mask([leaf, mask])
+                if self.symmetry.is_per_node(representation, leaf)
+                else leaf
+            ),
+            self.symmetry.outputs,
+            y_pred,
+        )
+
+    # The objective.
+
+    def compile(self, *args, **kwargs):
+        super().compile(*args, **kwargs)
+        loss = self.equivariance_loss
+        if loss is None:
+            loss = args[1] if len(args) > 1 else kwargs.get("loss")
+        weights = args[2] if len(args) > 2 else kwargs.get("loss_weights")
+        if loss is None and self.weighting.uses_equivariance:
+            raise ValueError(
+                "The equivariance task needs a loss: give `loss` to compile() "
+                "or to RemulModel()."
+            )
+        self._nested_loss = NestedLoss(loss, weights) if loss else None
+
+    def compute_loss(
+        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
+    ):
+        if not isinstance(y, _Orbit):
+            y_pred = self._with_mask(y_pred, self.symmetry.get_mask(x))
+            return super().compute_loss(x, y, y_pred, sample_weight, training)
+        clean, moved, mask = self._unstack(x, y_pred)
+        objective = super().compute_loss(
+            x, y.labels, clean, sample_weight, training
+        )
+        transformed = self.symmetry.transform_outputs(
+            y.g, self._full_precision(clean), mask
+        )
+        if self.target == "predictions":
+            target = transformed
+        else:
+            target = self.symmetry.transform_outputs(y.g, y.labels, mask)
+        equivariance = self._nested_loss(target, moved, sample_weight)
+        alpha, beta = self.weighting(objective, equivariance, training=training)
+        self._objective_tracker.update_state(objective)
+        self._equivariance_tracker.update_state(equivariance)
+        self._error_tracker.update_state(transformed, moved, mask)
+        return alpha * objective + beta * equivariance
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        if isinstance(y, _Orbit):
+            y_pred, _, _ = self._unstack(x, y_pred)
+            y = y.labels
+        else:
+            y_pred = self._with_mask(y_pred, self.symmetry.get_mask(x))
+        return super().compute_metrics(x, y, y_pred, sample_weight)
+
+    @staticmethod
+    def _full_precision(y_pred):
+        floatx = keras.config.floatx()
+        return keras.tree.map_structure(lambda a: ops.cast(a, floatx), y_pred)
+
+    # Errors before the first step.
+
+    def fit(self, x=None, y=None, *args, **kwargs):
+        return super().fit(self._checked(x, y), y, *args, **kwargs)
+
+    def evaluate(self, x=None, y=None, *args, **kwargs):
+        return super().evaluate(self._checked(x, y), y, *args, **kwargs)
+
+    def _checked(self, x, y):
+        """Checks the data, or the first batch of a stream; returns x."""
+        if isinstance(x, keras.utils.PyDataset):
+            batch = x[0]
+        elif y is not None or isinstance(x, (dict, list)) or hasattr(x, "shape"):
+            batch = (x, y)
+        elif x is iter(x):  # a generator: put back what was taken
+            batch = next(x)
+            x = itertools.chain([batch], x)
+        else:
+            batch = next(iter(x))
+        inputs, labels, sample_weight = keras.utils.unpack_x_y_sample_weight(
+            batch
+        )
+        self.symmetry.check_inputs(inputs)
+        check_finite(inputs, "x")
+        if labels is not None:
+            self.symmetry.check_outputs(labels)
+            check_finite(labels, "y")
+        check_finite(sample_weight, "sample_weight")
+        return x
+
+    # Saving.
+
+    def _seed_states(self):
+        """The states of all random generators, the wrapped model's too."""
+        weights = {id(v) for v in self.weights}
+        return [v for v in self.variables if id(v) not in weights]
+
+    def save_own_variables(self, store):
+        super().save_own_variables(store)
+        for i, state in enumerate(self._seed_states()):
+            store[f"seed_{i}"] = ops.convert_to_numpy(state)
+
+    def load_own_variables(self, store):
+        states = {k: store[k] for k in store if k.startswith("seed_")}
+        super().load_own_variables(
+            {k: store[k] for k in store if k not in states}
+        )
+        for i, state in enumerate(self._seed_states()):
+            if f"seed_{i}" in states:
+                state.assign(states[f"seed_{i}"][()])
+
+    def get_build_config(self):
+        return self.model.get_build_config()
+
+    def build_from_config(self, config):
+        if config and not self.model.built:
+            self.model.build_from_config(config)
+        self.built = self.model.built
+
+    def get_config(self):
+        serialize = keras.saving.serialize_keras_object
+        return {
+            **super().get_config(),
+            "model": serialize(self.model),
+            "symmetry": serialize(self.symmetry),
+            "weighting": serialize(self.weighting),
+            "target": self.target,
+            "loss": serialize(self.equivariance_loss),
+            "seed": self.seed,
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        config = dict(config)
+        for key in ("model", "symmetry", "weighting", "loss"):
+            config[key] = keras.saving.deserialize_keras_object(
+                config[key], custom_objects=custom_objects
+            )
+        return cls(**config)
