@@ -204,18 +204,34 @@ class RemulModel(keras.Model):
 
     # The objective.
 
-    def compile(self, *args, **kwargs):
-        super().compile(*args, **kwargs)
-        loss = self.equivariance_loss
-        if loss is None:
-            loss = args[1] if len(args) > 1 else kwargs.get("loss")
-        weights = args[2] if len(args) > 2 else kwargs.get("loss_weights")
-        if loss is None and self.weighting.uses_equivariance:
+    def compile(
+        self,
+        optimizer="rmsprop",
+        loss=None,
+        loss_weights=None,
+        *args,
+        **kwargs,
+    ):
+        """As `keras.Model.compile`; `loss` also serves the equivariance task.
+
+        Raises:
+            ValueError: where neither this method nor the constructor was given
+                a loss.
+        """
+        equivariance_loss = self.equivariance_loss or loss
+        if self.weighting.uses_equivariance and equivariance_loss is None:
             raise ValueError(
                 "The equivariance task needs a loss: give `loss` to compile() "
                 "or to RemulModel()."
             )
-        self._nested_loss = NestedLoss(loss, weights) if loss else None
+        if equivariance_loss is not None:
+            self._nested_loss = NestedLoss(equivariance_loss, loss_weights)
+        super().compile(optimizer, loss, loss_weights, *args, **kwargs)
+
+    def compile_from_config(self, config):
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.built:
+            self.optimizer.build(self.trainable_variables)
 
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
@@ -297,13 +313,11 @@ class RemulModel(keras.Model):
             store[f"seed_{i}"] = ops.convert_to_numpy(state)
 
     def load_own_variables(self, store):
-        states = {k: store[k] for k in store if k.startswith("seed_")}
-        super().load_own_variables(
-            {k: store[k] for k in store if k not in states}
-        )
+        own = {k: store[k] for k in store.keys() if not k.startswith("seed_")}
+        super().load_own_variables(own)
         for i, state in enumerate(self._seed_states()):
-            if f"seed_{i}" in states:
-                state.assign(states[f"seed_{i}"][()])
+            if f"seed_{i}" in store.keys():
+                state.assign(store[f"seed_{i}"])
 
     def get_build_config(self):
         return self.model.get_build_config()
