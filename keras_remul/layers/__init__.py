@@ -1,0 +1,6 @@
+"""Building blocks of the models; each works on its own in any Keras model."""
+
+from keras_remul.layers.attention import MultiHeadSelfAttention
+from keras_remul.layers.transformer_block import TransformerBlock
+
+__all__ = ["MultiHeadSelfAttention", "TransformerBlock"]

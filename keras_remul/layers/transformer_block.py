@@ -1,0 +1,100 @@
+"""One pre-norm transformer block."""
+
+import keras
+from keras import ops
+
+from keras_remul.layers.attention import MultiHeadSelfAttention
+
+
+@keras.saving.register_keras_serializable(package="keras_remul")
+class TransformerBlock(keras.layers.Layer):
+    """Pre-norm attention and MLP, each added to its input.
+
+    `x <- x + Attention(Norm(x)),  x <- x + Dense(gelu(Dense(Norm(x))))`
+
+    The norm stands inside the branch, so that the sum passes through the
+    depth of the network unchanged and training needs no warm-up.
+
+    Args:
+        dim: C, the width of input and output.
+        num_heads: K, a divisor of `dim`.
+        mlp_ratio: width of the MLP's hidden layer as a multiple of `dim`.
+        dropout: rate for attention weights and for the output of both
+            branches.
+        **kwargs: `name`, `dtype` and the like, for `keras.layers.Layer`.
+
+    Call arguments:
+        x: `(B, N, C)`.
+        mask: optional `(B, N)`, true or nonzero where a node is valid.
+        training: whether dropout is applied.
+
+    Returns:
+        `(B, N, C)`.
+
+    Raises:
+        ValueError: `dim` is not a multiple of `num_heads`.
+
+    Example:
+        >>> block = TransformerBlock(dim=64, num_heads=4)
+        >>> block(keras.random.normal((100, 5, 64))).shape
+        (100, 5, 64)
+
+    Reference:
+        Xiong et al., "On layer normalization in the transformer architecture",
+        arXiv 2002.04745.
+    """
+
+    def __init__(self, dim, num_heads, mlp_ratio=4, dropout=0.0, **kwargs):
+        super().__init__(**kwargs)
+        self.dim = dim
+        self.num_heads = num_heads
+        self.mlp_ratio = mlp_ratio
+        self.dropout = dropout
+        self.supports_masking = True
+        dtype = self.dtype_policy
+        self.attention_norm = keras.layers.LayerNormalization(
+            epsilon=1e-5, dtype=dtype, name="attention_norm"
+        )
+        self.attention = MultiHeadSelfAttention(
+            dim, num_heads, dropout, dtype=dtype, name="attention"
+        )
+        self.mlp_norm = keras.layers.LayerNormalization(
+            epsilon=1e-5, dtype=dtype, name="mlp_norm"
+        )
+        self.mlp_in = keras.layers.Dense(
+            int(mlp_ratio * dim), dtype=dtype, name="mlp_in"
+        )
+        self.mlp_out = keras.layers.Dense(dim, dtype=dtype, name="mlp_out")
+        self.drop = (
+            keras.layers.Dropout(dropout, dtype=dtype, name="drop")
+            if dropout
+            else None
+        )
+
+    def build(self, input_shape):
+        self.attention_norm.build(input_shape)
+        self.attention.build(input_shape)
+        self.mlp_norm.build(input_shape)
+        self.mlp_in.build(input_shape)
+        self.mlp_out.build((*input_shape[:-1], self.mlp_in.units))
+
+    def call(self, x, mask=None, training=None):
+        y = self.attention(self.attention_norm(x), mask=mask, training=training)
+        x = x + self._drop(y, training)
+        y = ops.gelu(self.mlp_in(self.mlp_norm(x)), approximate=True)
+        return x + self._drop(self.mlp_out(y), training)
+
+    def _drop(self, y, training):
+        return y if self.drop is None else self.drop(y, training=training)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "dim": self.dim,
+            "num_heads": self.num_heads,
+            "mlp_ratio": self.mlp_ratio,
+            "dropout": self.dropout,
+        }
