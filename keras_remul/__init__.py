@@ -1,6 +1,45 @@
 """Keras models that are as equivariant as you ask, on three backends."""
 
-from keras_remul import groups, representations, weighting
+from keras_remul import (
+    callbacks,
+    datasets,
+    groups,
+    layers,
+    losses,
+    metrics,
+    models,
+    representations,
+    testing,
+    weighting,
+)
+from keras_remul.evaluation import evaluate_equivariance
+from keras_remul.presets import (
+    from_preset,
+    list_presets,
+    save_to_preset,
+    verify_preset,
+)
 from keras_remul.symmetry import Symmetry
 from keras_remul.training import RemulModel
 from keras_remul.version import __version__
+
+__all__ = [
+    "RemulModel",
+    "Symmetry",
+    "__version__",
+    "callbacks",
+    "datasets",
+    "evaluate_equivariance",
+    "from_preset",
+    "groups",
+    "layers",
+    "list_presets",
+    "losses",
+    "metrics",
+    "models",
+    "representations",
+    "save_to_preset",
+    "testing",
+    "verify_preset",
+    "weighting",
+]
