@@ -72,21 +72,21 @@ class MultiHeadSelfAttention(keras.layers.Layer):
         self.output_dense.build((*input_shape[:-1], self.dim))
 
     def call(self, x, mask=None, training=None):
-        num_nodes = ops.shape(x)[1]
-        head_dim = self.dim // self.num_heads
         qkv = ops.reshape(
-            self.qkv(x), (-1, num_nodes, 3, self.num_heads, head_dim)
+            self.qkv(x),
+            (-1, x.shape[1], 3, self.num_heads, self.dim // self.num_heads),
         )  # (B, N, 3, K, C/K)
+        y = self._attend(qkv, mask, training)  # (B, N, K, C/K)
+        return self.output_dense(ops.reshape(y, (-1, x.shape[1], self.dim)))
+
+    def _attend(self, qkv, mask, training):
         qkv = ops.transpose(qkv, (2, 0, 3, 1, 4))  # (3, B, K, N, C/K)
         q, k, v = qkv[0] * self.scale, qkv[1], qkv[2]
         logits = ops.matmul(q, ops.swapaxes(k, -1, -2))  # (B, K, N, N)
         weights = ops.cast(self._softmax(logits, mask), self.compute_dtype)
         if self.drop is not None:
             weights = self.drop(weights, training=training)
-        y = ops.transpose(ops.matmul(weights, v), (0, 2, 1, 3))
-        return self.output_dense(
-            ops.reshape(y, (-1, num_nodes, self.dim))
-        )  # (B, N, C)
+        return ops.transpose(ops.matmul(weights, v), (0, 2, 1, 3))
 
     def _softmax(self, logits, mask):
         if self.compute_dtype in ("float16", "bfloat16"):

@@ -4,13 +4,15 @@ import keras
 from keras import ops
 
 from keras_remul.layers import TransformerBlock
+from keras_remul.masking import AttachMask
 
 
 @keras.saving.register_keras_serializable(package="keras_remul")
 class Transformer(keras.Model):
     """Unconstrained transformer over nodes: positions in, positions out.
 
-    `h = Blocks(Dense([x - mean(x), v, features])),  y = x + s v + Dense(Norm(h))`
+    `h = Blocks(Dense([x - mean(x), v, features]))`
+    `y = x + s v + Dense(Norm(h))`
 
     Equivariant by construction to permutations of the nodes (there is no
     positional encoding) and to translations (the mean is taken off the input,
@@ -96,6 +98,8 @@ class Transformer(keras.Model):
         self.norm = keras.layers.LayerNormalization(
             epsilon=1e-5, dtype=dtype, name="norm"
         )
+        # Keras skips compute_mask where it calls the model inside jax.grad.
+        self.attach_mask = AttachMask(name="attach_mask")
 
     def build(self, input_shape):
         self.node_shapes = _node_shapes(input_shape)
@@ -145,7 +149,8 @@ class Transformer(keras.Model):
         h = self.head(self.norm(h))
         if "velocities" in x:
             y = y + self.velocity_scale * x["velocities"]
-        return y + ops.cast(h, self.variable_dtype)  # (B, N, D)
+        y = y + ops.cast(h, self.variable_dtype)  # (B, N, D)
+        return y if mask is None else self.attach_mask([y, mask])
 
     def compute_mask(self, inputs, previous_mask=None):
         mask = inputs.get("mask")
@@ -195,8 +200,8 @@ def _node_shapes(shapes):
     """
     if not isinstance(shapes, dict) or "positions" not in shapes:
         raise ValueError(
-            'Expected `inputs` to be a dict with the key "positions". Received: '
-            f"{sorted(shapes) if isinstance(shapes, dict) else shapes}"
+            'Expected `inputs` to be a dict with the key "positions". '
+            f"Received: {list(shapes)}"
         )
     batch, nodes, dim = (*shapes["positions"], None, None, None)[:3]
     for key, shape in shapes.items():
