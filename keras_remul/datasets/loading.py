@@ -1,0 +1,142 @@
+"""`load`: a data set as NumPy arrays, whichever backends are installed."""
+
+import contextlib
+import importlib.util
+import io
+import re
+import sys
+
+import numpy as np
+
+from keras_remul.datasets import reader, registry
+
+
+def _installed(module):
+    """Whether `module` can be imported; it is not imported."""
+    if module in sys.modules:
+        return sys.modules[module] is not None
+    return importlib.util.find_spec(module) is not None
+
+
+def _file_format():
+    """tfrecord can be read by everyone, written only with TensorFlow."""
+    if _installed("tensorflow"):
+        return "tfrecord"
+    if _installed("array_record"):
+        return "array_record"
+    raise ImportError(
+        "Preparing a data set needs a package that writes its files: "
+        "`pip install array-record` (not for Windows) or "
+        "`pip install tensorflow`. Neither is installed."
+    )
+
+
+@contextlib.contextmanager
+def _quiet(verbose):
+    """Switches bars and messages of TFDS off where `verbose` is 0."""
+    from tensorflow_datasets.core.utils import tqdm_utils
+
+    if verbose:
+        yield
+        return
+    active = getattr(tqdm_utils, "_active", True)
+    tqdm_utils.display_progress_bar(False)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        tqdm_utils.display_progress_bar(active)
+
+
+def _check_split(split, valid):
+    """Raises ValueError for an unknown split name; slices are left to TFDS."""
+    if not isinstance(split, str):
+        return
+    for part in split.split("+"):
+        split_name = re.sub(r"\[.*\]\s*$", "", part).strip()
+        if split_name not in (*valid, "all"):
+            raise registry.nearest("split", split, valid)
+
+
+def _prepare(make_builder, verbose):
+    """Prepares the data set; nothing is left behind where this fails."""
+    builder = make_builder()
+    try:
+        with _quiet(verbose):
+            builder.download_and_prepare(file_format=_file_format())
+    except OSError:
+        # Another process may have finished the same data set meanwhile.
+        builder = make_builder()
+        if not builder.is_prepared():
+            raise
+    return make_builder()
+
+
+def load(
+    name, split="train", config=None, data_dir=None, download=True, verbose=1
+):
+    """Loads a data set as NumPy arrays; prepares it at the first call.
+
+    The data set is kept by TFDS under `data_dir`, and written there in one
+    step: an interrupted preparation leaves no half data set. Works on each
+    backend; TensorFlow need not be installed. With it, files are TFRecords,
+    which `tfds.load` reads too; without it, they are ArrayRecords, which
+    `tfds.data_source` reads. This function reads both.
+
+    Args:
+        name: name of a data set, see `list_datasets`.
+        split: split in the syntax of TFDS, such as `"train"`,
+            `"train[:100]"`, `"test[50%:]"` or `"train+validation"`, or a
+            `tfds.core.ReadInstruction`, or a list of these. Defaults to
+            `"train"`.
+        config: name of a configuration of the builder, or a
+            `tfds.core.BuilderConfig`. Defaults to the first, `"default"`.
+        data_dir: folder of the data sets. Defaults to that of TFDS: the
+            environment variable `TFDS_DATA_DIR`, else
+            `~/tensorflow_datasets`.
+        download: whether to prepare (download or simulate) a data set that
+            is not there. Defaults to True.
+        verbose: 0 for no progress bar and no messages. Defaults to 1.
+
+    Returns:
+        `(x, y)`: x is a dict of arrays with a leading sample axis, y an array.
+        A list of such pairs where `split` is a list.
+
+    Raises:
+        ValueError: for an unknown name, split or configuration.
+        FileNotFoundError: where the data set is not there and `download` is
+            False.
+
+    Example:
+
+    >>> x, y = keras_remul.datasets.load("nbody_charged", split="test[:100]")
+    >>> x["positions"].shape, y.shape
+    ((100, 5, 3), (100, 5, 3))
+    """
+    target = registry.entry(name).target
+    cls = registry.builder_class(name)
+    if isinstance(config, str) and config not in cls.builder_configs:
+        raise registry.nearest("config", config, cls.builder_configs)
+    splits = split if isinstance(split, (list, tuple)) else [split]
+    for one in splits:
+        _check_split(one, cls.SPLITS)
+
+    def make_builder():
+        return cls(config=config, data_dir=data_dir)
+
+    builder = make_builder()
+    if not builder.is_prepared():
+        if not download:
+            raise FileNotFoundError(
+                f"The data set {name!r} is not prepared in "
+                f"{builder.data_dir}, and download=False. Call "
+                f"`load({name!r}, download=True)` once, or pass `data_dir`."
+            )
+        builder = _prepare(make_builder, verbose)
+
+    pairs = []
+    for one in splits:
+        x = reader.read(builder, one)
+        y = x.pop(target)
+        pairs.append((x, np.ascontiguousarray(y)))
+    return pairs if isinstance(split, (list, tuple)) else pairs[0]

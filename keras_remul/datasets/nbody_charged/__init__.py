@@ -1,0 +1,1 @@
+"""Five charged bodies: simulator (NumPy only) and TFDS builder."""
