@@ -72,29 +72,36 @@ class MultiHeadSelfAttention(keras.layers.Layer):
         self.output_dense.build((*input_shape[:-1], self.dim))
 
     def call(self, x, mask=None, training=None):
+        num_nodes = ops.shape(x)[1]
         qkv = ops.reshape(
             self.qkv(x),
-            (-1, x.shape[1], 3, self.num_heads, self.dim // self.num_heads),
-        )  # (B, N, 3, K, C/K)
-        y = self._attend(qkv, mask, training)  # (B, N, K, C/K)
-        return self.output_dense(ops.reshape(y, (-1, x.shape[1], self.dim)))
+            (-1, num_nodes, self.num_heads, 3 * self.dim // self.num_heads),
+        )
+        # Split, not sliced: the gradient of three slices is three full arrays.
+        q, k, v = ops.split(qkv, 3, axis=-1)  # each (B, N, K, C/K)
+        if mask is not None:
+            mask = ops.cast(mask, "bool")[:, None, None, :]  # (B, 1, 1, N)
+        y = self._attend(q, k, v, mask, training)  # (B, N, K, C/K)
+        return self.output_dense(ops.reshape(y, (-1, num_nodes, self.dim)))
 
-    def _attend(self, qkv, mask, training):
-        qkv = ops.transpose(qkv, (2, 0, 3, 1, 4))  # (3, B, K, N, C/K)
-        q, k, v = qkv[0] * self.scale, qkv[1], qkv[2]
-        logits = ops.matmul(q, ops.swapaxes(k, -1, -2))  # (B, K, N, N)
-        weights = ops.cast(self._softmax(logits, mask), self.compute_dtype)
-        if self.drop is not None:
-            weights = self.drop(weights, training=training)
-        return ops.transpose(ops.matmul(weights, v), (0, 2, 1, 3))
-
-    def _softmax(self, logits, mask):
+    def _attend(self, q, k, v, mask, training):
+        # torch has a fused kernel. The others are fastest with plain products,
+        # and Keras' float16 attention does not run on JAX on a CPU.
+        if keras.backend.backend() == "torch" and self.drop is None:
+            return ops.dot_product_attention(q, k, v, mask=mask)
+        q = ops.transpose(q * self.scale, (0, 2, 1, 3))  # (B, K, N, C/K)
+        k = ops.transpose(k, (0, 2, 3, 1))  # (B, K, C/K, N)
+        v = ops.transpose(v, (0, 2, 1, 3))  # (B, K, N, C/K)
+        logits = ops.matmul(q, k)  # (B, K, N, N)
         if self.compute_dtype in ("float16", "bfloat16"):
             logits = ops.cast(logits, "float32")
         if mask is not None:
-            valid = ops.cast(mask, "bool")[:, None, None, :]  # (B, 1, 1, N)
-            logits = ops.where(valid, logits, -1e30)
-        return ops.softmax(logits, axis=-1)
+            logits = ops.where(mask, logits, -1e30)
+        weights = ops.softmax(logits, axis=-1)
+        weights = ops.cast(weights, self.compute_dtype)
+        if self.drop is not None:
+            weights = self.drop(weights, training=training)
+        return ops.transpose(ops.matmul(weights, v), (0, 2, 1, 3))
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:-1], self.dim)
