@@ -70,6 +70,8 @@ class MultiHeadSelfAttention(keras.layers.Layer):
     def build(self, input_shape):
         self.qkv.build(input_shape)
         self.output_dense.build((*input_shape[:-1], self.dim))
+        if self.drop is not None:
+            self.drop.build((None, self.num_heads, None, None))
 
     def call(self, x, mask=None, training=None):
         num_nodes = ops.shape(x)[1]

@@ -77,6 +77,8 @@ class TransformerBlock(keras.layers.Layer):
         self.mlp_norm.build(input_shape)
         self.mlp_in.build(input_shape)
         self.mlp_out.build((*input_shape[:-1], self.mlp_in.units))
+        if self.drop is not None:
+            self.drop.build(input_shape)
 
     def call(self, x, mask=None, training=None):
         y = self.attention(self.attention_norm(x), mask=mask, training=training)

@@ -117,6 +117,9 @@ class Transformer(keras.Model):
             name="head",
         )
         self.head.build(hidden_shape)
+        # A layer left unbuilt has Keras trace the model anew in each
+        # train_on_batch and predict_on_batch.
+        self.attach_mask.build(hidden_shape)
         if "velocities" in self.node_shapes:
             self.velocity_scale = self.add_weight(
                 shape=(), initializer="ones", name="velocity_scale"
