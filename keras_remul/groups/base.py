@@ -88,9 +88,10 @@ class Group:
         """
         if self.proper:
             return None
-        # Triple product: much cheaper than a factorisation of each matrix.
-        a, b, c = ops.unstack(self.linear(g), axis=1)
-        return ops.sign(ops.sum(a * ops.cross(b, c), axis=-1))
+        # The triple product of the rows: much cheaper than a factorisation.
+        a, b, c = ops.unstack(self.linear(g), axis=1)  # (n, 3) each
+        cross = b * ops.roll(c, -1, axis=-1) - c * ops.roll(b, -1, axis=-1)
+        return ops.sign(ops.sum(a * ops.roll(cross, -1, axis=-1), axis=-1))
 
     def get_config(self):
         return {}

@@ -1,0 +1,179 @@
+"""Group axioms and the law of the samples, not the implementation."""
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from keras import ops
+from scipy import stats
+
+from keras_remul import groups
+
+GROUPS = [
+    groups.SO2(axis="y"),
+    groups.SO2(axis=[1.0, -2.0, 0.5]),
+    groups.SO2(axis=None),
+    groups.SO3(),
+    groups.O3(),
+    groups.Translations(translation_std=3.0),
+    groups.Translations(dimension=2),
+    groups.SE3(),
+    groups.E3(translation_std=2.0),
+]
+every_group = pytest.mark.parametrize("group", GROUPS, ids=repr)
+seeds = st.integers(0, 2**31 - 1)
+
+
+def numpy(x):
+    return ops.convert_to_numpy(x)
+
+
+@every_group
+@given(seed=seeds)
+def test_axioms(group, seed):
+    a, b, c = (group.sample(4, seed=seed + i) for i in range(3))
+    e = group.identity(4)
+
+    def close(x, y):
+        np.testing.assert_allclose(numpy(x), numpy(y), atol=2e-5)
+
+    close(group.compose(e, a), a)
+    close(group.compose(a, e), a)
+    close(group.compose(a, group.inverse(a)), e)
+    close(group.compose(group.inverse(a), a), e)
+    close(
+        group.compose(group.compose(a, b), c),
+        group.compose(a, group.compose(b, c)),
+    )
+    close(
+        group.inverse(group.compose(a, b)),
+        group.compose(group.inverse(b), group.inverse(a)),
+    )
+
+
+@every_group
+@given(seed=seeds)
+def test_elements_are_isometries(group, seed):
+    g = group.sample(6, seed=seed)
+    linear = numpy(group.linear(g))
+    d = group.dimension
+    gram = np.swapaxes(linear, 1, 2) @ linear
+    np.testing.assert_allclose(gram, np.broadcast_to(np.eye(d), gram.shape),
+                               atol=1e-5)
+    determinant = np.linalg.det(linear)
+    parity = group.parity(g)
+    parity = np.ones(6) if parity is None else numpy(parity)
+    np.testing.assert_allclose(determinant, parity, atol=1e-5)
+    assert (group.translation(g) is None) == (not group.has_translations)
+
+
+@every_group
+def test_samples_are_reproducible(group):
+    a, b = (numpy(group.sample(5, seed=3)) for _ in range(2))
+    np.testing.assert_array_equal(a, b)
+    assert not np.allclose(a, numpy(group.sample(5, seed=4)))
+    assert not np.allclose(a[0], a[1])
+    generator = keras.random.SeedGenerator(3)
+    c, d = (numpy(group.sample(5, seed=generator)) for _ in range(2))
+    assert not np.allclose(c, d)
+    assert a.shape == (5, group.matrix_size, group.matrix_size)
+
+
+@every_group
+def test_config_round_trip(group):
+    config = keras.saving.serialize_keras_object(group)
+    again = keras.saving.deserialize_keras_object(config)
+    assert again == group and repr(again) == repr(group)
+    np.testing.assert_array_equal(
+        numpy(again.sample(3, seed=0)), numpy(group.sample(3, seed=0))
+    )
+
+
+def rotation_angles(linear):
+    """Angles of 3 x 3 rotations in [0, pi]."""
+    cosine = (np.trace(linear, axis1=1, axis2=2) - 1) / 2
+    return np.arccos(np.clip(cosine, -1, 1))
+
+
+def haar_angle_cdf(angle):
+    """Law of the angle of a Haar rotation: density (1 - cos t) / pi."""
+    return (angle - np.sin(angle)) / np.pi
+
+
+@pytest.mark.parametrize(
+    "group", [groups.SO3(), groups.O3(), groups.SE3(), groups.E3()], ids=repr
+)
+@given(seed=seeds)
+def test_rotations_are_haar(group, seed):
+    n = 4000
+    linear = numpy(group.linear(group.sample(n, seed=seed)))
+    linear = linear * np.sign(np.linalg.det(linear))[:, None, None]
+    fixed = numpy(groups.SO3().sample(1, seed=seed + 1))
+    # Haar: the law of R and of each Q R is the same, for a fixed Q.
+    for rotations in (linear, fixed @ linear):
+        p = stats.kstest(rotation_angles(rotations), haar_angle_cdf).pvalue
+        assert p > 1e-5
+    assert np.abs(linear.mean(axis=0)).max() < 6 / np.sqrt(n)
+
+
+@given(seed=seeds)
+def test_a_law_that_is_not_haar_is_caught(seed):
+    # Euler angles, each uniform: a frequent mistake.
+    rng = np.random.default_rng(seed)
+    def turn(axis, t):
+        i, j = [k for k in range(3) if k != axis]
+        r = np.tile(np.eye(3), (len(t), 1, 1))
+        r[:, i, i] = r[:, j, j] = np.cos(t)
+        r[:, i, j], r[:, j, i] = -np.sin(t), np.sin(t)
+        return r
+
+    t = rng.uniform(0, 2 * np.pi, size=(3, 4000))
+    euler = turn(2, t[0]) @ turn(1, t[1]) @ turn(2, t[2])
+    assert stats.kstest(rotation_angles(euler), haar_angle_cdf).pvalue < 1e-5
+
+
+@given(seed=seeds)
+def test_plane_rotations_are_haar(seed):
+    g = numpy(groups.SO2(axis=None).sample(4000, seed=seed))
+    angle = np.arctan2(g[:, 1, 0], g[:, 0, 0]) / (2 * np.pi) + 0.5
+    assert stats.kstest(angle, "uniform").pvalue > 1e-5
+
+
+@pytest.mark.parametrize("group", [groups.O3(), groups.E3()], ids=repr)
+def test_half_of_the_elements_reflect(group):
+    parity = numpy(group.parity(group.sample(4000, seed=0)))
+    assert set(np.unique(parity)) == {-1.0, 1.0}
+    assert abs(parity.mean()) < 6 / np.sqrt(4000)
+
+
+def test_translations_have_the_spread_asked_for():
+    t = numpy(groups.Translations(translation_std=5.0).sample(4000, seed=0))
+    assert t[:, :3, 3].std() == pytest.approx(5.0, rel=0.05)
+
+
+@pytest.mark.parametrize("axis", ["x", "y", "z"])
+def test_so2_keeps_its_axis_and_turns_right_handed(axis):
+    i = "xyz".index(axis)
+    g = numpy(groups.SO2(axis=axis).sample(50, seed=0))
+    unit = np.eye(3)[i]
+    np.testing.assert_allclose(g @ unit, np.tile(unit, (50, 1)), atol=1e-6)
+    j, k = (i + 1) % 3, (i + 2) % 3  # the axis = e_j x e_k
+    np.testing.assert_allclose(g[:, j, j], g[:, k, k], atol=1e-6)
+    np.testing.assert_allclose(g[:, k, j], -g[:, j, k], atol=1e-6)
+    assert np.abs(g[:, k, j]).max() > 0.5
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: groups.SO2(axis="w"), "Argument `axis`.*'w'"),
+        (lambda: groups.SO2(axis=[0.0, 0.0, 0.0]), "Argument `axis`"),
+        (lambda: groups.SO2(axis=[1.0, 0.0]), "Argument `axis`"),
+        (lambda: groups.SE3(translation_std=0), "`translation_std`"),
+        (lambda: groups.Translations(dimension=7), "`dimension`.*7"),
+    ],
+)
+def test_errors(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
