@@ -282,7 +282,9 @@ class RemulModel(keras.Model):
         """Checks the data, or the first batch of a stream; returns x."""
         if isinstance(x, keras.utils.PyDataset):
             batch = x[0]
-        elif y is not None or isinstance(x, (dict, list)) or hasattr(x, "shape"):
+        elif (
+            y is not None or isinstance(x, (dict, list)) or hasattr(x, "shape")
+        ):
             batch = (x, y)
         elif x is iter(x):  # a generator: put back what was taken
             batch = next(x)

@@ -1,9 +1,9 @@
 """A preset is a folder: configuration, weights, and outputs to check them by.
 
-    config.json         the model's classes and arguments; no code
-    model.weights.h5    the weights, without any optimizer's state
-    golden.npz          inputs, and the outputs that the weights gave for them
-    metadata.json       sha256 and size of each file above, versions, notes
+config.json         the model's classes and arguments; no code
+model.weights.h5    the weights, without any optimizer's state
+golden.npz          inputs, and the outputs that the weights gave for them
+metadata.json       sha256 and size of each file above, versions, notes
 """
 
 import difflib

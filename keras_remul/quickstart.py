@@ -1,0 +1,261 @@
+"""The main job in a few minutes: simulate, train, measure, draw, save, load.
+
+Five transformers of one size learn where five charged bodies will be one time
+unit ahead. Three see systems in all orientations: plain, REMUL, and REMUL
+towards the model's own predictions with a larger beta. Two see systems in one
+orientation only, plain and REMUL, and are then tested on rotated ones.
+"""
+
+import json
+import pathlib
+import time
+
+import keras
+import numpy as np
+from keras import ops
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.table import Table
+
+from keras_remul import datasets, models
+from keras_remul.evaluation import evaluate_equivariance
+from keras_remul.presets import from_preset, save_to_preset, verify_preset
+from keras_remul.training import RemulModel
+from keras_remul.version import __version__
+from keras_remul.weighting import Constant
+
+DATASET = "nbody_charged"
+
+# name -> (beta, target)
+OBJECTIVES = {
+    "plain": (0.0, "labels"),
+    "REMUL": (1.0, "labels"),
+    "REMUL strong": (10.0, "predictions"),
+}
+
+
+def align(symmetry, x, y):
+    """Turns each system into one orientation: its own principal axes.
+
+    The axes of the inertia of the positions become x, y, z, each pointing to
+    the side of the body that is farthest out along it; right-handed.
+    """
+    positions = x["positions"] - x["positions"].mean(axis=1, keepdims=True)
+    _, axes = np.linalg.eigh(np.swapaxes(positions, 1, 2) @ positions)
+    frame = np.swapaxes(axes[:, :, ::-1], 1, 2)  # rows: axes, widest first
+    along = positions @ np.swapaxes(frame, 1, 2)  # (B, N, 3)
+    farthest = np.abs(along).argmax(axis=1)[:, None]  # (B, 1, 3)
+    sign = np.sign(np.take_along_axis(along, farthest, axis=1))
+    frame = frame * np.swapaxes(sign, 1, 2)
+    frame[:, 2] *= np.linalg.det(frame)[:, None]
+    return move(symmetry, frame.astype("float32"), x, y)
+
+
+def move(symmetry, g, x, y):
+    """phi(g) x and rho(g) y as NumPy arrays."""
+    moved = symmetry.transform_inputs(g, x), symmetry.transform_outputs(g, y)
+    return keras.tree.map_structure(ops.convert_to_numpy, moved)
+
+
+def train(name, symmetry, data, epochs, seed):
+    """Trains one transformer; returns it and the history."""
+    (x, y), (x_valid, y_valid) = data
+    keras.utils.set_random_seed(seed)
+    model = models.Transformer(num_layers=3, hidden_dim=64, num_heads=4)
+    beta, target = OBJECTIVES[name]
+    remul = RemulModel(
+        model, symmetry, Constant(beta=beta), target=target, seed=seed
+    )
+    batch_size = 100
+    steps = epochs * (len(y) // batch_size)
+    rate = keras.optimizers.schedules.CosineDecay(
+        0.0, steps, warmup_target=3e-3, warmup_steps=steps // 20
+    )
+    remul.compile(
+        keras.optimizers.AdamW(rate, weight_decay=1e-4),
+        loss="mse",
+        metrics=[keras.metrics.MeanSquaredError("mse")],
+    )
+    history = remul.fit(
+        x,
+        y,
+        batch_size=batch_size,
+        epochs=epochs,
+        validation_data=(x_valid, y_valid),
+        validation_batch_size=500,
+        verbose=0,
+        callbacks=[_Progress(name, epochs)],
+    )
+    return model, history.history
+
+
+class _Progress(keras.callbacks.Callback):
+    """One bar for a training, instead of one for each epoch."""
+
+    def __init__(self, name, epochs):
+        super().__init__()
+        self.bar = Progress(
+            TextColumn(f"{name:<12}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.description}"),
+        )
+        self.task = self.bar.add_task("compiling", total=epochs)
+
+    def on_train_begin(self, logs=None):
+        self.bar.start()
+
+    def on_epoch_end(self, epoch, logs=None):
+        text = f"validation MSE {logs['val_mse']:.4f}"
+        self.bar.update(self.task, advance=1, description=text)
+
+    def on_train_end(self, logs=None):
+        self.bar.stop()
+
+
+def mse(model, x, y):
+    return float(np.mean((model.predict(x, verbose=0) - y) ** 2))
+
+
+def run(output="quickstart_output", epochs=30, seed=0, data_dir=None):
+    """Runs everything and writes tables, pictures and a preset.
+
+    Args:
+        output: folder for `results.json`, `quickstart.png` and `preset/`.
+        epochs: epochs of each of the five trainings. Defaults to 30.
+        seed: integer seed of the weights, the batches and g. Defaults to 0.
+        data_dir: folder of the data sets, see `datasets.load`.
+
+    Returns:
+        The results, as written to `results.json`.
+    """
+    from keras_remul import visualization
+
+    start = time.perf_counter()
+    console = Console()
+    output = pathlib.Path(output)
+    output.mkdir(parents=True, exist_ok=True)
+    console.print(
+        f"keras_remul {__version__}, Keras {keras.__version__}, backend "
+        f"[bold]{keras.backend.backend()}[/bold]"
+    )
+    console.print("\n[bold]1. Data[/bold]: five charged bodies, simulated")
+    symmetry = datasets.symmetry(DATASET)
+    training, (x_valid, y_valid), (x, y) = datasets.load(
+        DATASET, split=["train", "validation", "test"], data_dir=data_dir
+    )
+    some = {key: value[:500] for key, value in x_valid.items()}, y_valid[:500]
+    everywhere = training, some
+    one_way = align(symmetry, *training), align(symmetry, *some)
+    test_one_way = align(symmetry, x, y)
+    test_rotated = move(symmetry, symmetry.sample(len(y), seed=1), x, y)
+
+    console.print(
+        f"\n[bold]2. Training[/bold] on {len(training[1])} systems in all "
+        f"orientations, {epochs} epochs each"
+    )
+    trained, curves, rows = {}, {}, {}
+    for name in OBJECTIVES:
+        model, curves[name] = train(name, symmetry, everywhere, epochs, seed)
+        trained[name] = model
+        result = evaluate_equivariance(
+            model, x, symmetry, y, samples=10, reference=x["positions"]
+        )
+        rows[name] = {"test_mse": mse(model, x, y), **result}
+    console.print(_table_everywhere(rows))
+
+    console.print(
+        f"\n[bold]3. Training[/bold] on {len(training[1])} systems in one "
+        f"orientation only, {epochs} epochs each"
+    )
+    one_way_models, one_way_rows = {}, {}
+    for name in ("plain", "REMUL"):
+        model, _ = train(name, symmetry, one_way, epochs, seed)
+        one_way_models[name] = model
+        one_way_rows[name] = {
+            "test_mse": mse(model, *test_one_way),
+            "test_mse_rotated": mse(model, *test_rotated),
+        }
+    console.print(_table_one_way(one_way_rows))
+
+    console.print("\n[bold]4. Preset[/bold]")
+    folder = output / "preset"
+    few = {key: value[:16] for key, value in x.items()}
+    save_to_preset(
+        trained["REMUL"],
+        folder,
+        x=few,
+        metadata={"dataset": DATASET, "seed": seed, "metrics": rows["REMUL"]},
+    )
+    difference = verify_preset(folder)
+    again = mse(from_preset(folder), x, y)
+    console.print(
+        f"Saved to {folder}, loaded back: test MSE {again:.5f}, outputs "
+        f"within {difference:.1e} of the stored ones."
+    )
+    picture = output / "quickstart.png"
+    visualization.quickstart_figure(
+        curves, one_way_models, symmetry, test_one_way
+    ).savefig(picture, dpi=130)
+    results = {
+        "backend": keras.backend.backend(),
+        "epochs": epochs,
+        "seed": seed,
+        "all_orientations": rows,
+        "one_orientation": one_way_rows,
+        "preset_test_mse": again,
+        "seconds": time.perf_counter() - start,
+    }
+    text = json.dumps(results, indent=2)
+    (output / "results.json").write_text(text + "\n")
+    console.print(f"Picture: {picture}. Figures: {output / 'results.json'}.")
+    console.print(f"Done in {results['seconds'] / 60:.1f} minutes.")
+    return results
+
+
+def _table_everywhere(rows):
+    table = Table(
+        title="Test set, all orientations",
+        caption="E': equivariance error. Orbit variance: the part of the MSE "
+        "that averaging over rotations would remove.",
+    )
+    for heading in ("training", "beta", "target"):
+        table.add_column(heading)
+    for heading in (
+        "test\nMSE",
+        "E'",
+        "E', of the\nmotion",
+        "orbit var.,\nof the MSE",
+    ):
+        table.add_column(heading, justify="right")
+    for name, row in rows.items():
+        beta, target = OBJECTIVES[name]
+        table.add_row(
+            name,
+            f"{beta:g}",
+            target if beta else "",
+            f"{row['test_mse']:.4f}",
+            f"{row['error']:.3f}",
+            f"{row['relative_error']:.1%}",
+            f"{row['orbit_variance_share']:.1%}",
+        )
+    return table
+
+
+def _table_one_way(rows):
+    table = Table(title="Trained on one orientation only")
+    table.add_column("training")
+    table.add_column("test MSE,\nthat orientation", justify="right")
+    table.add_column("test MSE,\nrotated at random", justify="right")
+    for name, row in rows.items():
+        table.add_row(
+            name, f"{row['test_mse']:.4f}", f"{row['test_mse_rotated']:.4f}"
+        )
+    return table
