@@ -20,7 +20,8 @@ from keras_remul.layers import MultiHeadSelfAttention
 class DotProductAttention(MultiHeadSelfAttention):
     """The same layer through `ops.dot_product_attention` on each backend."""
 
-    def _attend(self, q, k, v, mask, training):
+    def _attend(self, qkv, mask, training):
+        q, k, v = ops.split(qkv, 3, axis=-1)
         return ops.dot_product_attention(q, k, v, mask=mask)
 
 

@@ -78,23 +78,22 @@ class MultiHeadSelfAttention(keras.layers.Layer):
         qkv = ops.reshape(
             self.qkv(x),
             (-1, num_nodes, self.num_heads, 3 * self.dim // self.num_heads),
-        )
-        # Split, not sliced: the gradient of three slices is three full arrays.
-        q, k, v = ops.split(qkv, 3, axis=-1)  # each (B, N, K, C/K)
+        )  # (B, N, K, 3 C/K)
         if mask is not None:
             mask = ops.cast(mask, "bool")[:, None, None, :]  # (B, 1, 1, N)
-        y = self._attend(q, k, v, mask, training)  # (B, N, K, C/K)
+        y = self._attend(qkv, mask, training)  # (B, N, K, C/K)
         return self.output_dense(ops.reshape(y, (-1, num_nodes, self.dim)))
 
-    def _attend(self, q, k, v, mask, training):
+    def _attend(self, qkv, mask, training):
         # torch has a fused kernel. The others are fastest with plain products,
         # and Keras' float16 attention does not run on JAX on a CPU.
+        # Split, not sliced: the gradient of a slice is a whole array.
         if keras.backend.backend() == "torch" and self.drop is None:
+            q, k, v = ops.split(qkv, 3, axis=-1)  # each (B, N, K, C/K)
             return ops.dot_product_attention(q, k, v, mask=mask)
-        q = ops.transpose(q * self.scale, (0, 2, 1, 3))  # (B, K, N, C/K)
-        k = ops.transpose(k, (0, 2, 3, 1))  # (B, K, C/K, N)
-        v = ops.transpose(v, (0, 2, 1, 3))  # (B, K, N, C/K)
-        logits = ops.matmul(q, k)  # (B, K, N, N)
+        qkv = ops.transpose(qkv, (0, 2, 1, 3))  # (B, K, N, 3 C/K)
+        q, k, v = ops.split(qkv, 3, axis=-1)  # each (B, K, N, C/K)
+        logits = ops.matmul(q * self.scale, ops.swapaxes(k, -1, -2))
         if self.compute_dtype in ("float16", "bfloat16"):
             logits = ops.cast(logits, "float32")
         if mask is not None:
