@@ -1,6 +1,6 @@
 """RemulModel: the REMUL objective around any Keras model."""
 
-import itertools
+import types
 from typing import NamedTuple
 
 import keras
@@ -27,6 +27,11 @@ class _Orbit(NamedTuple):
     g: object
 
 
+def _put_back(first, rest):
+    yield first
+    yield from rest
+
+
 @keras.saving.register_keras_serializable(package="keras_remul")
 class RemulModel(keras.Model):
     """Trains a Keras model with equivariance as a second task.
@@ -49,7 +54,8 @@ class RemulModel(keras.Model):
     are those of the wrapped model. Logged: `loss` (total), `objective_loss`,
     `equivariance_loss`, `equivariance_error` (E', see
     `metrics.EquivarianceError`), and the metrics of `compile`, which look at
-    f(x) alone.
+    f(x) alone. A callback that monitors one of the first four needs
+    `mode="min"`; Keras guesses the direction of `loss` only.
 
     Args:
         model: any Keras model; multiple inputs and outputs in dicts, lists or
@@ -236,6 +242,7 @@ class RemulModel(keras.Model):
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):
+        sample_weight = self._per_output(sample_weight, y_pred)
         if not isinstance(y, _Orbit):
             y_pred = self._with_mask(y_pred, self.symmetry.get_mask(x))
             return super().compute_loss(x, y, y_pred, sample_weight, training)
@@ -263,7 +270,22 @@ class RemulModel(keras.Model):
             y = y.labels
         else:
             y_pred = self._with_mask(y_pred, self.symmetry.get_mask(x))
+        sample_weight = self._per_output(sample_weight, y_pred)
         return super().compute_metrics(x, y, y_pred, sample_weight)
+
+    def _per_output(self, sample_weight, y_pred):
+        """Weights `(B,)` with the axes that each output's loss has.
+
+        Keras would have `(B,)` meet the nodes of losses `(B, N)`.
+        """
+        if len(getattr(sample_weight, "shape", ())) != 1:
+            return sample_weight
+
+        def expand(leaf):
+            axes = (-1,) + (1,) * max(0, len(leaf.shape) - 2)
+            return ops.reshape(sample_weight, axes)
+
+        return keras.tree.map_structure(expand, y_pred)
 
     @staticmethod
     def _full_precision(y_pred):
@@ -273,33 +295,45 @@ class RemulModel(keras.Model):
     # Errors before the first step.
 
     def fit(self, x=None, y=None, *args, **kwargs):
-        return super().fit(self._checked(x, y), y, *args, **kwargs)
+        x = self._checked(x, y, kwargs.get("sample_weight"))
+        if isinstance(kwargs.get("validation_data"), (tuple, list)):
+            self._checked(*kwargs["validation_data"])
+        return super().fit(x, y, *args, **kwargs)
 
     def evaluate(self, x=None, y=None, *args, **kwargs):
-        return super().evaluate(self._checked(x, y), y, *args, **kwargs)
+        x = self._checked(x, y, kwargs.get("sample_weight"))
+        return super().evaluate(x, y, *args, **kwargs)
 
-    def _checked(self, x, y):
+    def _checked(self, x, y, sample_weight=None):
         """Checks the data, or the first batch of a stream; returns x."""
-        if isinstance(x, keras.utils.PyDataset):
+        arrays = isinstance(x, (dict, list)) or hasattr(x, "shape")
+        if y is not None or arrays:
+            batch = (x, y, sample_weight)
+        elif isinstance(x, keras.utils.PyDataset):
             batch = x[0]
-        elif (
-            y is not None or isinstance(x, (dict, list)) or hasattr(x, "shape")
-        ):
-            batch = (x, y)
-        elif x is iter(x):  # a generator: put back what was taken
+        elif isinstance(x, types.GeneratorType):
             batch = next(x)
-            x = itertools.chain([batch], x)
+            x = _put_back(batch, x)
         else:
             batch = next(iter(x))
-        inputs, labels, sample_weight = keras.utils.unpack_x_y_sample_weight(
-            batch
-        )
+        inputs, labels, weights = keras.utils.unpack_x_y_sample_weight(batch)
         self.symmetry.check_inputs(inputs)
         check_finite(inputs, "x")
         if labels is not None:
             self.symmetry.check_outputs(labels)
             check_finite(labels, "y")
-        check_finite(sample_weight, "sample_weight")
+        check_finite(weights, "sample_weight")
+        if not self.model.built:
+            # Callbacks that restore weights want them before the first step.
+            self.model(
+                keras.tree.map_structure(
+                    lambda a: keras.KerasTensor(
+                        (None, *a.shape[1:]), keras.config.floatx()
+                    ),
+                    inputs,
+                )
+            )
+        self.built = True
         return x
 
     # Saving.

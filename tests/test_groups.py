@@ -59,8 +59,9 @@ def test_elements_are_isometries(group, seed):
     linear = numpy(group.linear(g))
     d = group.dimension
     gram = np.swapaxes(linear, 1, 2) @ linear
-    np.testing.assert_allclose(gram, np.broadcast_to(np.eye(d), gram.shape),
-                               atol=1e-5)
+    np.testing.assert_allclose(
+        gram, np.broadcast_to(np.eye(d), gram.shape), atol=1e-5
+    )
     determinant = np.linalg.det(linear)
     parity = group.parity(g)
     parity = np.ones(6) if parity is None else numpy(parity)
@@ -121,6 +122,7 @@ def test_rotations_are_haar(group, seed):
 def test_a_law_that_is_not_haar_is_caught(seed):
     # Euler angles, each uniform: a frequent mistake.
     rng = np.random.default_rng(seed)
+
     def turn(axis, t):
         i, j = [k for k in range(3) if k != axis]
         r = np.tile(np.eye(3), (len(t), 1, 1))
