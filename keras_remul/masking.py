@@ -21,6 +21,9 @@ class AttachMask(keras.layers.Layer):
     def __init__(self, **kwargs):
         super().__init__(autocast=False, **kwargs)
         self.supports_masking = True
+        # Keras builds the whole model anew at each train_on_batch as long as
+        # one layer of it is not built.
+        self.built = True
 
     def call(self, inputs):
         return inputs[0]

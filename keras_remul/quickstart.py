@@ -223,17 +223,12 @@ def run(output="quickstart_output", epochs=30, seed=0, data_dir=None):
 def _table_everywhere(rows):
     table = Table(
         title="Test set, all orientations",
-        caption="E': equivariance error. Orbit variance: the part of the MSE "
-        "that averaging over rotations would remove.",
+        caption="E': equivariance error, also relative to the motion. Orbit "
+        "variance: the share of the MSE that averaging over rotations removes.",
     )
     for heading in ("training", "beta", "target"):
-        table.add_column(heading)
-    for heading in (
-        "test\nMSE",
-        "E'",
-        "E', of the\nmotion",
-        "orbit var.,\nof the MSE",
-    ):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("test MSE", "E'", "relative\nE'", "orbit\nvariance"):
         table.add_column(heading, justify="right")
     for name, row in rows.items():
         beta, target = OBJECTIVES[name]

@@ -55,7 +55,10 @@ def test_nested_structures(rng):
         "atoms": {"x": rng.normal(size=(4, 6, 3))},
         "fields": [rng.normal(size=(4, 3)), rng.normal(size=(4, 3))],
     }
-    y = {"energy": rng.normal(size=(4, 1)), "stress": rng.normal(size=(4, 3, 3))}
+    y = {
+        "energy": rng.normal(size=(4, 1)),
+        "stress": rng.normal(size=(4, 3, 3)),
+    }
     g = symmetry.sample(4, seed=0)
     inverse = symmetry.group.inverse(g)
     there = symmetry.transform_inputs(g, x)

@@ -1,13 +1,21 @@
 """RemulModel: the objective, every way of giving data, saving, errors."""
 
 import importlib.util
+import pathlib
 
 import keras
 import numpy as np
 import pytest
 from keras import layers, ops
 
-from keras_remul import RemulModel, Symmetry, groups, models, weighting
+from keras_remul import (
+    RemulModel,
+    Symmetry,
+    from_preset,
+    groups,
+    models,
+    weighting,
+)
 from keras_remul.groups.orthogonal import OrthogonalGroup
 
 INPUTS = {"positions": "point", "velocities": "vector", "charges": "scalar"}
@@ -80,6 +88,20 @@ def test_losses_by_hand(bodies, target):
     assert logs["loss"] == pytest.approx(expected, rel=1e-5)
     first_step = wrapper.train_on_batch(x, y, return_dict=True)
     assert first_step["loss"] == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "target, expected",
+    [("labels", 0.0144675672), ("predictions", 0.0097413426)],
+)
+def test_first_loss_is_the_same_on_each_backend(target, expected):
+    folder = pathlib.Path(__file__).parent / "presets" / "tiny_transformer"
+    with np.load(folder / "golden.npz") as golden:
+        x = {key: golden[f"input/{key}"] for key in INPUTS}
+    y = x["positions"] + 0.8 * x["velocities"]
+    wrapper = remul(from_preset(folder), QuarterTurn(), target=target)
+    loss = wrapper.train_on_batch(x, y, return_dict=True)["loss"]
+    assert loss == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("target", ["labels", "predictions"])
@@ -215,10 +237,14 @@ def test_sample_weight_reaches_both_losses(bodies):
 
 def pad(x, y, extra, rng):
     """Adds nodes that hold nonsense and are masked out."""
-    rubbish = {k: rng.normal(size=(12, extra, v.shape[-1])) * 50
-               for k, v in {**x, "y": y}.items()}
-    padded = {k: np.concatenate([v, rubbish[k]], 1).astype("float32")
-              for k, v in x.items()}
+    rubbish = {
+        k: rng.normal(size=(12, extra, v.shape[-1])) * 50
+        for k, v in {**x, "y": y}.items()
+    }
+    padded = {
+        k: np.concatenate([v, rubbish[k]], 1).astype("float32")
+        for k, v in x.items()
+    }
     padded["mask"] = np.array([[1.0] * 5 + [0.0] * extra] * 12, "float32")
     return padded, np.concatenate([y, rubbish["y"]], 1).astype("float32")
 
@@ -273,8 +299,10 @@ def test_several_outputs_with_their_own_losses(rng):
     )
     logs = wrapper.evaluate(x, y, verbose=0, return_dict=True)
     g = QuarterTurn().sample(6)
-    moved = {k: ops.convert_to_numpy(v)
-             for k, v in sym.transform_inputs(g, x).items()}
+    moved = {
+        k: ops.convert_to_numpy(v)
+        for k, v in sym.transform_inputs(g, x).items()
+    }
     out = model.predict(moved, verbose=0)
     goal = ops.convert_to_numpy(sym.transform_outputs(g, y)["force"])
     expected = 2.0 * np.mean((out["force"] - goal) ** 2)
@@ -329,9 +357,7 @@ def test_resumed_training_is_exact(bodies, tmp_path, suffix):
         second.load_weights(path)
     resumed = second.fit(x, y, **steps).history["loss"]
     np.testing.assert_allclose(resumed, expected, rtol=1e-6)
-    for a, b in zip(
-        straight.get_weights(), second.get_weights(), strict=True
-    ):
+    for a, b in zip(straight.get_weights(), second.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6)
 
 
@@ -354,9 +380,7 @@ def test_backup_and_restore(bodies, tmp_path):
         fresh().fit(x, y, epochs=4, callbacks=[backup, Kill()], **steps)
     backup = keras.callbacks.BackupAndRestore(tmp_path)
     again = fresh().fit(x, y, epochs=4, callbacks=[backup], **steps)
-    np.testing.assert_allclose(
-        again.history["loss"], expected[2:], rtol=1e-6
-    )
+    np.testing.assert_allclose(again.history["loss"], expected[2:], rtol=1e-6)
 
 
 def test_config_holds_everything():
@@ -388,9 +412,7 @@ def test_user_callbacks_and_eager_mode(bodies, run_eagerly):
         verbose=0,
         validation_data=(x, y),
         callbacks=[
-            keras.callbacks.EarlyStopping(
-                "val_equivariance_loss", mode="min"
-            ),
+            keras.callbacks.EarlyStopping("val_equivariance_loss", mode="min"),
             keras.callbacks.TerminateOnNaN(),
         ],
     ).history
