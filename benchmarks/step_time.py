@@ -102,7 +102,9 @@ def main():
         table.add_column(heading, justify="right")
     for nodes in arguments.nodes:
         medians = {
-            name: [statistics.median(column) for column in zip(*rows)]
+            name: [
+                statistics.median(column) for column in zip(*rows, strict=True)
+            ]
             for name, rows in measure(nodes, arguments).items()
         }
         plain = medians["plain"]

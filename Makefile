@@ -1,0 +1,64 @@
+# `make quickstart` and `make test` are all that a fresh machine needs.
+# Both install what they need into .venv, once.
+
+PYTHON ?= python3
+KERAS_BACKEND ?= jax
+BACKENDS ?= jax torch tensorflow
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
+SOURCES := pyproject.toml constraints.txt
+
+export TF_CPP_MIN_LOG_LEVEL ?= 3
+export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
+
+.DEFAULT_GOAL := help
+.PHONY: help quickstart test lint clean
+
+help:
+	@echo "make quickstart   simulate, train, measure and draw, in minutes"
+	@echo "                  KERAS_BACKEND=jax|torch|tensorflow (default: jax)"
+	@echo "make test         all tests on the three backends"
+	@echo "                  BACKENDS=\"jax torch\" for some of them"
+	@echo "make lint         style"
+	@echo "make clean        removes .venv and what the commands wrote"
+
+$(VENV)/made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed; $(PYTHON) is" \
+		  "$$($(PYTHON) --version). Try: make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	@touch $@
+
+# The package with one backend.
+$(VENV)/with-%: $(VENV)/made $(SOURCES)
+	@echo "Installing keras-remul with $* into $(VENV) ..."
+	$(PIP) --editable ".[$*]"
+	@touch $@
+
+# The package with all backends and the tools of the tests.
+$(VENV)/with-tests: $(VENV)/made $(SOURCES)
+	@echo "Installing keras-remul with all backends into $(VENV) ..."
+	$(PIP) --editable ".[dev]"
+	@touch $@
+
+quickstart: $(VENV)/with-$(KERAS_BACKEND)
+	KERAS_BACKEND=$(KERAS_BACKEND) $(BIN)/keras-remul quickstart
+
+# All backends run even where one fails; one process each.
+test: $(VENV)/with-tests lint
+	@failed=""; for backend in $(BACKENDS); do \
+		echo "== tests on $$backend"; \
+		KERAS_BACKEND=$$backend $(BIN)/python -m pytest \
+			|| failed="$$failed $$backend"; \
+	done; \
+	if [ -n "$$failed" ]; then echo "Failed on:$$failed"; exit 1; fi; \
+	echo "All tests passed on: $(BACKENDS)"
+
+lint: $(VENV)/with-tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+clean:
+	rm -rf $(VENV) quickstart_output dist build site

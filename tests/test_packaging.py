@@ -1,0 +1,100 @@
+"""What is shipped: the wheel, away from the checkout, with one backend."""
+
+import os
+import pathlib
+import subprocess
+import sys
+import zipfile
+
+import keras
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+# Trains one step with the other backends out of reach.
+ONE_BACKEND = """
+import sys
+
+for name in sys.argv[1:]:
+    sys.modules[name] = None  # as if it were not installed
+
+import numpy as np
+import keras_remul as kr
+
+x = {"positions": np.random.normal(size=(8, 5, 3)),
+     "velocities": np.random.normal(size=(8, 5, 3)),
+     "charges": np.ones((8, 5, 1))}
+symmetry = kr.datasets.symmetry("nbody_charged")
+remul = kr.RemulModel(kr.models.Transformer(num_layers=1), symmetry)
+remul.compile("adam", loss="mse")
+remul.fit(x, x["positions"], verbose=0)
+kr.evaluate_equivariance(remul.model, x, symmetry, samples=2)
+assert all(sys.modules[name] is None for name in sys.argv[1:])
+print("trained with", kr.__file__)
+"""
+
+
+def run(*arguments, cwd, **environment):
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=cwd,
+        env={
+            **os.environ,
+            "KERAS_BACKEND": keras.backend.backend(),
+            **environment,
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wheel")
+    done = run(
+        "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder),
+        ".",
+        cwd=ROOT,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    (file,) = folder.glob("*.whl")
+    return file
+
+
+def test_content_of_the_wheel(wheel):
+    names = set(zipfile.ZipFile(wheel).namelist())
+    tops = {name.split("/")[0] for name in names}
+    version = wheel.name.split("-")[1]
+    assert tops == {"keras_remul", f"keras_remul-{version}.dist-info"}
+    source = {
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "keras_remul").rglob("*.py")
+    }
+    assert source <= names
+    assert "keras_remul/_zoo/README.md" in names
+    extra = {n for n in names - source if n.startswith("keras_remul/")}
+    assert all(name.startswith("keras_remul/_zoo/") for name in extra), extra
+
+
+def test_wheel_works_elsewhere_with_one_backend(wheel, tmp_path):
+    zipfile.ZipFile(wheel).extractall(tmp_path / "site")
+    frameworks = {"tensorflow", "jax", "torch"}
+    blocked = frameworks - {keras.backend.backend()}
+    done = run(
+        "-c",
+        ONE_BACKEND,
+        *blocked,
+        cwd=tmp_path,
+        PYTHONPATH=str(tmp_path / "site"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"trained with {tmp_path}" in done.stdout
+
+
+def test_import_does_not_load_tensorflow_datasets(tmp_path):
+    code = (
+        "import sys, keras_remul; print('tensorflow_datasets' in sys.modules)"
+    )
+    done = run("-c", code, cwd=tmp_path, PYTHONPATH=str(ROOT))
+    assert done.stdout.strip() == "False", done.stderr

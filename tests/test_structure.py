@@ -1,0 +1,199 @@
+"""The rules of the architecture, read off the source."""
+
+import ast
+import importlib
+import inspect
+import pathlib
+import pkgutil
+
+import keras
+import pytest
+
+import keras_remul
+from keras_remul import (
+    RemulModel,
+    Symmetry,
+    groups,
+    layers,
+    models,
+    representations,
+    weighting,
+)
+
+PACKAGE = pathlib.Path(keras_remul.__file__).parent
+FILES = sorted(PACKAGE.rglob("*.py"))
+FRAMEWORKS = {"jax", "jaxlib", "torch", "tensorflow"}
+
+
+def module_of(file):
+    """ "keras_remul.groups.base" and the like."""
+    parts = file.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts).removesuffix(".__init__")
+
+
+def imports(file):
+    """Every module that a file imports, anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add(node.module)
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def importers(*modules):
+    """Files outside `modules` that import one of them."""
+    result = []
+    for file in FILES:
+        if module_of(file).startswith(modules):
+            continue
+        if any(name.startswith(modules) for name in imports(file)):
+            result.append(module_of(file))
+    return result
+
+
+def test_frameworks_are_imported_in_backend_only():
+    users = [
+        module_of(file)
+        for file in FILES
+        if {name.split(".")[0] for name in imports(file)} & FRAMEWORKS
+    ]
+    assert users == [
+        f"keras_remul.backend.{name}" for name in ("jax", "tensorflow", "torch")
+    ]
+
+
+def test_backends_are_the_same_file_three_times():
+    signatures = []
+    for name in ("jax", "torch", "tensorflow"):
+        tree = ast.parse((PACKAGE / "backend" / f"{name}.py").read_text())
+        signatures.append(
+            [
+                (
+                    node.name,
+                    ast.unparse(getattr(node, "args", ast.arguments([], []))),
+                )
+                for node in tree.body
+                if isinstance(node, (ast.FunctionDef, ast.ClassDef))
+                and not node.name.startswith("_")
+            ]
+        )
+    assert signatures[0] == signatures[1] == signatures[2]
+    exported = {name for name, _ in signatures[0]}
+    assert exported == set(
+        importlib.import_module("keras_remul.backend").__all__
+    )
+
+
+@pytest.mark.parametrize(
+    "low, high",
+    [
+        # What stands left must not import what stands right.
+        ("groups", ["representations", "symmetry", "training", "models"]),
+        ("representations", ["symmetry", "metrics", "training", "models"]),
+        ("symmetry", ["losses", "metrics", "weighting", "training", "models"]),
+        ("losses", ["weighting", "training", "models"]),
+        ("metrics", ["weighting", "training", "models"]),
+        ("weighting", ["training", "models"]),
+        ("layers", ["symmetry", "groups", "weighting", "training", "models"]),
+        ("models", ["symmetry", "groups", "weighting", "training", "losses"]),
+        ("training", ["models", "datasets", "presets", "quickstart", "cli"]),
+    ],
+)
+def test_imports_go_one_way(low, high):
+    for file in FILES:
+        if not module_of(file).startswith(f"keras_remul.{low}"):
+            continue
+        for name in imports(file):
+            for forbidden in high:
+                assert not (name + ".").startswith(
+                    f"keras_remul.{forbidden}."
+                ), f"{module_of(file)} imports {name}"
+
+
+def test_nothing_imports_zoo_or_recipes():
+    assert importers("zoo", "recipes") == []
+
+
+@pytest.mark.parametrize("file", FILES, ids=module_of)
+def test_file(file):
+    text = file.read_text()
+    tree = ast.parse(text)
+    assert len(text.splitlines()) <= 500
+    if text:
+        assert ast.get_docstring(tree), "a module says what it is for"
+    for node in ast.walk(tree):
+        assert not isinstance(node, ast.Assert)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            assert node.func.id not in ("eval", "exec")
+    assert not {"pickle", "marshal", "dill"} & imports(file)
+
+
+def test_every_module_can_be_imported():
+    for module in pkgutil.walk_packages([str(PACKAGE)], "keras_remul."):
+        if module.name.startswith("keras_remul.backend."):
+            continue  # needs its framework
+        importlib.import_module(module.name)
+
+
+def test_public_names_have_docstrings():
+    for module in (
+        keras_remul,
+        groups,
+        representations,
+        layers,
+        models,
+        weighting,
+        keras_remul.datasets,
+        keras_remul.callbacks,
+        keras_remul.metrics,
+        keras_remul.testing,
+    ):
+        for name, value in vars(module).items():
+            if name.startswith("_") or not callable(value):
+                continue
+            assert inspect.getdoc(value), f"{module.__name__}.{name}"
+
+
+def configurable():
+    """One object of each public class with a configuration."""
+    yield from (
+        groups.SO2(axis="y"),
+        groups.SO3(),
+        groups.O3(),
+        groups.Translations(),
+        groups.SE3(),
+        groups.E3(),
+        representations.Scalar(),
+        representations.Pseudoscalar(),
+        representations.Vector(),
+        representations.Pseudovector(),
+        representations.Point(),
+        representations.Tensor(2),
+        weighting.Constant(),
+        layers.MultiHeadSelfAttention(8, 2),
+        layers.TransformerBlock(8, 2),
+        models.Transformer(),
+        keras_remul.metrics.EquivarianceError(),
+    )
+    symmetry = Symmetry(groups.SO3(), "vector", "vector")
+    yield symmetry
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(3)])
+    yield RemulModel(model, symmetry)
+
+
+@pytest.mark.parametrize(
+    "value", list(configurable()), ids=lambda v: type(v).__name__
+)
+def test_config_lists_every_argument(value):
+    parameters = inspect.signature(type(value).__init__).parameters.values()
+    expected = {
+        p.name
+        for p in parameters
+        if p.name != "self" and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
+    }
+    assert expected <= set(value.get_config())
+    again = type(value).from_config(value.get_config())
+    assert type(again) is type(value)
