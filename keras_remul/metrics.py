@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from keras_remul.representations import Point
+
 
 def sample_norms(difference, mask=None):
     """The Euclidean norm of each sample's outputs, all leaves together.
@@ -24,6 +26,47 @@ def sample_norms(difference, mask=None):
         rows = ops.reshape(square, (ops.shape(leaf)[0], -1))
         total = total + ops.sum(rows, axis=-1)
     return ops.sqrt(total)
+
+
+def equivariance_norms(moved_output, output_of_moved, mask=None):
+    """||f(phi(g) x) - rho(g) f(x)|| of each sample, `(B,)`."""
+    floatx = keras.config.floatx()
+    difference = keras.tree.map_structure(
+        lambda a, b: ops.cast(a, floatx) - ops.cast(b, floatx),
+        moved_output,
+        output_of_moved,
+    )
+    return sample_norms(difference, mask)
+
+
+def centred(output, symmetry, mask=None):
+    """Outputs with positions relative to the centre of their nodes.
+
+    The origin is arbitrary; distance from it would flatter a relative error.
+
+    Args:
+        output: outputs in the structure of `symmetry.outputs`.
+        symmetry: the `Symmetry`.
+        mask: mask `(B, N)` where some nodes are padding.
+
+    Returns:
+        The structure of the outputs. A `Point` per sample, without nodes, is
+        taken relative to the mean of the batch.
+    """
+
+    def centre(representation, leaf):
+        if not isinstance(representation, Point):
+            return leaf
+        if not symmetry.is_per_node(representation, leaf):
+            return leaf - ops.mean(leaf, axis=0, keepdims=True)
+        if mask is None:
+            return leaf - ops.mean(leaf, axis=1, keepdims=True)
+        axes = ops.shape(mask) + (1,) * (len(leaf.shape) - 2)
+        valid = ops.reshape(ops.cast(mask, leaf.dtype), axes)
+        count = ops.maximum(ops.sum(valid, axis=1, keepdims=True), 1)
+        return leaf - ops.sum(leaf * valid, axis=1, keepdims=True) / count
+
+    return keras.tree.map_structure(centre, symmetry.outputs, output)
 
 
 @keras.saving.register_keras_serializable(package="keras_remul")
@@ -50,12 +93,8 @@ class EquivarianceError(keras.metrics.Mean):
             output_of_moved: f(phi(g) x), the same.
             mask: mask `(B, N)` where some nodes are padding.
         """
-        difference = keras.tree.map_structure(
-            lambda a, b: ops.cast(a, self.dtype) - ops.cast(b, self.dtype),
-            moved_output,
-            output_of_moved,
-        )
-        return super().update_state(sample_norms(difference, mask))
+        norms = equivariance_norms(moved_output, output_of_moved, mask)
+        return super().update_state(norms)
 
     def get_config(self):
         return {"name": self.name, "dtype": self.dtype}

@@ -7,6 +7,7 @@ orientation only, plain and REMUL, and are then tested on rotated ones.
 """
 
 import json
+import math
 import pathlib
 import time
 
@@ -73,7 +74,7 @@ def train(name, symmetry, data, epochs, seed):
         model, symmetry, Constant(beta=beta), target=target, seed=seed
     )
     batch_size = 100
-    steps = epochs * (len(y) // batch_size)
+    steps = epochs * math.ceil(len(y) / batch_size)
     rate = keras.optimizers.schedules.CosineDecay(
         0.0, steps, warmup_target=3e-3, warmup_steps=steps // 20
     )

@@ -1,17 +1,20 @@
 """RemulModel: the REMUL objective around any Keras model."""
 
+import math
 import types
+import warnings
 from typing import NamedTuple
 
 import keras
 from keras import ops
 
-from keras_remul import backend, weighting
+from keras_remul import backend
 from keras_remul.losses import NestedLoss
 from keras_remul.masking import AttachMask
-from keras_remul.metrics import EquivarianceError
+from keras_remul.metrics import centred, equivariance_norms, sample_norms
 from keras_remul.symmetry import Symmetry
 from keras_remul.validation import check_finite
+from keras_remul.weighting import Constant, LossWeighting, Measured
 
 TARGETS = ("labels", "predictions")
 
@@ -21,10 +24,22 @@ _EVALUATION_SEED = 20241017
 
 
 class _Orbit(NamedTuple):
-    """What stands for y while the batch is (x, phi(g) x)."""
+    """What stands for y while the batch is (x, phi(g) x).
+
+    `index` says which samples phi(g) x holds; None where it is each, once.
+    """
 
     labels: object
     g: object
+    index: object
+
+    def of_moved(self, data):
+        """The part of `data` that belongs to the samples of phi(g) x."""
+        if self.index is None or data is None:
+            return data
+        return keras.tree.map_structure(
+            lambda a: ops.take(a, self.index, axis=0), data
+        )
 
 
 def _put_back(first, rest):
@@ -33,7 +48,7 @@ def _put_back(first, rest):
 
 
 @keras.saving.register_keras_serializable(package="keras_remul")
-class RemulModel(keras.Model):
+class RemulModel(backend.TaskGradients, keras.Model):
     """Trains a Keras model with equivariance as a second task.
 
     L = alpha L_obj + beta L_equi with
@@ -53,9 +68,9 @@ class RemulModel(keras.Model):
     their figures do not change from call to call. `predict` and a plain call
     are those of the wrapped model. Logged: `loss` (total), `objective_loss`,
     `equivariance_loss`, `equivariance_error` (E', see
-    `metrics.EquivarianceError`), and the metrics of `compile`, which look at
-    f(x) alone. A callback that monitors one of the first four needs
-    `mode="min"`; Keras guesses the direction of `loss` only.
+    `metrics.EquivarianceError`), `alpha` and `beta`, and the metrics of
+    `compile`, which look at f(x) alone. A callback that monitors one of the
+    former needs `mode="min"`; Keras guesses the direction of `loss` only.
 
     Args:
         model: any Keras model; multiple inputs and outputs in dicts, lists or
@@ -68,6 +83,12 @@ class RemulModel(keras.Model):
             enter L_equi; the gradient flows through both sides).
         loss: the loss l of the equivariance task. Defaults to that of
             `compile`.
+        fraction: share of each training batch, in (0, 1], that the
+            equivariance task sees: its first samples, so shuffle the data.
+            The cost falls in proportion. Defaults to 1.0.
+        transforms: elements g per sample and training step. Defaults to 1.
+        interval: the equivariance task is trained at every `interval`-th step
+            of the optimizer, the others are plain. Defaults to 1.
         seed: integer seed of the draws of g. Defaults to a random one.
 
     Raises:
@@ -92,6 +113,9 @@ class RemulModel(keras.Model):
         weighting=None,
         target="labels",
         loss=None,
+        fraction=1.0,
+        transforms=1,
+        interval=1,
         seed=None,
         **kwargs,
     ):
@@ -111,9 +135,30 @@ class RemulModel(keras.Model):
                 f"Argument `target` must be one of {TARGETS}. Received: "
                 f"target={target!r}"
             )
+        weighting = Constant() if weighting is None else weighting
+        if not isinstance(weighting, LossWeighting):
+            raise ValueError(
+                "Argument `weighting` must be a keras_remul.weighting."
+                "LossWeighting, such as Constant(beta=1.0). Received: "
+                f"weighting={weighting!r}"
+            )
+        if not 0 < fraction <= 1:
+            raise ValueError(
+                "Argument `fraction` must be above 0 and at most 1. Received: "
+                f"fraction={fraction}"
+            )
+        for name, value in (("transforms", transforms), ("interval", interval)):
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(
+                    f"Argument `{name}` must be an integer, at least 1. "
+                    f"Received: {name}={value!r}"
+                )
         self.model = model
         self.symmetry = symmetry
-        self.weighting = self._get_weighting(weighting)
+        self.fraction = float(fraction)
+        self.transforms = transforms
+        self.interval = interval
+        self.weighting = weighting
         self.target = target
         self.equivariance_loss = loss
         self.seed = seed
@@ -124,21 +169,11 @@ class RemulModel(keras.Model):
         if self.weighting.uses_equivariance:
             self._objective_tracker = keras.metrics.Mean("objective_loss")
             self._equivariance_tracker = keras.metrics.Mean("equivariance_loss")
-            self._error_tracker = EquivarianceError()
+            self._error_tracker = keras.metrics.Mean("equivariance_error")
+            self._alpha_tracker = keras.metrics.Mean("alpha")
+            self._beta_tracker = keras.metrics.Mean("beta")
         if model.built:
             self.built = True
-
-    @staticmethod
-    def _get_weighting(value):
-        if value is None:
-            return weighting.Constant()
-        if isinstance(value, weighting.LossWeighting):
-            return value
-        raise ValueError(
-            "Argument `weighting` must be a keras_remul.weighting."
-            "LossWeighting, such as Constant(beta=1.0). Received: "
-            f"weighting={value!r}"
-        )
 
     # The wrapped model, as it is.
 
@@ -156,8 +191,16 @@ class RemulModel(keras.Model):
     # The batch (x, phi(g) x).
 
     def train_step(self, *args):
-        if self.weighting.uses_equivariance:
-            args = backend.map_batch(self, self._stack_for_training, args)
+        if not self.weighting.uses_equivariance:
+            return super().train_step(*args)
+        if self.interval == 1:
+            return self._remul_step(*args)
+        return backend.every(
+            self, self.interval, self._remul_step, super().train_step, args
+        )
+
+    def _remul_step(self, *args):
+        args = backend.map_batch(self, self._stack_for_training, args)
         return super().train_step(*args)
 
     def test_step(self, *args):
@@ -166,34 +209,45 @@ class RemulModel(keras.Model):
         return super().test_step(*args)
 
     def _stack_for_training(self, data):
-        return self._stack(data, self.seed_generator)
+        return self._stack(
+            data, self.seed_generator, self.fraction, self.transforms
+        )
 
     def _stack_for_evaluation(self, data):
-        return self._stack(data, _EVALUATION_SEED)
+        return self._stack(data, _EVALUATION_SEED, 1.0, 1)
 
-    def _stack(self, data, seed):
+    def _stack(self, data, seed, fraction, transforms):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         x = keras.tree.map_structure(ops.convert_to_tensor, x)
-        batch_size = ops.shape(keras.tree.flatten(x)[0])[0]
-        g = self.symmetry.sample(batch_size, seed=seed)
+        n = ops.shape(keras.tree.flatten(x)[0])[0]
+        index = None
+        if fraction < 1 or transforms > 1:
+            part = ops.cast(
+                ops.ceil(fraction * ops.cast(n, "float32")), "int32"
+            )
+            if isinstance(n, int):  # a static shape, which JAX needs
+                part = math.ceil(fraction * n)
+            index = ops.tile(ops.arange(part, dtype="int32"), [transforms])
+            n = part * transforms
+        g = self.symmetry.sample(n, seed=seed)
+        orbit = _Orbit(y, g, index)
         both = keras.tree.map_structure(
             lambda a, b: ops.concatenate([a, ops.cast(b, a.dtype)], axis=0),
             x,
-            self.symmetry.transform_inputs(g, x),
+            self.symmetry.transform_inputs(g, orbit.of_moved(x)),
         )
-        return both, _Orbit(y, g), sample_weight
+        return both, orbit, sample_weight
 
-    def _unstack(self, x, y_pred):
-        """f(x) and f(phi(g) x) from f of both, and the mask of one."""
+    def _unstack(self, x, orbit, y_pred):
+        """f(x), f(phi(g) x) and their masks, from f of both."""
+        n = ops.shape(keras.tree.flatten(orbit.labels)[0])[0]
         mask = self.symmetry.get_mask(x)
-        n = ops.shape(keras.tree.flatten(y_pred)[0])[0] // 2
-        if mask is not None:
-            mask = mask[:n]
-        halves = []
+        result = []
         for part in (slice(None, n), slice(n, None)):
-            half = keras.tree.map_structure(lambda a, p=part: a[p], y_pred)
-            halves.append(self._with_mask(half, mask))
-        return *halves, mask
+            outputs = keras.tree.map_structure(lambda a, p=part: a[p], y_pred)
+            part_mask = None if mask is None else mask[part]
+            result += [self._with_mask(outputs, part_mask), part_mask]
+        return result
 
     def _with_mask(self, y_pred, mask):
         if mask is None:
@@ -242,31 +296,61 @@ class RemulModel(keras.Model):
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):
-        sample_weight = self._per_output(sample_weight, y_pred)
         if not isinstance(y, _Orbit):
             y_pred = self._with_mask(y_pred, self.symmetry.get_mask(x))
+            sample_weight = self._per_output(sample_weight, y_pred)
             return super().compute_loss(x, y, y_pred, sample_weight, training)
-        clean, moved, mask = self._unstack(x, y_pred)
+        clean, _, moved, mask = self._unstack(x, y, y_pred)
+        sample_weight = self._per_output(sample_weight, clean)
         objective = super().compute_loss(
             x, y.labels, clean, sample_weight, training
         )
-        transformed = self.symmetry.transform_outputs(
-            y.g, self._full_precision(clean), mask
-        )
+        output = y.of_moved(self._full_precision(clean))  # f(x)
+        transformed = self.symmetry.transform_outputs(y.g, output, mask)
         if self.target == "predictions":
             target = transformed
         else:
-            target = self.symmetry.transform_outputs(y.g, y.labels, mask)
-        equivariance = self._nested_loss(target, moved, sample_weight)
-        alpha, beta = self.weighting(objective, equivariance, training=training)
+            target = self.symmetry.transform_outputs(
+                y.g, y.of_moved(y.labels), mask
+            )
+        equivariance = self._nested_loss(
+            target, moved, y.of_moved(sample_weight)
+        )
+        # Copies: torch's backward pass reads them after `update` wrote to the
+        # variables that they may be.
+        alpha, beta = (1.0 * w for w in self.weighting.loss_weights())
+        total = alpha * objective + beta * equivariance
+        norms = equivariance_norms(transformed, moved, mask)
+        self._error_tracker.update_state(norms)
         self._objective_tracker.update_state(objective)
         self._equivariance_tracker.update_state(equivariance)
-        self._error_tracker.update_state(transformed, moved, mask)
-        return alpha * objective + beta * equivariance
+        self._alpha_tracker.update_state(alpha)
+        self._beta_tracker.update_state(beta)
+        if training:
+            scale = sample_norms(centred(output, self.symmetry, mask), mask)
+            numbers = objective, equivariance, ops.mean(norms), ops.mean(scale)
+            self._measured = Measured(*map(ops.stop_gradient, numbers))
+            self._update_weighting((objective, equivariance))
+        return total
+
+    def _update_weighting(self, losses):
+        if self.uses_gradient_norms:
+            norms = self.gradient_norms(losses, self.gradient_variables())
+            if norms is None:  # the backend takes them later
+                return
+            self._measured = self._measured._replace(gradient_norms=norms)
+        self.weighting.update(self._measured)
+
+    @property
+    def uses_gradient_norms(self):
+        return self.weighting.uses_gradient_norms
+
+    def gradient_variables(self):
+        return self.weighting.gradient_variables(self.model)
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         if isinstance(y, _Orbit):
-            y_pred, _, _ = self._unstack(x, y_pred)
+            y_pred, *_ = self._unstack(x, y, y_pred)
             y = y.labels
         else:
             y_pred = self._with_mask(y_pred, self.symmetry.get_mask(x))
@@ -282,8 +366,9 @@ class RemulModel(keras.Model):
             return sample_weight
 
         def expand(leaf):
-            axes = (-1,) + (1,) * max(0, len(leaf.shape) - 2)
-            return ops.reshape(sample_weight, axes)
+            ones = ops.ones(ops.shape(leaf)[:-1], sample_weight.dtype)
+            axes = (-1,) + (1,) * (len(ones.shape) - 1)
+            return ones * ops.reshape(sample_weight, axes)
 
         return keras.tree.map_structure(expand, y_pred)
 
@@ -298,7 +383,11 @@ class RemulModel(keras.Model):
         x = self._checked(x, y, kwargs.get("sample_weight"))
         if isinstance(kwargs.get("validation_data"), (tuple, list)):
             self._checked(*kwargs["validation_data"])
-        return super().fit(x, y, *args, **kwargs)
+        history = super().fit(x, y, *args, **kwargs)
+        warning = self.weighting.warning()
+        if warning:
+            warnings.warn(warning, stacklevel=2)
+        return history
 
     def evaluate(self, x=None, y=None, *args, **kwargs):
         x = self._checked(x, y, kwargs.get("sample_weight"))
@@ -372,6 +461,9 @@ class RemulModel(keras.Model):
             "weighting": serialize(self.weighting),
             "target": self.target,
             "loss": serialize(self.equivariance_loss),
+            "fraction": self.fraction,
+            "transforms": self.transforms,
+            "interval": self.interval,
             "seed": self.seed,
         }
 

@@ -71,10 +71,7 @@ def test_backends_are_the_same_file_three_times():
         tree = ast.parse((PACKAGE / "backend" / f"{name}.py").read_text())
         signatures.append(
             [
-                (
-                    node.name,
-                    ast.unparse(getattr(node, "args", ast.arguments([], []))),
-                )
+                (node.name, ast.unparse(getattr(node, "args", [])))
                 for node in tree.body
                 if isinstance(node, (ast.FunctionDef, ast.ClassDef))
                 and not node.name.startswith("_")

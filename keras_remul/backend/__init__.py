@@ -6,20 +6,40 @@ signatures, so that a diff of two of them shows only the framework:
     matmul(a, b)                   batched product in full precision
     map_batch(model, fn, args)     apply `fn` to the batch in the arguments of
                                    a `train_step` or `test_step`
+    every(model, interval, step, other, args)
+                                   `step(*args)` at every `interval`-th step of
+                                   the optimizer, else `other(*args)`
+    TaskGradients                  mixin of a model: norms of the gradients of
+                                   each task inside `train_step`
 """
 
 import keras
 
 if keras.backend.backend() == "jax":
-    from keras_remul.backend.jax import map_batch, matmul
+    from keras_remul.backend.jax import (
+        TaskGradients,
+        every,
+        map_batch,
+        matmul,
+    )
 elif keras.backend.backend() == "torch":
-    from keras_remul.backend.torch import map_batch, matmul
+    from keras_remul.backend.torch import (
+        TaskGradients,
+        every,
+        map_batch,
+        matmul,
+    )
 elif keras.backend.backend() == "tensorflow":
-    from keras_remul.backend.tensorflow import map_batch, matmul
+    from keras_remul.backend.tensorflow import (
+        TaskGradients,
+        every,
+        map_batch,
+        matmul,
+    )
 else:
     raise ImportError(
         "keras_remul runs on the Keras backends 'tensorflow', 'jax' and "
         f"'torch'. Received: KERAS_BACKEND={keras.backend.backend()!r}."
     )
 
-__all__ = ["map_batch", "matmul"]
+__all__ = ["TaskGradients", "every", "map_batch", "matmul"]

@@ -1,5 +1,6 @@
 """JAX: state is passed in and out of a step, never changed in place."""
 
+import jax
 import jax.numpy as jnp
 import keras
 
@@ -19,3 +20,65 @@ def map_batch(model, fn, args):
         data = fn(data)
     current = [scope.get_current_value(v) for v in variables]
     return (state[0], current, *state[2:]), data
+
+
+def every(model, interval, step, other, args):
+    optimizer = model.optimizer
+    index = [v is optimizer.iterations for v in optimizer.variables].index(True)
+    iterations = args[0][2][index]
+    return jax.lax.cond(iterations % interval == 0, step, other, *args)
+
+
+class TaskGradients:
+    def gradient_norms(self, losses, variables):
+        # Inside a differentiated function the losses have no gradient to
+        # give; compute_loss_and_updates, which is outside, takes it.
+        self._task_losses = losses
+        return None
+
+    def compute_loss_and_updates(
+        self, trainable_variables, non_trainable_variables, *args, **kwargs
+    ):
+        compute = super().compute_loss_and_updates
+        _, _, y, _ = args
+        pair = getattr(y, "g", None) is not None  # the batch (x, phi(g) x)
+        if not (self.uses_gradient_norms and kwargs["training"] and pair):
+            return compute(
+                trainable_variables, non_trainable_variables, *args, **kwargs
+            )
+        wanted = {id(v) for v in self.gradient_variables()}
+        places = [
+            i for i, v in enumerate(self.trainable_variables) if id(v) in wanted
+        ]
+
+        def run(values):
+            everything = list(trainable_variables)
+            for place, value in zip(places, values, strict=True):
+                everything[place] = value
+            result = compute(
+                everything, non_trainable_variables, *args, **kwargs
+            )
+            return self._task_losses, (result, self._measured)
+
+        # XLA removes from these two pullbacks all but the path to the layer.
+        losses, pullback, (result, measured) = jax.vjp(
+            run, [trainable_variables[i] for i in places], has_aux=True
+        )
+        one, zero = jnp.ones_like(losses[0]), jnp.zeros_like(losses[0])
+        norms = jnp.stack(
+            [_norm(pullback(seeds)[0]) for seeds in ((one, zero), (zero, one))]
+        )
+        norms = jax.lax.stop_gradient(norms)
+        self._task_losses = self._measured = None  # let no tracer escape
+        loss, (unscaled, y_pred, state, metrics) = result
+        variables = self.non_trainable_variables
+        with keras.StatelessScope(
+            state_mapping=list(zip(variables, state, strict=True))
+        ) as scope:
+            self.weighting.update(measured._replace(gradient_norms=norms))
+        state = [scope.get_current_value(v) for v in variables]
+        return loss, (unscaled, y_pred, state, metrics)
+
+
+def _norm(gradients):
+    return jnp.sqrt(sum(jnp.sum(jnp.square(g)) for g in gradients))

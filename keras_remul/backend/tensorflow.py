@@ -12,3 +12,34 @@ def matmul(a, b):
 def map_batch(model, fn, args):
     (data,) = args
     return (fn(data),)
+
+
+def every(model, interval, step, other, args):
+    iterations = tf.convert_to_tensor(model.optimizer.iterations)
+    return tf.cond(
+        iterations % interval == 0, lambda: step(*args), lambda: other(*args)
+    )
+
+
+class TaskGradients:
+    _tape = None
+
+    def train_step(self, *args):
+        if not self.uses_gradient_norms:
+            return super().train_step(*args)
+        # The tape of Keras is out of reach of compute_loss; this one is not.
+        with tf.GradientTape(persistent=True) as self._tape:
+            logs = super().train_step(*args)
+        self._tape = None
+        return logs
+
+    def gradient_norms(self, losses, variables):
+        values = [v.value for v in variables]
+        with self._tape.stop_recording():
+            return tf.stack(
+                [_norm(self._tape.gradient(loss, values)) for loss in losses]
+            )
+
+
+def _norm(gradients):
+    return tf.sqrt(sum(tf.reduce_sum(tf.square(g)) for g in gradients))

@@ -1,28 +1,46 @@
 """What sets alpha and beta."""
 
+from typing import NamedTuple
+
 import keras
+
+
+class Measured(NamedTuple):
+    """What a training step tells the weighting; scalars, without gradient.
+
+    Attributes:
+        objective: L_obj of the batch.
+        equivariance: L_equi of the batch.
+        error: E' of the batch, mean ||f(phi(g) x) - rho(g) f(x)||.
+        scale: mean ||f(x)||, positions relative to the centre of the nodes.
+        gradient_norms: norms of the gradients of L_obj and of L_equi with
+            respect to the weights that `gradient_variables` names, `(2,)`;
+            None for weightings that do not ask for them.
+    """
+
+    objective: object
+    equivariance: object
+    error: object
+    scale: object
+    gradient_norms: object = None
 
 
 class LossWeighting(keras.layers.Layer):
     """alpha and beta of L = alpha L_obj + beta L_equi, at each step.
 
-    To add one, give `call`. State that changes while training belongs in
-    variables made in `__init__` with `self.add_weight(..., trainable=False)`:
-    it is then saved, loaded and carried through compiled steps like that of
-    any layer.
-
-    Call arguments:
-        objective: L_obj of the batch, a scalar.
-        equivariance: L_equi of the batch, a scalar.
-        training: False in `evaluate`, where no state may change.
-
-    Returns:
-        (alpha, beta), scalars.
+    To add one, give `loss_weights`, and `update` where the weights change
+    while training. State that changes belongs in variables made in `__init__`
+    with `self.add_weight(..., trainable=False)`: it is then saved, loaded and
+    carried through compiled steps like that of any layer. Both methods run
+    inside the compiled step: use `keras.ops`, no Python state.
     """
+
+    # True where `update` wants `Measured.gradient_norms`.
+    uses_gradient_norms = False
 
     def __init__(self, **kwargs):
         # Losses are float32 whatever the precision of the model.
-        super().__init__(autocast=False, **kwargs)
+        super().__init__(dtype="float32", autocast=False, **kwargs)
         self.built = True
 
     @property
@@ -30,5 +48,33 @@ class LossWeighting(keras.layers.Layer):
         """False where beta is always 0: the second task is then left out."""
         return True
 
-    def call(self, objective, equivariance, training=False):
+    def loss_weights(self):
+        """(alpha, beta) of this step, scalars."""
         raise NotImplementedError
+
+    def update(self, measured):
+        """Called once in each training step, after `loss_weights`.
+
+        Args:
+            measured: the `Measured` of the step.
+        """
+
+    def gradient_variables(self, model):
+        """The variables of the model for `Measured.gradient_norms`."""
+        raise NotImplementedError
+
+    def warning(self):
+        """What the user should know at the end of training, or None."""
+        return None
+
+    def get_config(self):
+        return {"name": self.name}
+
+
+def check_positive(**values):
+    """Raises ValueError for an argument that is not a positive number."""
+    for name, value in values.items():
+        if not value > 0:
+            raise ValueError(
+                f"Argument `{name}` must be positive. Received: {name}={value}"
+            )

@@ -43,7 +43,7 @@ class Constant(LossWeighting):
     def uses_equivariance(self):
         return self.beta > 0
 
-    def call(self, objective, equivariance, training=False):
+    def loss_weights(self):
         return self.alpha, self.beta
 
     def get_config(self):
