@@ -17,6 +17,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import keras
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 import keras_remul as kr
 
@@ -64,6 +65,9 @@ def plot(results, path):
     right.set(xlabel="tolerance", ylabel="equivariance error E'")
     right.set(xscale="log", yscale="log")
     right.legend(frameon=False)
+    for axis in (left, right):
+        axis.set_xticks(tolerance, [f"{t:g}" for t in tolerance])
+        axis.xaxis.set_minor_formatter(NullFormatter())
     figure.savefig(path, dpi=130)
 
 

@@ -41,6 +41,12 @@ class NestedLoss:
         n = len(y_pred_leaves)
         losses = keras.tree.flatten(self.loss) if self.loss else None
         losses = losses or [self.shared] * n
+        if len(losses) != n:
+            raise ValueError(
+                f"The model has {n} outputs, but the equivariance task got "
+                f"{len(losses)} losses. Give `loss` one for each output, or "
+                "one for all."
+            )
         weights = keras.tree.flatten(self.weights) if self.weights else [1] * n
         per_leaf = keras.tree.flatten(sample_weight)
         if len(per_leaf) != n:  # one array of weights serves every output

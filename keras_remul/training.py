@@ -1,9 +1,7 @@
 """RemulModel: the REMUL objective around any Keras model."""
 
-import math
 import types
 import warnings
-from typing import NamedTuple
 
 import keras
 from keras import ops
@@ -12,6 +10,7 @@ from keras_remul import backend
 from keras_remul.losses import NestedLoss
 from keras_remul.masking import AttachMask
 from keras_remul.metrics import centred, equivariance_norms, sample_norms
+from keras_remul.orbit import Orbit, stack
 from keras_remul.symmetry import Symmetry
 from keras_remul.validation import check_finite
 from keras_remul.weighting import Constant, LossWeighting, Measured
@@ -21,25 +20,6 @@ TARGETS = ("labels", "predictions")
 # g is the same at every call of `evaluate`, so that its figures can be
 # compared from epoch to epoch.
 _EVALUATION_SEED = 20241017
-
-
-class _Orbit(NamedTuple):
-    """What stands for y while the batch is (x, phi(g) x).
-
-    `index` says which samples phi(g) x holds; None where it is each, once.
-    """
-
-    labels: object
-    g: object
-    index: object
-
-    def of_moved(self, data):
-        """The part of `data` that belongs to the samples of phi(g) x."""
-        if self.index is None or data is None:
-            return data
-        return keras.tree.map_structure(
-            lambda a: ops.take(a, self.index, axis=0), data
-        )
 
 
 def _put_back(first, rest):
@@ -209,45 +189,24 @@ class RemulModel(backend.TaskGradients, keras.Model):
         return super().test_step(*args)
 
     def _stack_for_training(self, data):
-        return self._stack(
-            data, self.seed_generator, self.fraction, self.transforms
+        return stack(
+            self.symmetry,
+            data,
+            self.seed_generator,
+            self.fraction,
+            self.transforms,
         )
 
     def _stack_for_evaluation(self, data):
-        return self._stack(data, _EVALUATION_SEED, 1.0, 1)
+        return stack(self.symmetry, data, _EVALUATION_SEED)
 
-    def _stack(self, data, seed, fraction, transforms):
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        x = keras.tree.map_structure(ops.convert_to_tensor, x)
-        n = ops.shape(keras.tree.flatten(x)[0])[0]
-        index = None
-        if fraction < 1 or transforms > 1:
-            part = ops.cast(
-                ops.ceil(fraction * ops.cast(n, "float32")), "int32"
-            )
-            if isinstance(n, int):  # a static shape, which JAX needs
-                part = math.ceil(fraction * n)
-            index = ops.tile(ops.arange(part, dtype="int32"), [transforms])
-            n = part * transforms
-        g = self.symmetry.sample(n, seed=seed)
-        orbit = _Orbit(y, g, index)
-        both = keras.tree.map_structure(
-            lambda a, b: ops.concatenate([a, ops.cast(b, a.dtype)], axis=0),
-            x,
-            self.symmetry.transform_inputs(g, orbit.of_moved(x)),
-        )
-        return both, orbit, sample_weight
-
-    def _unstack(self, x, orbit, y_pred):
-        """f(x), f(phi(g) x) and their masks, from f of both."""
-        n = ops.shape(keras.tree.flatten(orbit.labels)[0])[0]
+    def _split(self, x, orbit, y_pred):
+        """f(x), f(phi(g) x) and the mask of the latter, from f of both."""
         mask = self.symmetry.get_mask(x)
-        result = []
-        for part in (slice(None, n), slice(n, None)):
-            outputs = keras.tree.map_structure(lambda a, p=part: a[p], y_pred)
-            part_mask = None if mask is None else mask[part]
-            result += [self._with_mask(outputs, part_mask), part_mask]
-        return result
+        masks = (None, None) if mask is None else orbit.split(mask)
+        parts = orbit.split(y_pred)
+        clean, moved = map(self._with_mask, parts, masks)
+        return clean, moved, masks[1]
 
     def _with_mask(self, y_pred, mask):
         if mask is None:
@@ -296,11 +255,14 @@ class RemulModel(backend.TaskGradients, keras.Model):
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):
-        if not isinstance(y, _Orbit):
+        if not isinstance(y, Orbit):
             y_pred = self._with_mask(y_pred, self.symmetry.get_mask(x))
             sample_weight = self._per_output(sample_weight, y_pred)
-            return super().compute_loss(x, y, y_pred, sample_weight, training)
-        clean, _, moved, mask = self._unstack(x, y, y_pred)
+            alpha, _ = self.weighting.loss_weights()
+            return alpha * super().compute_loss(
+                x, y, y_pred, sample_weight, training
+            )
+        clean, moved, mask = self._split(x, y, y_pred)
         sample_weight = self._per_output(sample_weight, clean)
         objective = super().compute_loss(
             x, y.labels, clean, sample_weight, training
@@ -329,28 +291,16 @@ class RemulModel(backend.TaskGradients, keras.Model):
         if training:
             scale = sample_norms(centred(output, self.symmetry, mask), mask)
             numbers = objective, equivariance, ops.mean(norms), ops.mean(scale)
-            self._measured = Measured(*map(ops.stop_gradient, numbers))
-            self._update_weighting((objective, equivariance))
+            measured = Measured(*map(ops.stop_gradient, numbers))
+            if self.weighting.uses_gradient_norms:
+                self.update_with_gradients((objective, equivariance), measured)
+            else:
+                self.weighting.update(measured)
         return total
 
-    def _update_weighting(self, losses):
-        if self.uses_gradient_norms:
-            norms = self.gradient_norms(losses, self.gradient_variables())
-            if norms is None:  # the backend takes them later
-                return
-            self._measured = self._measured._replace(gradient_norms=norms)
-        self.weighting.update(self._measured)
-
-    @property
-    def uses_gradient_norms(self):
-        return self.weighting.uses_gradient_norms
-
-    def gradient_variables(self):
-        return self.weighting.gradient_variables(self.model)
-
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
-        if isinstance(y, _Orbit):
-            y_pred, *_ = self._unstack(x, y, y_pred)
+        if isinstance(y, Orbit):
+            y_pred, *_ = self._split(x, y, y_pred)
             y = y.labels
         else:
             y_pred = self._with_mask(y_pred, self.symmetry.get_mask(x))

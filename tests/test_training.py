@@ -138,6 +138,18 @@ def test_zero_beta_is_plain_training(bodies):
     assert set(logs.history) == {"loss"}
 
 
+def test_alpha_scales_plain_steps_too(bodies):
+    x, y = bodies
+    model = dense_model()
+    losses = [
+        remul(model, weighting=weighting.Constant(alpha, 0.0)).evaluate(
+            x, y, verbose=0
+        )
+        for alpha in (1.0, 0.5)
+    ]
+    assert losses[1] == pytest.approx(0.5 * losses[0], rel=1e-6)
+
+
 def test_training_lowers_both_losses(bodies):
     x, y = bodies
     history = remul().fit(x, y, epochs=60, verbose=0).history

@@ -9,8 +9,8 @@ signatures, so that a diff of two of them shows only the framework:
     every(model, interval, step, other, args)
                                    `step(*args)` at every `interval`-th step of
                                    the optimizer, else `other(*args)`
-    TaskGradients                  mixin of a model: norms of the gradients of
-                                   each task inside `train_step`
+    TaskGradients                  mixin of RemulModel: tells its weighting the
+                                   norms of the gradients of each task
 """
 
 import keras

@@ -30,11 +30,12 @@ def every(model, interval, step, other, args):
 
 
 class TaskGradients:
-    def gradient_norms(self, losses, variables):
+    _task = None
+
+    def update_with_gradients(self, losses, measured):
         # Inside a differentiated function the losses have no gradient to
         # give; compute_loss_and_updates, which is outside, takes it.
-        self._task_losses = losses
-        return None
+        self._task = losses, measured
 
     def compute_loss_and_updates(
         self, trainable_variables, non_trainable_variables, *args, **kwargs
@@ -42,14 +43,16 @@ class TaskGradients:
         compute = super().compute_loss_and_updates
         _, _, y, _ = args
         pair = getattr(y, "g", None) is not None  # the batch (x, phi(g) x)
-        if not (self.uses_gradient_norms and kwargs["training"] and pair):
+        if not (
+            self.weighting.uses_gradient_norms and kwargs["training"] and pair
+        ):
             return compute(
                 trainable_variables, non_trainable_variables, *args, **kwargs
             )
-        wanted = {id(v) for v in self.gradient_variables()}
-        places = [
-            i for i, v in enumerate(self.trainable_variables) if id(v) in wanted
-        ]
+        wanted = self.weighting.gradient_variables(self.model)
+        wanted = {id(v) for v in wanted}
+        variables = self.trainable_variables
+        places = [i for i, v in enumerate(variables) if id(v) in wanted]
 
         def run(values):
             everything = list(trainable_variables)
@@ -58,7 +61,8 @@ class TaskGradients:
             result = compute(
                 everything, non_trainable_variables, *args, **kwargs
             )
-            return self._task_losses, (result, self._measured)
+            (losses, measured), self._task = self._task, None
+            return losses, (result, measured)
 
         # XLA removes from these two pullbacks all but the path to the layer.
         losses, pullback, (result, measured) = jax.vjp(
@@ -66,10 +70,9 @@ class TaskGradients:
         )
         one, zero = jnp.ones_like(losses[0]), jnp.zeros_like(losses[0])
         norms = jnp.stack(
-            [_norm(pullback(seeds)[0]) for seeds in ((one, zero), (zero, one))]
+            [_norm(pullback(seed)[0]) for seed in ((one, zero), (zero, one))]
         )
         norms = jax.lax.stop_gradient(norms)
-        self._task_losses = self._measured = None  # let no tracer escape
         loss, (unscaled, y_pred, state, metrics) = result
         variables = self.non_trainable_variables
         with keras.StatelessScope(

@@ -25,7 +25,7 @@ class TaskGradients:
     _tape = None
 
     def train_step(self, *args):
-        if not self.uses_gradient_norms:
+        if not self.weighting.uses_gradient_norms:
             return super().train_step(*args)
         # The tape of Keras is out of reach of compute_loss; this one is not.
         with tf.GradientTape(persistent=True) as self._tape:
@@ -33,12 +33,14 @@ class TaskGradients:
         self._tape = None
         return logs
 
-    def gradient_norms(self, losses, variables):
+    def update_with_gradients(self, losses, measured):
+        variables = self.weighting.gradient_variables(self.model)
         values = [v.value for v in variables]
         with self._tape.stop_recording():
-            return tf.stack(
-                [_norm(self._tape.gradient(loss, values)) for loss in losses]
-            )
+            norms = [
+                _norm(self._tape.gradient(loss, values)) for loss in losses
+            ]
+        self.weighting.update(measured._replace(gradient_norms=tf.stack(norms)))
 
 
 def _norm(gradients):

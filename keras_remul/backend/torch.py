@@ -19,13 +19,15 @@ def every(model, interval, step, other, args):
 
 
 class TaskGradients:
-    def gradient_norms(self, losses, variables):
+    def update_with_gradients(self, losses, measured):
+        variables = self.weighting.gradient_variables(self.model)
         values = [v.value for v in variables]
-        return torch.stack(
-            [
-                _norm(torch.autograd.grad(loss, values, retain_graph=True))
-                for loss in losses
-            ]
+        norms = [
+            _norm(torch.autograd.grad(loss, values, retain_graph=True))
+            for loss in losses
+        ]
+        self.weighting.update(
+            measured._replace(gradient_norms=torch.stack(norms))
         )
 
 
