@@ -61,7 +61,9 @@ def true_path(x, frames=10):
 
 def _draw_curves(axis, curves):
     for (name, history), colour in zip(
-        curves.items(), ("0.3", "tab:blue", "tab:green"), strict=False
+        curves.items(),
+        ("0.3", "tab:orange", "tab:blue", "tab:green"),
+        strict=True,
     ):
         epochs = np.arange(1, len(history["val_mse"]) + 1)
         axis.plot(epochs, history["val_mse"], color=colour, label=name)
