@@ -48,6 +48,19 @@ def _quiet(verbose):
         tqdm_utils.display_progress_bar(active)
 
 
+@contextlib.contextmanager
+def _errors_only():
+    """TFDS warns of each folder that it is about to fill for the first time."""
+    from absl import logging
+
+    level = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+
+
 def _check_split(split, valid):
     """Raises ValueError for an unknown split name; slices are left to TFDS."""
     if not isinstance(split, str):
@@ -124,7 +137,8 @@ def load(
     def make_builder():
         return cls(config=config, data_dir=data_dir)
 
-    builder = make_builder()
+    with _errors_only():
+        builder = make_builder()
     if not builder.is_prepared():
         if not download:
             raise FileNotFoundError(
@@ -132,7 +146,8 @@ def load(
                 f"{builder.data_dir}, and download=False. Call "
                 f"`load({name!r}, download=True)` once, or pass `data_dir`."
             )
-        builder = _prepare(make_builder, verbose)
+        with _errors_only():
+            builder = _prepare(make_builder, verbose)
 
     pairs = []
     for one in splits:
