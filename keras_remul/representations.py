@@ -12,9 +12,10 @@ import numpy as np
 from keras import ops
 
 from keras_remul import backend
+from keras_remul.configurable import Configurable
 
 
-class Representation:
+class Representation(Configurable):
     """How a feature changes under a group.
 
     To add one, give `shape` and `transform`, and `check` where not every
@@ -43,28 +44,6 @@ class Representation:
         units = ops.tile(units, (ops.shape(g)[0],) + (1,) * (len(shape) + 1))
         images = ops.reshape(self.transform(group, g, units), (-1, k, k))
         return ops.swapaxes(images, -1, -2)
-
-    def get_config(self):
-        return {}
-
-    @classmethod
-    def from_config(cls, config):
-        return cls(**config)
-
-    def __eq__(self, other):
-        return (
-            type(self) is type(other)
-            and self.get_config() == other.get_config()
-        )
-
-    def __hash__(self):
-        return hash(repr(self))
-
-    def __repr__(self):
-        arguments = ", ".join(
-            f"{name}={value!r}" for name, value in self.get_config().items()
-        )
-        return f"{type(self).__name__}({arguments})"
 
 
 def _act(matrix, x):

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_remul import representations
+from keras_remul.configurable import Configurable
 from keras_remul.groups import Group
 
 
@@ -54,7 +55,7 @@ def _map(fn, structure, data, path):
 
 
 @keras.saving.register_keras_serializable(package="keras_remul")
-class Symmetry:
+class Symmetry(Configurable):
     """The action of a group on inputs (phi) and outputs (rho) of a model.
 
     A model f is equivariant where f(phi(g) x) = rho(g) f(x) for each g.
@@ -237,15 +238,6 @@ class Symmetry:
     def from_config(cls, config):
         restore = keras.saving.deserialize_keras_object
         return cls(**{key: restore(value) for key, value in config.items()})
-
-    def __eq__(self, other):
-        return (
-            isinstance(other, Symmetry)
-            and self.get_config() == other.get_config()
-        )
-
-    def __hash__(self):
-        return hash(repr(self))
 
     def __repr__(self):
         return (

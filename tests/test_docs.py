@@ -1,4 +1,4 @@
-"""The code in README and docs runs, and their numbers are the committed ones."""
+"""The code in README and docs runs; its numbers are the committed ones."""
 
 import json
 import pathlib

@@ -4,9 +4,10 @@ import keras
 from keras import ops
 
 from keras_remul import backend
+from keras_remul.configurable import Configurable
 
 
-class Group:
+class Group(Configurable):
     """A group G of transformations of R^d.
 
     An element is a matrix and a batch of n elements is one plain array
@@ -92,25 +93,3 @@ class Group:
         a, b, c = ops.unstack(self.linear(g), axis=1)  # (n, 3) each
         cross = b * ops.roll(c, -1, axis=-1) - c * ops.roll(b, -1, axis=-1)
         return ops.sign(ops.sum(a * ops.roll(cross, -1, axis=-1), axis=-1))
-
-    def get_config(self):
-        return {}
-
-    @classmethod
-    def from_config(cls, config):
-        return cls(**config)
-
-    def __eq__(self, other):
-        return (
-            type(self) is type(other)
-            and self.get_config() == other.get_config()
-        )
-
-    def __hash__(self):
-        return hash(repr(self))
-
-    def __repr__(self):
-        arguments = ", ".join(
-            f"{name}={value!r}" for name, value in self.get_config().items()
-        )
-        return f"{type(self).__name__}({arguments})"

@@ -1,0 +1,29 @@
+"""Objects that are what their configuration says."""
+
+
+class Configurable:
+    """Equality, hash and repr from `get_config`, as Keras serialises it."""
+
+    def get_config(self):
+        """The arguments of the constructor."""
+        return {}
+
+    @classmethod
+    def from_config(cls, config):
+        """The object that `get_config` came from."""
+        return cls(**config)
+
+    def __eq__(self, other):
+        return (
+            type(self) is type(other)
+            and self.get_config() == other.get_config()
+        )
+
+    def __hash__(self):
+        return hash(repr(self))
+
+    def __repr__(self):
+        arguments = ", ".join(
+            f"{name}={value!r}" for name, value in self.get_config().items()
+        )
+        return f"{type(self).__name__}({arguments})"
