@@ -4,8 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_remul.metrics import sample_norms
-from keras_remul.representations import Point
+from keras_remul.metrics import centred, sample_norms
 
 
 def evaluate_equivariance(
@@ -102,7 +101,11 @@ def evaluate_equivariance(
                 _masked_mean(_square(_subtract(back, y)), mask)
             )
     error = float(np.mean(norms))
-    scale = _norms(_centred(output, symmetry, mask, reference), mask).mean()
+    if reference is None:
+        relative = _to_numpy(centred(output, symmetry, mask))
+    else:
+        relative = _subtract(output, reference)
+    scale = _norms(relative, mask).mean()
     result = {
         "error": error,
         "relative_error": error / float(scale) if scale else float("nan"),
@@ -157,23 +160,6 @@ def _masked_mean(data, mask):
         total += (leaf * weight).sum()
         count += weight.sum()
     return float(total / count)
-
-
-def _centred(output, symmetry, mask, reference):
-    if reference is not None:
-        return _subtract(output, reference)
-
-    def centre(representation, leaf):
-        if not isinstance(representation, Point):
-            return leaf
-        if not symmetry.is_per_node(representation, leaf):
-            return leaf - leaf.mean(axis=0, keepdims=True)
-        weight = np.ones(leaf.shape[:2]) if mask is None else mask
-        weight = np.reshape(weight, leaf.shape[:2] + (1,) * (leaf.ndim - 2))
-        count = np.maximum(weight.sum(axis=1, keepdims=True), 1)
-        return leaf - (leaf * weight).sum(axis=1, keepdims=True) / count
-
-    return keras.tree.map_structure(centre, symmetry.outputs, output)
 
 
 class _Moments:
