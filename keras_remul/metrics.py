@@ -57,6 +57,7 @@ def centred(output, symmetry, mask=None):
     def centre(representation, leaf):
         if not isinstance(representation, Point):
             return leaf
+        leaf = ops.convert_to_tensor(leaf)
         if not symmetry.is_per_node(representation, leaf):
             return leaf - ops.mean(leaf, axis=0, keepdims=True)
         if mask is None:
