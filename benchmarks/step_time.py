@@ -22,16 +22,22 @@ from rich.table import Table
 import keras_remul as kr
 
 
+# name -> arguments of RemulModel
+VARIANTS = {
+    "plain": lambda: dict(weighting=kr.weighting.Constant(beta=0.0)),
+    "REMUL, labels": dict,
+    "REMUL, predictions": lambda: dict(target="predictions"),
+    "fraction=0.25": lambda: dict(fraction=0.25),
+    "GradNorm": lambda: dict(weighting=kr.weighting.GradNorm()),
+}
+
+
 def variants(nodes, arguments):
     """name -> compiled RemulModel, all of one size."""
     symmetry = kr.datasets.symmetry("nbody_charged")
     x, _ = data(nodes, arguments)
     result = {}
-    for name, beta, target in (
-        ("plain", 0.0, "labels"),
-        ("REMUL, labels", 1.0, "labels"),
-        ("REMUL, predictions", 1.0, "predictions"),
-    ):
+    for name, options in VARIANTS.items():
         keras.utils.set_random_seed(0)
         model = kr.models.Transformer(
             num_layers=arguments.layers,
@@ -39,9 +45,7 @@ def variants(nodes, arguments):
             num_heads=arguments.heads,
         )
         model.build({key: value.shape for key, value in x.items()})
-        remul = kr.RemulModel(
-            model, symmetry, kr.weighting.Constant(beta=beta), target=target
-        )
+        remul = kr.RemulModel(model, symmetry, **options())
         remul.compile(keras.optimizers.Adam(1e-3), loss="mse")
         result[name] = remul
     return result
