@@ -21,7 +21,6 @@ from rich.table import Table
 
 import keras_remul as kr
 
-
 # name -> arguments of RemulModel
 VARIANTS = {
     "plain": lambda: dict(weighting=kr.weighting.Constant(beta=0.0)),
