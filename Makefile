@@ -9,6 +9,10 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 SOURCES := pyproject.toml constraints.txt
 
+ifeq (,$(filter $(KERAS_BACKEND),jax torch tensorflow))
+$(error KERAS_BACKEND must be jax, torch or tensorflow, not "$(KERAS_BACKEND)")
+endif
+
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 
