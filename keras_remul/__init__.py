@@ -19,6 +19,7 @@ from keras_remul.presets import (
     save_to_preset,
     verify_preset,
 )
+from keras_remul.symmetrization import symmetrize
 from keras_remul.symmetry import Symmetry
 from keras_remul.training import RemulModel
 from keras_remul.version import __version__
@@ -39,6 +40,7 @@ __all__ = [
     "models",
     "representations",
     "save_to_preset",
+    "symmetrize",
     "testing",
     "verify_preset",
     "weighting",

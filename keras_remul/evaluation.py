@@ -75,24 +75,16 @@ def evaluate_equivariance(
             f"Argument `samples` must be at least 2. Received: {samples}"
         )
     symmetry.check_inputs(x)
-    f = _as_function(model, batch_size)
-    n = len(keras.tree.flatten(x)[0])
+    f = as_function(model, batch_size)
     mask = symmetry.get_mask(x)
     output = f(x)
     symmetry.check_outputs(output, name="f(x)")
-    orbit = _Moments()  # of rho(g)^-1 f(phi(g) x)
-    difference = _Moments()  # of f(phi(g) x) - rho(g) f(x)
+    orbit = Moments()  # of rho(g)^-1 f(phi(g) x)
+    difference = Moments()  # of f(phi(g) x) - rho(g) f(x)
     norms, squared_errors = [], []
-    seeds = np.random.default_rng(seed).integers(2**31, size=samples)
-    for seed_of_sample in seeds:
-        g = symmetry.sample(n, seed=int(seed_of_sample))
-        of_moved = f(_to_numpy(symmetry.transform_inputs(g, x)))
+    for g, of_moved, back in walk_orbit(f, x, symmetry, samples, seed):
         moved = symmetry.transform_outputs(g, output, mask)
-        gap = _subtract(of_moved, _to_numpy(moved))
-        back = symmetry.transform_outputs(
-            symmetry.group.inverse(g), of_moved, mask
-        )
-        back = _to_numpy(back)
+        gap = _subtract(of_moved, to_numpy(moved))
         norms.append(_norms(gap, mask).mean())
         difference.update(gap)
         orbit.update(back)
@@ -102,7 +94,7 @@ def evaluate_equivariance(
             )
     error = float(np.mean(norms))
     if reference is None:
-        relative = _to_numpy(centred(output, symmetry, mask))
+        relative = to_numpy(centred(output, symmetry, mask))
     else:
         relative = _subtract(output, reference)
     scale = _norms(relative, mask).mean()
@@ -120,18 +112,33 @@ def evaluate_equivariance(
     return result
 
 
-def _as_function(model, batch_size):
+def walk_orbit(f, x, symmetry, samples, seed):
+    """Yields g, f(phi(g) x) and rho(g)^-1 f(phi(g) x), `samples` times."""
+    n = len(keras.tree.flatten(x)[0])
+    mask = symmetry.get_mask(x)
+    seeds = np.random.default_rng(seed).integers(2**31, size=samples)
+    for seed_of_sample in seeds:
+        g = symmetry.sample(n, seed=int(seed_of_sample))
+        of_moved = f(to_numpy(symmetry.transform_inputs(g, x)))
+        inverse = symmetry.group.inverse(g)
+        back = symmetry.transform_outputs(inverse, of_moved, mask)
+        yield g, of_moved, to_numpy(back)
+
+
+def as_function(model, batch_size):
+    """The model as a function from arrays to arrays."""
     wrapped = getattr(model, "model", None)
     if isinstance(model, keras.Model):
         if isinstance(wrapped, keras.Model):  # a RemulModel
             model = wrapped
-        return lambda x: _to_numpy(
+        return lambda x: to_numpy(
             model.predict(x, batch_size=batch_size, verbose=0)
         )
-    return lambda x: _to_numpy(model(x))
+    return lambda x: to_numpy(model(x))
 
 
-def _to_numpy(data):
+def to_numpy(data):
+    """The leaves as NumPy arrays."""
     return keras.tree.map_structure(ops.convert_to_numpy, data)
 
 
@@ -162,7 +169,7 @@ def _masked_mean(data, mask):
     return float(total / count)
 
 
-class _Moments:
+class Moments:
     """Running mean and variance of nested arrays (Welford's method)."""
 
     def __init__(self):
