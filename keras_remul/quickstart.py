@@ -241,7 +241,7 @@ def _table_everywhere(rows):
         caption="E': equivariance error, also relative to the motion. Orbit "
         "variance: the share of the MSE that averaging over rotations removes.",
     )
-    for heading in ("training", "alpha, beta", "target"):
+    for heading in ("training", "alpha,\nbeta", "target"):
         table.add_column(heading, no_wrap=True)
     for heading in ("test MSE", "E'", "relative\nE'", "orbit\nvariance"):
         table.add_column(heading, justify="right")
