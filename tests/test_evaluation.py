@@ -1,5 +1,9 @@
 """Measures of equivariance against cases that can be done by hand."""
 
+import os
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
@@ -144,6 +148,89 @@ def test_identity_of_the_split(bodies):
     assert result["mse"] == pytest.approx(
         result["symmetrized_mse"] + result["orbit_variance"]
     )
+
+
+def test_values_of_each_sample(bodies):
+    x, y = bodies
+    sym = symmetry(groups.SO3())
+    x = {**x, "mask": np.ones((12, 5), "float32")}
+    x["mask"][::2, 3:] = 0  # samples of two sizes
+    model = models.Transformer(num_layers=1, hidden_dim=8, num_heads=2)
+    arguments = {"y": y, "samples": 4}
+    result = evaluate_equivariance(model, x, sym, **arguments)
+    values = evaluate_equivariance(model, x, sym, per_sample=True, **arguments)
+    assert {v.shape for v in values.values()} == {(12,)}
+    assert values.keys() == result.keys()
+    for name in ("error", "relative_error", "average_error"):
+        assert values[name].mean() == pytest.approx(result[name], rel=1e-6)
+    size = x["mask"].sum(axis=1)
+    for name in ("orbit_variance", "mse", "symmetrized_mse"):
+        mean = (values[name] * size).sum() / size.sum()
+        assert mean == pytest.approx(result[name], rel=1e-5)
+    # The values are those of the samples alone, by a function whose error is
+    # known: f adds (c, 0, 0), so E' is 4/3 |c|.
+    shift = np.linspace(1, 2, 12)[:, None] * np.array([1.0, 0.0, 0.0])
+    vectors = Symmetry(groups.SO3(), "vector", "vector")
+    errors = evaluate_equivariance(
+        lambda v: ops.convert_to_numpy(v) + shift,
+        np.ones((12, 3)),
+        vectors,
+        samples=400,
+        per_sample=True,
+    )["error"]
+    np.testing.assert_allclose(errors, 4 / 3 * shift[:, 0], rtol=0.1)
+
+
+def test_float32_is_exact_to_its_precision(bodies):
+    x, _ = bodies
+    for group in GROUPS:
+        result = evaluate_equivariance(
+            numpy_inputs(equivariant), x, symmetry(group), samples=4
+        )
+        assert result["relative_error"] < 1e-6, group
+
+
+# In a process of its own: JAX decides on float64 when it starts.
+FLOAT64 = """
+import keras
+import numpy as np
+from keras import ops
+keras.config.set_floatx("float64")
+import keras_remul as kr
+
+rng = np.random.default_rng(0)
+x = {k: rng.normal(size=(6, 4, 3)) for k in ("positions", "velocities")}
+inputs = {"positions": "point", "velocities": "vector"}
+
+def pull(x):
+    x = keras.tree.map_structure(ops.convert_to_tensor, x)
+    r = x["positions"][:, :, None] - x["positions"][:, None]
+    weight = 1 / (1 + ops.sum(r**2, axis=-1, keepdims=True))
+    return x["positions"] + x["velocities"] + ops.sum(weight * r, axis=2)
+
+for group in (kr.groups.SO3(), kr.groups.E3(), kr.groups.SO2(axis="y")):
+    symmetry = kr.Symmetry(group, inputs, "point")
+    error = kr.evaluate_equivariance(pull, x, symmetry)["relative_error"]
+    assert 0 < error < 1e-12, error
+
+inputs = keras.Input((4, 3))
+norms = ops.sum(inputs**2, axis=-1, keepdims=True)
+model = keras.Model(inputs, inputs * keras.layers.Dense(1)(norms))
+vectors = kr.Symmetry(kr.groups.SO3(), "vector", "vector")
+error = kr.evaluate_equivariance(model, x["velocities"], vectors)
+assert 0 < error["relative_error"] < 1e-12, error
+"""
+
+
+def test_float64_is_exact_to_its_precision():
+    environment = {**os.environ, "JAX_ENABLE_X64": "1"}
+    run = subprocess.run(
+        [sys.executable, "-c", FLOAT64],
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr
 
 
 def test_reference_and_centre(bodies):
