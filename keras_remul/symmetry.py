@@ -1,11 +1,11 @@
-"""Symmetry: one group acting on the inputs and outputs of a model."""
+"""Symmetry: a group acting on the inputs and outputs of a model."""
 
 import keras
 from keras import ops
 
 from keras_remul import representations
 from keras_remul.configurable import Configurable
-from keras_remul.groups import Group
+from keras_remul.groups import Group, Product
 
 
 def _check(structure, data, path):
@@ -61,7 +61,9 @@ class Symmetry(Configurable):
     A model f is equivariant where f(phi(g) x) = rho(g) f(x) for each g.
 
     Args:
-        group: a `keras_remul.groups.Group`.
+        group: a `keras_remul.groups.Group`, or a dict of names to groups,
+            which stands for `Product(group)`: several groups that act at the
+            same time, on the same or on different features.
         inputs: the representation of each input, in the structure of the
             inputs: one, a list, or a (nested) dict. Strings such as
             `"vector"` will do, see `keras_remul.representations.get`.
@@ -88,10 +90,12 @@ class Symmetry(Configurable):
     """
 
     def __init__(self, group, inputs, outputs, mask="mask"):
+        if isinstance(group, dict):
+            group = Product(group)
         if not isinstance(group, Group):
             raise ValueError(
                 "Argument `group` must be a keras_remul.groups.Group, such as "
-                f"SO3(). Received: group={group!r}"
+                f"SO3(), or a dict of them. Received: group={group!r}"
             )
         self.group = group
         self.inputs = self._resolve(inputs, "inputs")
@@ -161,27 +165,29 @@ class Symmetry(Configurable):
         return self._transform(self.outputs, g, y, mask, "y")
 
     def _transform(self, structure, g, data, mask, path):
-        moves_padding = self.group.has_translations
-
         def transform(representation, value, path):
             self._check_leaf(representation, value, path, mask)
             value = ops.convert_to_tensor(value)
-            moved = representation.transform(self.group, g, value)
-            is_point = isinstance(representation, representations.Point)
-            if mask is None or not (moves_padding and is_point):
-                return moved  # a linear action keeps the zeros of the padding
-            if not self.is_per_node(representation, value):
-                return moved
-            axes = ops.shape(mask) + (1,) * (len(value.shape) - 2)
-            valid = ops.reshape(ops.cast(mask, "bool"), axes)
-            return ops.where(valid, moved, value)
+            per_node = self.is_per_node(representation, value)
+            rep, group, element = representation.restrict(self.group, g)
+            moved = rep.transform(group, element, value)
+            # A linear action keeps the zeros of the padding.
+            if mask is not None and per_node:
+                if rep.moves_origin and group.has_translations:
+                    axes = ops.shape(mask) + (1,) * (len(value.shape) - 2)
+                    valid = ops.reshape(ops.cast(mask, "bool"), axes)
+                    moved = ops.where(valid, moved, value)
+            if group.num_nodes and per_node:
+                moved = group.permute(element, moved)
+            return moved
 
         return _map(transform, structure, data, path)
 
     def is_per_node(self, representation, value):
         """True for `(B, N, ...)`, False for one value per sample `(B, C)`."""
         feature_axes = max(1, len(representation.shape(self.group)))
-        return len(value.shape) > 1 + feature_axes
+        rank = len(value.shape)
+        return representation.on_nodes and rank > 1 + feature_axes
 
     def check_inputs(self, x):
         """Raises ValueError unless keys, shapes and mask are those declared."""
@@ -215,7 +221,14 @@ class Symmetry(Configurable):
                 f"{self.group!r}, so its shape must be (batch, ..., "
                 f"{', '.join(map(str, shape))}). Received: shape {received}"
             )
-        if mask is None or not self.is_per_node(representation, value):
+        try:
+            representation.check_data(self.group, received)
+        except ValueError as error:
+            raise ValueError(f"`{path}`: {error}") from None
+        if not self.is_per_node(representation, value):
+            return
+        self._check_nodes(representation, received, path, mask)
+        if mask is None:
             return
         nodes = mask.shape[1] if len(mask.shape) == 2 else None
         if None not in (nodes, received[1]) and nodes != received[1]:
@@ -223,6 +236,23 @@ class Symmetry(Configurable):
                 f"The mask has the shape {tuple(mask.shape)}, but `{path}` "
                 f"has {received[1]} nodes: shape {received}. Expected a mask "
                 "of shape (batch, nodes)."
+            )
+
+    def _check_nodes(self, representation, shape, path, mask):
+        """Permutations need the nodes that they permute, all of them."""
+        _, group, _ = representation.restrict(self.group)
+        if group.num_nodes is None:
+            return
+        if mask is not None:
+            raise ValueError(
+                f"{group!r} permutes nodes, padding too, and `{path}` comes "
+                "with a mask. Give samples of one size without a mask, or "
+                "leave the permutations out."
+            )
+        if shape[1] not in (None, group.num_nodes):
+            raise ValueError(
+                f"{group!r} permutes {group.num_nodes} nodes, but `{path}` "
+                f"has {shape[1]}: shape {shape}"
             )
 
     def get_config(self):

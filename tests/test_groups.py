@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import ops
 from scipy import stats
@@ -20,8 +20,26 @@ GROUPS = [
     groups.Translations(dimension=2),
     groups.SE3(),
     groups.E3(translation_std=2.0),
+    groups.O2(),
+    groups.SE2(),
+    groups.E2(),
+    groups.SO2(axis=None, max_angle=20.0),
+    groups.SO3(min_angle=90.0, max_angle=120.0),
+    groups.Lorentz(max_rapidity=0.7),
+    groups.Scalings(),
+    groups.Cyclic(4),
+    groups.Cyclic(5),
+    groups.Dihedral(2),
+    groups.Dihedral(4),
+    groups.Permutations(6),
+    groups.CircularShifts(sizes=(7, 11)),
+    groups.Product({"turn": groups.O3(), "nodes": groups.Permutations(6)}),
+    groups.Product({"turn": groups.SO3(), "unit": groups.Scalings()}),
 ]
 every_group = pytest.mark.parametrize("group", GROUPS, ids=repr)
+isometries = pytest.mark.parametrize(
+    "group", [g for g in GROUPS if g.dimension and g.orthogonal], ids=repr
+)
 seeds = st.integers(0, 2**31 - 1)
 
 
@@ -29,14 +47,21 @@ def numpy(x):
     return ops.convert_to_numpy(x)
 
 
+def flat(g):
+    """Elements, a nest of arrays, as one array `(n, k)`."""
+    leaves = [numpy(leaf) for leaf in keras.tree.flatten(g)]
+    return np.concatenate([a.reshape(len(a), -1) for a in leaves], axis=1)
+
+
 @every_group
+@settings(max_examples=5)
 @given(seed=seeds)
 def test_axioms(group, seed):
-    a, b, c = (group.sample(4, seed=seed + i) for i in range(3))
-    e = group.identity(4)
+    a, b, c = (group.sample(16, seed=seed + i) for i in range(3))
+    e = group.identity(16)
 
     def close(x, y):
-        np.testing.assert_allclose(numpy(x), numpy(y), atol=2e-5)
+        np.testing.assert_allclose(flat(x), flat(y), atol=2e-5)
 
     close(group.compose(e, a), a)
     close(group.compose(a, e), a)
@@ -52,10 +77,11 @@ def test_axioms(group, seed):
     )
 
 
-@every_group
+@isometries
+@settings(max_examples=5)
 @given(seed=seeds)
 def test_elements_are_isometries(group, seed):
-    g = group.sample(6, seed=seed)
+    g = group.sample(16, seed=seed)
     linear = numpy(group.linear(g))
     d = group.dimension
     gram = np.swapaxes(linear, 1, 2) @ linear
@@ -64,21 +90,32 @@ def test_elements_are_isometries(group, seed):
     )
     determinant = np.linalg.det(linear)
     parity = group.parity(g)
-    parity = np.ones(6) if parity is None else numpy(parity)
+    parity = np.ones(16) if parity is None else numpy(parity)
     np.testing.assert_allclose(determinant, parity, atol=1e-5)
     assert (group.translation(g) is None) == (not group.has_translations)
 
 
 @every_group
 def test_samples_are_reproducible(group):
-    a, b = (numpy(group.sample(5, seed=3)) for _ in range(2))
+    a, b = (flat(group.sample(16, seed=3)) for _ in range(2))
     np.testing.assert_array_equal(a, b)
-    assert not np.allclose(a, numpy(group.sample(5, seed=4)))
-    assert not np.allclose(a[0], a[1])
+    assert not np.allclose(a, flat(group.sample(16, seed=4)))
+    assert np.ptp(a, axis=0).max() > 0
     generator = keras.random.SeedGenerator(3)
-    c, d = (numpy(group.sample(5, seed=generator)) for _ in range(2))
+    c, d = (flat(group.sample(16, seed=generator)) for _ in range(2))
     assert not np.allclose(c, d)
-    assert a.shape == (5, group.matrix_size, group.matrix_size)
+
+
+@every_group
+def test_shapes(group):
+    g, e = group.sample(16, seed=0), group.identity(16)
+    keras.tree.map_structure(
+        lambda a, b: np.testing.assert_equal((*a.shape,), (*b.shape,)), g, e
+    )
+    if group.dimension and not isinstance(group, groups.Product):
+        assert g.shape == (16, group.matrix_size, group.matrix_size)
+        d = group.dimension
+        assert group.linear(g).shape == (16, d, d)
 
 
 @every_group
@@ -87,7 +124,7 @@ def test_config_round_trip(group):
     again = keras.saving.deserialize_keras_object(config)
     assert again == group and repr(again) == repr(group)
     np.testing.assert_array_equal(
-        numpy(again.sample(3, seed=0)), numpy(group.sample(3, seed=0))
+        flat(again.sample(16, seed=0)), flat(group.sample(16, seed=0))
     )
 
 
@@ -105,6 +142,7 @@ def haar_angle_cdf(angle):
 @pytest.mark.parametrize(
     "group", [groups.SO3(), groups.O3(), groups.SE3(), groups.E3()], ids=repr
 )
+@settings(max_examples=3)
 @given(seed=seeds)
 def test_rotations_are_haar(group, seed):
     n = 4000
@@ -157,9 +195,9 @@ def test_translations_have_the_spread_asked_for():
 @pytest.mark.parametrize("axis", ["x", "y", "z"])
 def test_so2_keeps_its_axis_and_turns_right_handed(axis):
     i = "xyz".index(axis)
-    g = numpy(groups.SO2(axis=axis).sample(50, seed=0))
+    g = numpy(groups.SO2(axis=axis).sample(16, seed=0))
     unit = np.eye(3)[i]
-    np.testing.assert_allclose(g @ unit, np.tile(unit, (50, 1)), atol=1e-6)
+    np.testing.assert_allclose(g @ unit, np.tile(unit, (16, 1)), atol=1e-6)
     j, k = (i + 1) % 3, (i + 2) % 3  # the axis = e_j x e_k
     np.testing.assert_allclose(g[:, j, j], g[:, k, k], atol=1e-6)
     np.testing.assert_allclose(g[:, k, j], -g[:, j, k], atol=1e-6)
@@ -174,6 +212,19 @@ def test_so2_keeps_its_axis_and_turns_right_handed(axis):
         (lambda: groups.SO2(axis=[1.0, 0.0]), "Argument `axis`"),
         (lambda: groups.SE3(translation_std=0), "`translation_std`"),
         (lambda: groups.Translations(dimension=7), "`dimension`.*7"),
+        (lambda: groups.SO3(min_angle=30, max_angle=20), "`min_angle`.*30"),
+        (lambda: groups.SO3(max_angle=0), "`max_angle` > 0|max_angle > 0"),
+        (lambda: groups.SO2(max_angle=200), "`max_angle`.*200"),
+        (lambda: groups.Lorentz(max_rapidity=-1), "`max_rapidity`.*-1"),
+        (lambda: groups.Scalings(max_factor=1), "`max_factor`.*1"),
+        (lambda: groups.Scalings(dimension=9), "`dimension`.*9"),
+        (lambda: groups.Cyclic(0), "`order`.*0"),
+        (lambda: groups.Permutations(0), "`num_nodes`.*0"),
+        (lambda: groups.Permutations(2.5), "`num_nodes`.*2.5"),
+        (lambda: groups.CircularShifts(7), "`sizes`.*7"),
+        (lambda: groups.CircularShifts((0, 3)), "`sizes`"),
+        (lambda: groups.Product([groups.SO3()]), "`factors`.*dict"),
+        (lambda: groups.Product({"a": "SO3"}), "`factors`.*'SO3'"),
     ],
 )
 def test_errors(make, message):

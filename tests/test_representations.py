@@ -3,18 +3,27 @@
 import keras
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import ops
 
-from keras_remul import groups, representations
+from keras_remul import Symmetry, groups, representations
 from keras_remul.representations import (
+    DirectSum,
+    FourVector,
+    Grid,
+    Homogeneous,
+    Irrep,
+    Of,
     Point,
     Pseudoscalar,
     Pseudovector,
+    Representation,
     Scalar,
+    SymmetricMatrix,
     Tensor,
     Vector,
+    act,
 )
 
 GROUPS = [
@@ -24,6 +33,9 @@ GROUPS = [
     groups.O3(),
     groups.SE3(),
     groups.E3(),
+    groups.E2(),
+    groups.Lorentz(max_rapidity=0.5),
+    groups.Product({"turn": groups.O3(), "unit": groups.Scalings(1.5)}),
 ]
 LINEAR = [
     Scalar(),
@@ -33,12 +45,27 @@ LINEAR = [
     Tensor(1),
     Tensor(2),
     Tensor(3),
+    SymmetricMatrix(),
+    FourVector(),
+    Irrep(3, parity=1),
+    DirectSum(["pseudoscalar", "vector", SymmetricMatrix()]),
+    Homogeneous(-1.5, "vector"),
 ]
+
+
+def fits(group, rep):
+    try:
+        rep.check(group)
+    except ValueError:
+        return False
+    return True
+
+
 PAIRS = [
     pytest.param(group, rep, id=f"{group!r}-{rep!r}")
     for group in GROUPS
     for rep in LINEAR
-    if not (group.dimension == 2 and isinstance(rep, Pseudovector))
+    if fits(group, rep)
 ]
 POINT_PAIRS = [
     pytest.param(group, Point(), id=f"{group!r}-Point()") for group in GROUPS
@@ -56,6 +83,7 @@ def features(rep, group, n, seed):
 
 
 @pytest.mark.parametrize("group, rep", PAIRS)
+@settings(max_examples=2)
 @given(seed=seeds)
 def test_rho_is_a_homomorphism(group, rep, seed):
     a, b = group.sample(3, seed=seed), group.sample(3, seed=seed + 1)
@@ -76,6 +104,7 @@ def test_rho_is_a_homomorphism(group, rep, seed):
 
 
 @pytest.mark.parametrize("group, rep", PAIRS + POINT_PAIRS)
+@settings(max_examples=2)
 @given(seed=seeds)
 def test_transform_is_an_action(group, rep, seed):
     a, b = group.sample(3, seed=seed), group.sample(3, seed=seed + 1)
@@ -136,10 +165,16 @@ def test_leading_axes_share_the_element_of_their_sample(rng):
     np.testing.assert_allclose(got, expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("rep", [*LINEAR, Point()], ids=repr)
+EVERY = [*LINEAR, Point(), Grid("vector"), Of("a", DirectSum(["1o", "point"]))]
+
+
+@pytest.mark.parametrize("rep", EVERY, ids=repr)
 def test_config_round_trip(rep):
     config = keras.saving.serialize_keras_object(rep)
-    assert keras.saving.deserialize_keras_object(config) == rep
+    again = keras.saving.deserialize_keras_object(config)
+    assert again == rep and repr(again) == repr(rep)
+    assert again.moves_origin == rep.moves_origin
+    assert again.on_nodes == rep.on_nodes
 
 
 def test_names():
@@ -149,6 +184,124 @@ def test_names():
         representations.get("vectro")
     with pytest.raises(ValueError, match="Unknown representation 3"):
         representations.get(3)
+    get = representations.get
+    assert get("four_vector") == FourVector()
+    assert get("symmetric_matrix") == SymmetricMatrix()
+    assert get("0e") == Scalar() and get("0o") == Pseudoscalar()
+    assert get("1o") == Irrep(1) and get("1e") == Irrep(1, parity=1)
+    assert get("6e") == Irrep(6)
+    assert get("image") == Grid(Scalar())
+    assert get("0e + 1o") == DirectSum([Scalar(), Irrep(1)])
+    assert get("vector@left") == Of("left", Vector())
+    assert get("0e + 1o@left") == Of("left", DirectSum(["0e", "1o"]))
+    for unknown in ("7e", "9o", "1x", "vector + vektor"):
+        with pytest.raises(ValueError):
+            get(unknown)
+
+
+def test_direct_sum():
+    total = Scalar() + Vector() + Tensor(2)
+    assert total == DirectSum(["scalar", DirectSum(["vector", Tensor(2)])])
+    assert total.shape(groups.SO3()) == (13,)
+    group = groups.E3()
+    parts = DirectSum(["point", "pseudovector", Tensor(2)])
+    assert parts.moves_origin and not total.moves_origin
+    g = group.sample(3, seed=0)
+    x = features(parts, group, 3, 0)
+    moved = numpy(parts.transform(group, g, ops.convert_to_tensor(x)))
+    slices = ((Point(), 0, 3), (Pseudovector(), 3, 6), (Tensor(2), 6, 15))
+    for rep, start, stop in slices:
+        part = x[..., start:stop].reshape(3, 5, *rep.shape(group))
+        expected = rep.transform(group, g, ops.convert_to_tensor(part))
+        np.testing.assert_allclose(
+            moved[..., start:stop],
+            numpy(expected).reshape(3, 5, -1),
+            atol=1e-5,
+        )
+
+
+def test_symmetric_matrix_is_the_matrix(rng):
+    group = groups.SO3()
+    g = group.sample(4, seed=0)
+    a = rng.normal(size=(4, 3, 3)).astype("float32")
+    a = a + np.swapaxes(a, 1, 2)
+    voigt = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
+
+    def pack(m):
+        return np.stack([m[:, i, j] for i, j in voigt], axis=-1)
+
+    moved = SymmetricMatrix().transform(
+        group, g, ops.convert_to_tensor(pack(a))
+    )
+    r = numpy(g)
+    expected = pack(r @ a @ np.swapaxes(r, 1, 2))
+    np.testing.assert_allclose(numpy(moved), expected, atol=1e-5)
+
+
+def test_four_vector_under_space_and_lorentz(rng):
+    x = rng.normal(size=(4, 5, 4)).astype("float32")
+    group = groups.O3()
+    g = group.sample(4, seed=0)
+    moved = numpy(FourVector().transform(group, g, ops.convert_to_tensor(x)))
+    np.testing.assert_array_equal(moved[..., 0], x[..., 0])
+    expected = x[..., 1:] @ np.swapaxes(numpy(g), 1, 2)
+    np.testing.assert_allclose(moved[..., 1:], expected, atol=1e-5)
+
+
+def test_grids_move_cells_and_components(rng):
+    # The gradient of an image is a vector field on it.
+    group = groups.Dihedral(4)
+    g = group.sample(16, seed=0)
+    image = rng.normal(size=(16, 6, 6)).astype("float32")
+
+    def gradient(u):
+        dx = np.roll(u, -1, axis=2) - np.roll(u, 1, axis=2)
+        dy = np.roll(u, 1, axis=1) - np.roll(u, -1, axis=1)  # y is up
+        return np.stack([dx, dy], axis=-1)
+
+    moved = Grid().transform(group, g, ops.convert_to_tensor(image[..., None]))
+    expected = gradient(numpy(moved)[..., 0])
+    field = Grid("vector").transform(
+        group, g, ops.convert_to_tensor(gradient(image))
+    )
+    np.testing.assert_allclose(numpy(field), expected, atol=1e-6)
+    assert not np.allclose(numpy(field), gradient(image))
+
+
+@keras.saving.register_keras_serializable("tests")
+class Spin2(Representation):
+    """A user's own: (xx - yy, 2 xy), turned by twice the angle."""
+
+    def check(self, group):
+        if group.dimension != 2:
+            raise ValueError(f"Spin2() is of the plane. Received: {group!r}")
+
+    def shape(self, group):
+        return (2,)
+
+    def transform(self, group, g, x):
+        return act(group.compose(group.linear(g), group.linear(g)), x)
+
+
+def test_own_representation(rng):
+    group = groups.SO2(axis=None)
+    g = group.sample(4, seed=0)
+    rep = Spin2()
+    v = rng.normal(size=(4, 2)).astype("float32")
+
+    def spin(u):
+        return np.stack([u[:, 0] ** 2 - u[:, 1] ** 2, 2 * u[:, 0] * u[:, 1]], 1)
+
+    turned = numpy(Vector().transform(group, g, ops.convert_to_tensor(v)))
+    moved = rep.transform(group, g, ops.convert_to_tensor(spin(v)))
+    np.testing.assert_allclose(numpy(moved), spin(turned), atol=1e-5)
+    assert (rep + Vector()).shape(group) == (4,)
+    config = keras.saving.serialize_keras_object(rep + Vector())
+    assert keras.saving.deserialize_keras_object(config) == rep + Vector()
+    symmetry = Symmetry(group, {"e": rep}, rep)
+    assert symmetry.transform_inputs(g, {"e": spin(v)})["e"].shape == (4, 2)
+    with pytest.raises(ValueError, match="`outputs`: Spin2"):
+        Symmetry(groups.SO3(), "vector", rep)
 
 
 def test_errors():
@@ -158,3 +311,44 @@ def test_errors():
         Point().rho(groups.SE3(), groups.SE3().sample(2, seed=0))
     with pytest.raises(ValueError, match="three dimensions"):
         Pseudovector().check(groups.SO2(axis=None))
+
+
+TWO = groups.Product({"a": groups.SO3(), "b": groups.SO3()})
+
+
+@pytest.mark.parametrize(
+    "rep, group, message",
+    [
+        (Vector(), groups.Permutations(4), r"Vector\(\).*acts on vectors"),
+        (Point(), groups.CircularShifts((3, 3)), r"Point\(\).*on vectors"),
+        (Tensor(2), groups.Permutations(4), r"Tensor\(rank=2\)"),
+        (Vector(), TWO, r"\['a', 'b'\].*Of\('a', Vector\(\)\)"),
+        (Homogeneous(1), TWO, "do not commute"),
+        (FourVector(), groups.O2(), "3 or 4 dimensions.*2 dimensions"),
+        (Pseudovector(), groups.Lorentz(), "3 dimensions.*4 dimensions"),
+        (Grid(), groups.SO3(), r"Grid\(Scalar\(\)\).*on a grid"),
+        (Grid(), groups.Cyclic(3), "order 1, 2 or 4"),
+        (Grid("vector"), groups.CircularShifts((3, 3)), "on vectors"),
+        (Of("c", Vector()), TWO, "factor 'c'"),
+        (Of("a", Vector()), groups.SO3(), "factor 'a'"),
+        (DirectSum(["scalar", "2e"]), groups.O2(), "Irrep"),
+    ],
+)
+def test_representations_that_do_not_fit(rep, group, message):
+    with pytest.raises(ValueError, match=message):
+        rep.check(group)
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: DirectSum([]), "`representations`"),
+        (lambda: DirectSum("vector"), "`representations`.*'vector'"),
+        (lambda: DirectSum(["image", "scalar"]), "Grid"),
+        (lambda: Grid("point"), r"Grid must be linear.*Point\(\)"),
+        (lambda: Homogeneous(2, "point"), r"must be linear.*Point\(\)"),
+    ],
+)
+def test_constructor_errors(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()

@@ -1,5 +1,7 @@
 """What every group offers."""
 
+import math
+
 import keras
 from keras import ops
 
@@ -8,48 +10,56 @@ from keras_remul.configurable import Configurable
 
 
 class Group(Configurable):
-    """A group G of transformations of R^d.
+    """A group G of transformations.
 
     An element is a matrix and a batch of n elements is one plain array
     `(n, m, m)`, so that it passes through `jit`, `fit` and NumPy alike:
     m = d for groups that fix the origin and m = d + 1 (homogeneous
-    coordinates) for groups with translations.
+    coordinates) for groups with translations. Groups whose elements are not
+    matrices (permutations, shifts, products) hold them in other arrays, or
+    nests of arrays, with n first, and give `compose`, `inverse` and `identity`.
 
     Elements are drawn as functions of normal variates: a subclass states how
     many (`num_normals`) it needs for one element and maps them to elements in
     `from_normal`. One call of the random generator then serves any group.
-    Composition is the matrix product: `compose(a, b)` acts as b, then a.
+    `compose(a, b)` acts as b, then a.
+
+    A representation asks the group how it acts on each of three things:
+
+    - vectors of R^d: `dimension`, `linear`, `translation`, `parity`, `scale`;
+    - the nodes of a sample: `num_nodes`, `permute`;
+    - the cells of a grid: `grid_axes`, `check_grid`, `move_grid`.
+
+    A group answers for what it acts on and keeps the defaults for the rest.
 
     Attributes:
-        dimension: d, the number of coordinates of the space acted upon.
+        dimension: d, the number of coordinates of the space acted upon, or
+            None where the group does not act on vectors.
         proper: True where no element reflects (det = +1 for each).
+        orthogonal: True where each linear part has R^T R = 1.
+        isotropic: True where each linear part is a multiple of 1.
         has_translations: True where `translation` is not None.
+        num_nodes: N, the number of nodes permuted, or None.
+        grid_axes: the number of axes of the grid acted upon, or 0.
         num_normals: standard normal variates needed for one element.
     """
 
-    dimension = 3
+    dimension = None
     proper = True
+    orthogonal = True
+    isotropic = False
     has_translations = False
+    num_nodes = None
+    grid_axes = 0
     num_normals = 0
 
     def from_normal(self, z):
-        """Maps normal variates `(n, num_normals)` to elements `(n, m, m)`."""
+        """Maps normal variates `(n, num_normals)` to n elements."""
         raise NotImplementedError
 
     def inverse(self, g):
-        """The inverse of each element, `(n, m, m)`."""
+        """The inverse of each element."""
         raise NotImplementedError
-
-    def linear(self, g):
-        """The linear part of each element, `(n, d, d)`."""
-        raise NotImplementedError
-
-    def translation(self, g):
-        """The translation of each element `(n, d)`, or None if there is none.
-
-        None, rather than zeros, lets the caller leave the addition out.
-        """
-        return None
 
     def sample(self, n, seed=None, dtype=None):
         """Draws n elements.
@@ -62,19 +72,19 @@ class Group(Configurable):
             dtype: float dtype. Defaults to `keras.config.floatx()`.
 
         Returns:
-            Array `(n, m, m)`.
+            Array `(n, m, m)`, or what the group holds its elements in.
         """
         z = keras.random.normal((n, self.num_normals), seed=seed, dtype=dtype)
         return self.from_normal(z)
 
     def identity(self, n, dtype=None):
-        """The neutral element n times, `(n, m, m)`."""
+        """The neutral element n times."""
         m = self.matrix_size
         eye = ops.eye(m, dtype=dtype or keras.config.floatx())
         return ops.tile(eye[None], (n, 1, 1))
 
     def compose(self, a, b):
-        """The products ab of two batches of elements, `(n, m, m)`."""
+        """The products ab of two batches of elements."""
         return backend.matmul(a, b)
 
     @property
@@ -82,14 +92,54 @@ class Group(Configurable):
         """m, the number of rows of an element."""
         return self.dimension
 
+    # Vectors.
+
+    def linear(self, g):
+        """The linear part of each element, `(n, d, d)`."""
+        raise NotImplementedError
+
+    def translation(self, g):
+        """The translation of each element `(n, d)`, or None if there is none.
+
+        None, rather than zeros, lets the caller leave the addition out.
+        """
+        return None
+
     def parity(self, g):
         """det of the linear part, +1 or -1: `(n,)`, or None if always +1.
 
-        Groups that reflect act on three dimensions here.
+        Groups that reflect act on two or three dimensions here.
         """
         if self.proper:
             return None
         # The triple product of the rows: much cheaper than a factorisation.
-        a, b, c = ops.unstack(self.linear(g), axis=1)  # (n, 3) each
+        rows = ops.unstack(self.linear(g), axis=1)  # (n, d) each
+        a, b = rows[0], rows[-1]
+        if self.dimension == 2:
+            return ops.sign(a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0])
+        _, b, c = rows
         cross = b * ops.roll(c, -1, axis=-1) - c * ops.roll(b, -1, axis=-1)
         return ops.sign(ops.sum(a * ops.roll(cross, -1, axis=-1), axis=-1))
+
+    def scale(self, g):
+        """The factor by which each element stretches `(n,)`; None if 1."""
+        return None
+
+    # Nodes and grids.
+
+    def permute(self, g, x):
+        """Permutes the nodes of x `(B, N, ...)`."""
+        raise NotImplementedError
+
+    def check_grid(self, sizes):
+        """Raises ValueError unless the group acts on a grid of these sizes."""
+
+    def move_grid(self, g, x):
+        """Moves the cells of x `(B, H, W, ...)`; one axis per `grid_axes`."""
+        raise NotImplementedError
+
+
+def uniform(z):
+    """Numbers uniform in [0, 1) as a function of normal variates z."""
+    u = 0.5 + 0.5 * ops.erf(z / math.sqrt(2))
+    return ops.clip(u, 0.0, 1 - 1e-6)

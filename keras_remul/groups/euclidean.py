@@ -1,11 +1,11 @@
-"""Groups with translations: T(d), SE(3), E(3)."""
+"""Groups with translations: T(d), SE(2), E(2), SE(3), E(3)."""
 
 import keras
 from keras import ops
 
 from keras_remul import backend
 from keras_remul.groups.base import Group
-from keras_remul.groups.orthogonal import O3, SO3
+from keras_remul.groups.orthogonal import O2, O3, SO2, SO3
 
 
 class AffineGroup(Group):
@@ -19,6 +19,7 @@ class AffineGroup(Group):
             units of the data. Defaults to 1.0.
     """
 
+    dimension = 3
     has_translations = True
 
     def __init__(self, translation_std=1.0):
@@ -93,6 +94,50 @@ class Translations(AffineGroup):
 
     def get_config(self):
         return {"dimension": self.dimension, **super().get_config()}
+
+
+@keras.saving.register_keras_serializable(package="keras_remul")
+class SE2(AffineGroup):
+    """Rigid motions of the plane: rotations and translations.
+
+    Args:
+        translation_std: standard deviation of each component of the
+            translations drawn (a choice, not a Haar measure); the rotations
+            are drawn from the Haar measure of SO(2). Defaults to 1.0.
+
+    Example:
+
+    >>> g = SE2().sample(8, seed=0)    # (8, 3, 3)
+    """
+
+    dimension = 2
+    num_normals = 2 + SO2.num_normals
+
+    def _linear_from_normal(self, z):
+        return SO2(axis=None).from_normal(z)
+
+
+@keras.saving.register_keras_serializable(package="keras_remul")
+class E2(AffineGroup):
+    """Rigid motions and reflections of the plane.
+
+    Args:
+        translation_std: standard deviation of each component of the
+            translations drawn (a choice, not a Haar measure); rotations and
+            reflections are drawn from the Haar measure of O(2). Defaults to
+            1.0.
+
+    Example:
+
+    >>> g = E2().sample(8, seed=0)    # (8, 3, 3)
+    """
+
+    dimension = 2
+    proper = False
+    num_normals = 2 + O2.num_normals
+
+    def _linear_from_normal(self, z):
+        return O2().from_normal(z)
 
 
 @keras.saving.register_keras_serializable(package="keras_remul")

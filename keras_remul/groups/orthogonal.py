@@ -1,11 +1,14 @@
-"""Rotations and reflections: SO(2), SO(3), O(3)."""
+"""Rotations and reflections: SO(2), O(2), SO(3), O(3)."""
+
+import math
+import re
 
 import keras
 import numpy as np
 from keras import ops
 
 from keras_remul import backend
-from keras_remul.groups.base import Group
+from keras_remul.groups.base import Group, uniform
 
 # The rotation of a unit quaternion q is quadratic in q: R = (q q^T) C with
 # q q^T flattened to 16 numbers and R to 9.
@@ -21,15 +24,32 @@ for _i in range(3):
     _QUATERNION_TO_ROTATION[0, 1 + _i, _j, _k] -= 2
 _QUATERNION_TO_ROTATION = _QUATERNION_TO_ROTATION.reshape(16, 9)
 
+# t as a function of s = (6 (t - sin t))^(1/3): t = s p(s^2), p by a fit.
+_t = np.linspace(1e-2, np.pi, 1000)
+_s = np.cbrt(6 * (_t - np.sin(_t)))
+_ANGLE = (
+    np.polynomial.Polynomial.fit(_s**2, _t / _s, 10).convert().coef.tolist()
+)
+
 _AXES = {"x": (1.0, 0.0, 0.0), "y": (0.0, 1.0, 0.0), "z": (0.0, 0.0, 1.0)}
 
 
+def _sign(z, fixed):
+    """+1 or -1 by the sign of z `(n, 1)`; +1 where `fixed` is 1."""
+    one = ops.ones_like(z)
+    fixed = ops.convert_to_tensor(fixed, z.dtype)
+    return ops.where(z < 0, -one, one) * (1 - fixed) + fixed
+
+
 def _unit(z):
+    # Also behind cos and sin, which Keras rounds to float32 on JAX.
     return z / ops.sqrt(ops.sum(ops.square(z), axis=-1, keepdims=True))
 
 
 class OrthogonalGroup(Group):
     """A subgroup of O(d): R^T R = 1, so the inverse is the transpose."""
+
+    dimension = 3
 
     def inverse(self, g):
         return ops.swapaxes(g, -1, -2)
@@ -38,8 +58,36 @@ class OrthogonalGroup(Group):
         return g
 
 
+class RotationGroup(OrthogonalGroup):
+    """Rotations, perhaps only those by an angle between two bounds."""
+
+    def __init__(self, min_angle=0.0, max_angle=180.0):
+        if not 0 <= min_angle <= max_angle <= 180 or max_angle == 0:
+            raise ValueError(
+                "Arguments `min_angle` and `max_angle` must be degrees with "
+                "0 <= min_angle <= max_angle <= 180 and max_angle > 0. "
+                f"Received: min_angle={min_angle}, max_angle={max_angle}"
+            )
+        self.min_angle, self.max_angle = float(min_angle), float(max_angle)
+        self._low, self._high = np.radians([min_angle, max_angle]).tolist()
+
+    @property
+    def _all_angles(self):
+        return (self.min_angle, self.max_angle) == (0.0, 180.0)
+
+    def get_config(self):
+        return {"min_angle": self.min_angle, "max_angle": self.max_angle}
+
+    def __repr__(self):
+        # The bounds are named where there are some.
+        text = super().__repr__()
+        if self._all_angles:
+            text = re.sub(r"(, )?min_angle=0.0, max_angle=180.0", "", text)
+        return text
+
+
 @keras.saving.register_keras_serializable(package="keras_remul")
-class SO2(OrthogonalGroup):
+class SO2(RotationGroup):
     """Rotations about one axis of space, or of the plane.
 
     R(t) = a a^T + cos t (1 - a a^T) + sin t [a]_x for the unit axis a.
@@ -48,6 +96,9 @@ class SO2(OrthogonalGroup):
     Args:
         axis: `"x"`, `"y"`, `"z"`, three numbers (made a unit vector), or None
             for the rotations of the plane (d = 2). Defaults to `"z"`.
+        min_angle, max_angle: in degrees, from 0 to 180. `sample` draws from
+            the Haar measure conditioned on min_angle <= |t| <= max_angle.
+            Default to 0 and 180: all rotations.
 
     Example:
 
@@ -56,7 +107,7 @@ class SO2(OrthogonalGroup):
 
     num_normals = 2
 
-    def __init__(self, axis="z"):
+    def __init__(self, axis="z", min_angle=0.0, max_angle=180.0):
         if isinstance(axis, str):
             if axis not in _AXES:
                 raise ValueError(
@@ -72,6 +123,7 @@ class SO2(OrthogonalGroup):
                 )
         self.axis = axis
         self.dimension = 2 if axis is None else 3
+        super().__init__(min_angle, max_angle)
 
     def from_normal(self, z):
         if self.axis is None:
@@ -85,7 +137,14 @@ class SO2(OrthogonalGroup):
             cosine = np.eye(3) - fixed
             sine = np.cross(np.eye(3), a)  # [a]_x
         # (cos t, sin t): the direction of a normal vector of the plane.
-        unit = _unit(z)[:, :, None, None]
+        unit = _unit(z)
+        if not self._all_angles:
+            t = ops.arctan2(unit[:, 1], unit[:, 0])  # uniform in [-pi, pi]
+            low, high = self._low, self._high
+            t = t * ((high - low) / math.pi) + ops.where(t < 0, -low, low)
+            unit = ops.stack([ops.cos(t), ops.sin(t)], axis=-1)
+            unit = _unit(ops.cast(unit, z.dtype))
+        unit = unit[:, :, None, None]
         dtype = z.dtype
         return (
             ops.convert_to_tensor(fixed, dtype)
@@ -94,29 +153,81 @@ class SO2(OrthogonalGroup):
         )
 
     def get_config(self):
-        return {"axis": self.axis}
+        return {"axis": self.axis, **super().get_config()}
 
 
 @keras.saving.register_keras_serializable(package="keras_remul")
-class SO3(OrthogonalGroup):
+class O2(OrthogonalGroup):
+    """Rotations and reflections of the plane.
+
+    `sample` draws from the Haar measure: a Haar rotation, times the reflection
+    diag(1, -1) with probability one half.
+
+    Example:
+
+    >>> g = O2().sample(8, seed=0)    # (8, 2, 2), det +1 or -1
+    """
+
+    dimension = 2
+    proper = False
+    num_normals = 3
+
+    def from_normal(self, z):
+        rotation = SO2(axis=None).from_normal(z[:, :2])
+        return rotation * _sign(z[:, 2:], [1.0, 0.0])[:, None, :]
+
+
+@keras.saving.register_keras_serializable(package="keras_remul")
+class SO3(RotationGroup):
     """Rotations of space.
 
     `sample` draws from the Haar measure: the unit quaternion of each rotation
     is uniform on the 3-sphere (K. Shoemake, "Uniform random rotations",
     Graphics Gems III, 1992).
 
+    With bounds on the angle t it draws from the Haar measure conditioned on
+    these: t has the density (1 - cos t) between them, and the axis is uniform
+    on the sphere. The inverse of such a rotation is another one, the product
+    of two need not be.
+
+    Args:
+        min_angle, max_angle: in degrees, from 0 to 180. Default to 0 and 180:
+            all rotations.
+
     Example:
 
     >>> g = SO3().sample(8, seed=0)    # (8, 3, 3)
+    >>> small = SO3(max_angle=10.0)
+    >>> large = SO3(min_angle=90.0, max_angle=180.0)
     """
 
     num_normals = 4
 
     def from_normal(self, z):
-        q = _unit(z)
+        if self._all_angles:
+            q = _unit(z)
+        else:
+            half = 0.5 * self._angle(uniform(z[:, :1]))
+            axis = ops.sin(half) * _unit(z[:, 1:])
+            q = ops.concatenate([ops.cos(half), axis], axis=-1)
+            q = _unit(ops.cast(q, z.dtype))
         outer = ops.reshape(q[:, :, None] * q[:, None, :], (-1, 16))
         table = ops.convert_to_tensor(_QUATERNION_TO_ROTATION, z.dtype)
         return ops.reshape(backend.matmul(outer, table), (-1, 3, 3))
+
+    def _angle(self, u):
+        """The angle below which a share u of the rotations drawn lies.
+
+        Solves t - sin t = y with y = (1 - u) y(min_angle) + u y(max_angle).
+        """
+        low, high = self._low, self._high
+        y_low, y_high = low - math.sin(low), high - math.sin(high)
+        y = y_low + u * (y_high - y_low)
+        s = ops.power(6 * y, 1 / 3)  # t = s for small t
+        ratio = ops.zeros_like(s)
+        for coefficient in reversed(_ANGLE):
+            ratio = ratio * ops.square(s) + coefficient
+        return ops.clip(s * ratio, low, high)
 
 
 @keras.saving.register_keras_serializable(package="keras_remul")
@@ -135,6 +246,4 @@ class O3(OrthogonalGroup):
     num_normals = 5
 
     def from_normal(self, z):
-        one = ops.ones_like(z[:, 4:])
-        sign = ops.where(z[:, 4:] < 0, -one, one)  # (n, 1)
-        return SO3().from_normal(z[:, :4]) * sign[:, :, None]
+        return SO3().from_normal(z[:, :4]) * _sign(z[:, 4:], 0.0)[:, :, None]

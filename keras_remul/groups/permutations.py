@@ -1,0 +1,127 @@
+"""Groups that rearrange: nodes of a sample, cells of a grid by shifts."""
+
+import keras
+from keras import ops
+
+from keras_remul.groups.base import Group, uniform
+
+
+def _take(x, index):
+    """x `(B, N, ...)` with the entries `index` `(B, N)` of axis 1."""
+    axes = (1,) * (len(x.shape) - 2)
+    index = ops.reshape(index, ops.shape(index) + axes)
+    index = ops.broadcast_to(index, ops.shape(x))
+    return ops.take_along_axis(x, index, axis=1)
+
+
+@keras.saving.register_keras_serializable(package="keras_remul")
+class Permutations(Group):
+    """S_N: permutations of the N nodes of a sample.
+
+    An element is an array of indices: (g x)_i = x_{g_i} on the node axis of
+    each leaf `(B, N, ...)`, whatever its representation. Leaves `(B, C)`, one
+    value per sample, stay. Nothing is rounded. The group does not act on
+    vectors; `Product` joins it with one that does.
+
+    `sample` draws from the Haar measure: all N! permutations are equally
+    likely.
+
+    Args:
+        num_nodes: N.
+
+    Example:
+
+    >>> g = Permutations(5).sample(8, seed=0)    # (8, 5), int32
+    """
+
+    def __init__(self, num_nodes):
+        if not isinstance(num_nodes, int) or num_nodes < 1:
+            raise ValueError(
+                "Argument `num_nodes` must be a positive integer. Received: "
+                f"num_nodes={num_nodes!r}"
+            )
+        self.num_nodes = self.num_normals = num_nodes
+
+    def from_normal(self, z):
+        return ops.cast(ops.argsort(z, axis=-1), "int32")
+
+    def identity(self, n, dtype=None):
+        return ops.tile(ops.arange(self.num_nodes, dtype="int32")[None], (n, 1))
+
+    def compose(self, a, b):
+        return _take(b, a)  # (a b x)_i = (b x)_{a_i} = x_{b_{a_i}}
+
+    def inverse(self, g):
+        return ops.cast(ops.argsort(g, axis=-1), "int32")
+
+    def permute(self, g, x):
+        return _take(x, g)
+
+    def get_config(self):
+        return {"num_nodes": self.num_nodes}
+
+
+@keras.saving.register_keras_serializable(package="keras_remul")
+class CircularShifts(Group):
+    """Shifts of a periodic grid by whole cells, on its first axes.
+
+    An element holds one shift t per axis: (g x)_u = x_{u - t}, with indices
+    modulo the size of the axis, on leaves declared as `Grid`. Nothing is
+    rounded. Components of vectors do not change.
+
+    `sample` draws from the Haar measure: all shifts are equally likely.
+
+    Args:
+        sizes: number of cells on each axis, such as (H, W).
+
+    Example:
+
+    >>> g = CircularShifts(sizes=(28, 28)).sample(8, seed=0)    # (8, 2), int32
+    """
+
+    def __init__(self, sizes):
+        try:
+            self.sizes = [int(size) for size in sizes]
+        except TypeError:
+            self.sizes = []
+        if not 1 <= len(self.sizes) <= 3 or min(self.sizes) < 1:
+            raise ValueError(
+                "Argument `sizes` must hold the positive sizes of one to "
+                f"three axes. Received: sizes={sizes!r}"
+            )
+        self.grid_axes = self.num_normals = len(self.sizes)
+
+    def _modulo(self, shifts):
+        sizes = ops.convert_to_tensor(self.sizes, "int32")
+        return ops.mod(shifts, sizes)
+
+    def from_normal(self, z):
+        sizes = ops.convert_to_tensor(self.sizes, z.dtype)
+        return self._modulo(ops.cast(ops.floor(uniform(z) * sizes), "int32"))
+
+    def identity(self, n, dtype=None):
+        return ops.zeros((n, self.grid_axes), "int32")
+
+    def compose(self, a, b):
+        return self._modulo(a + b)
+
+    def inverse(self, g):
+        return self._modulo(-g)
+
+    def check_grid(self, sizes):
+        if list(sizes) != self.sizes:
+            raise ValueError(
+                f"{self!r} acts on grids of {self.sizes} cells. Received: "
+                f"{list(sizes)} cells"
+            )
+
+    def move_grid(self, g, x):
+        for axis, size in enumerate(self.sizes):
+            source = ops.arange(size, dtype="int32") - g[:, axis : axis + 1]
+            x = ops.swapaxes(x, 1, 1 + axis)
+            x = _take(x, ops.mod(source, size))
+            x = ops.swapaxes(x, 1, 1 + axis)
+        return x
+
+    def get_config(self):
+        return {"sizes": self.sizes}

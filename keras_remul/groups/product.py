@@ -1,0 +1,153 @@
+"""Direct products of groups."""
+
+import keras
+
+from keras_remul import backend
+from keras_remul.groups.base import Group
+
+
+@keras.saving.register_keras_serializable(package="keras_remul")
+class Product(Group):
+    """G1 x G2 x ...: each factor acts by itself, (a, b)(c, d) = (ac, bd).
+
+    An element is a dict with one batch of elements per factor. What one
+    factor alone acts on, it acts on in the product: with rotations and
+    permutations of nodes, vectors are turned and nodes permuted. `Scalings`
+    commute with linear maps and may join one more factor that acts on vectors
+    without translations. Where several other factors act on the same thing,
+    each feature says which one counts: `Of("name", "vector")`, or short
+    `"vector@name"`.
+
+    `sample` draws the factors independently, each by its own law.
+
+    Args:
+        factors: dict of names to groups.
+
+    Example:
+
+    >>> group = Product({"space": SO3(), "nodes": Permutations(5)})
+    >>> g = group.sample(8, seed=0)
+    >>> g["space"], g["nodes"]    # (8, 3, 3) and (8, 5)
+    """
+
+    def __init__(self, factors):
+        if not isinstance(factors, dict) or not factors:
+            raise ValueError(
+                "Argument `factors` must be a dict of names to groups. "
+                f"Received: factors={factors!r}"
+            )
+        for name, group in factors.items():
+            if not isinstance(name, str) or not isinstance(group, Group):
+                raise ValueError(
+                    "Argument `factors` must map names to groups, such as "
+                    f"SO3(). Received: {name!r}: {group!r}"
+                )
+        self.factors = dict(factors)
+        self.num_normals = sum(f.num_normals for f in factors.values())
+        self._vectors = self._acting_on_vectors()
+        groups = [self.factors[name] for name in self._vectors]
+        self.dimension = groups[0].dimension if groups else None
+        self.proper = all(group.proper for group in groups)
+        self.orthogonal = all(group.orthogonal for group in groups)
+        self.has_translations = any(group.has_translations for group in groups)
+        nodes = self.names("num_nodes")
+        self.num_nodes = factors[nodes[0]].num_nodes if nodes else None
+        grid = self.names("grid_axes")
+        self.grid_axes = factors[grid[0]].grid_axes if len(grid) == 1 else 0
+
+    def names(self, attribute):
+        """The factors for which an attribute, such as `dimension`, is set."""
+        return [k for k, f in self.factors.items() if getattr(f, attribute)]
+
+    def _acting_on_vectors(self):
+        """The factors that `linear` multiplies, or none where it is unclear."""
+        names = self.names("dimension")
+        groups = [self.factors[name] for name in names]
+        others = [group for group in groups if not group.isotropic]
+        if len(groups) > 1 and (
+            len(others) > 1
+            or any(group.has_translations for group in groups)
+            or len({group.dimension for group in groups}) > 1
+        ):
+            return []
+        return names
+
+    def _map(self, method, *elements):
+        return {
+            name: getattr(factor, method)(*(g[name] for g in elements))
+            for name, factor in self.factors.items()
+        }
+
+    def _single(self, attribute):
+        """The one factor that acts on nodes or grids, and its name."""
+        names = self.names(attribute)
+        if len(names) > 1:
+            raise ValueError(
+                f"The factors {names} of {self!r} all act on this feature. "
+                f"Say which one counts, such as Of({names[0]!r}, ...)."
+            )
+        return names[0], self.factors[names[0]]
+
+    def from_normal(self, z):
+        elements, start = {}, 0
+        for name, factor in self.factors.items():
+            stop = start + factor.num_normals
+            elements[name] = factor.from_normal(z[:, start:stop])
+            start = stop
+        return elements
+
+    def identity(self, n, dtype=None):
+        return {k: f.identity(n, dtype) for k, f in self.factors.items()}
+
+    def compose(self, a, b):
+        return self._map("compose", a, b)
+
+    def inverse(self, g):
+        return self._map("inverse", g)
+
+    def linear(self, g):
+        linear = None
+        for name in self._vectors:
+            factor = self.factors[name].linear(g[name])
+            linear = (
+                factor if linear is None else backend.matmul(linear, factor)
+            )
+        return linear
+
+    def translation(self, g):
+        if not self.has_translations:
+            return None
+        (name,) = self._vectors
+        return self.factors[name].translation(g[name])
+
+    def scale(self, g):
+        scale = None
+        for name in self._vectors:
+            factor = self.factors[name].scale(g[name])
+            if factor is not None:
+                scale = factor if scale is None else scale * factor
+        return scale
+
+    def permute(self, g, x):
+        name, factor = self._single("num_nodes")
+        return factor.permute(g[name], x)
+
+    def check_grid(self, sizes):
+        _, factor = self._single("grid_axes")
+        factor.check_grid(sizes)
+
+    def move_grid(self, g, x):
+        name, factor = self._single("grid_axes")
+        return factor.move_grid(g[name], x)
+
+    def get_config(self):
+        serialize = keras.saving.serialize_keras_object
+        return {"factors": {k: serialize(f) for k, f in self.factors.items()}}
+
+    @classmethod
+    def from_config(cls, config):
+        restore = keras.saving.deserialize_keras_object
+        return cls({k: restore(f) for k, f in config["factors"].items()})
+
+    def __repr__(self):
+        return f"Product({self.factors!r})"

@@ -1,0 +1,65 @@
+"""Scalings: changes of the unit of length."""
+
+import math
+
+import keras
+from keras import ops
+
+from keras_remul.groups.base import Group, uniform
+
+
+@keras.saving.register_keras_serializable(package="keras_remul")
+class Scalings(Group):
+    """x -> s x with s > 0, for vectors x of R^d; elements are s times 1.
+
+    A `Vector` is multiplied by s, a `Tensor` by s^rank, and a `Scalar` stays;
+    `Homogeneous` gives a feature another power of s.
+
+    The group is not compact. `sample` draws log s uniform between
+    -log(max_factor) and log(max_factor): the Haar measure ds / s conditioned
+    on 1 / max_factor <= s <= max_factor.
+
+    Args:
+        max_factor: largest s, above 1. Defaults to 2.0.
+        dimension: d. Defaults to 3.
+
+    Example:
+
+    >>> g = Scalings(max_factor=10.0).sample(8, seed=0)    # (8, 3, 3)
+    """
+
+    orthogonal = False
+    isotropic = True
+    num_normals = 1
+
+    def __init__(self, max_factor=2.0, dimension=3):
+        if not 1 < max_factor < math.inf:
+            raise ValueError(
+                "Argument `max_factor` must be finite and above 1. Received: "
+                f"max_factor={max_factor}"
+            )
+        if dimension not in (1, 2, 3, 4):
+            raise ValueError(
+                "Argument `dimension` must be 1, 2, 3 or 4. Received: "
+                f"dimension={dimension}"
+            )
+        self.max_factor = float(max_factor)
+        self.dimension = int(dimension)
+
+    def from_normal(self, z):
+        log = (2 * uniform(z) - 1) * math.log(self.max_factor)
+        eye = ops.eye(self.dimension, dtype=z.dtype)
+        return ops.cast(ops.exp(log), z.dtype)[:, :, None] * eye
+
+    def inverse(self, g):
+        eye = ops.eye(self.dimension, dtype=g.dtype)
+        return eye / self.scale(g)[:, None, None]
+
+    def linear(self, g):
+        return g
+
+    def scale(self, g):
+        return g[:, 0, 0]
+
+    def get_config(self):
+        return {"max_factor": self.max_factor, "dimension": self.dimension}

@@ -1,0 +1,130 @@
+"""What every representation offers."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_remul import backend
+from keras_remul.configurable import Configurable
+
+
+class Representation(Configurable):
+    """How a feature changes under a group.
+
+    A representation acts on the trailing axes of an array
+    `(B, ..., *shape)`, the same element on all that one sample holds.
+    "Linear" ones obey rho(gh) = rho(g) rho(h).
+
+    To add one, give `shape` and `transform`, and `check` where not every
+    group will do.
+
+    Example: a symmetric matrix seen along the z axis, of which rotations about
+    z turn the two components (xx - yy, 2 xy) by twice their angle.
+
+    >>> @keras.saving.register_keras_serializable()
+    ... class Spin2(Representation):
+    ...     def shape(self, group):
+    ...         return (2,)
+    ...     def transform(self, group, g, x):
+    ...         turn = group.linear(g)[:, :2, :2]
+    ...         return act(ops.matmul(turn, turn), x)
+
+    Attributes:
+        moves_origin: True for affine actions, which translations move.
+        on_nodes: False where axis 1 of `(B, N, ...)` does not count nodes.
+    """
+
+    moves_origin = False
+    on_nodes = True
+
+    def shape(self, group):
+        """Trailing axes of the feature that the group acts on."""
+        raise NotImplementedError
+
+    def transform(self, group, g, x):
+        """Acts with n = B elements g on x `(B, ..., *shape)`."""
+        raise NotImplementedError
+
+    def check(self, group):
+        """Raises ValueError where the representation has no meaning."""
+
+    def check_data(self, group, shape):
+        """Raises ValueError where an array of this shape cannot be moved."""
+
+    def restrict(self, group, g=None):
+        """The representation, group and elements that act on the feature.
+
+        They are those given, but for `Of`, which picks one factor of each.
+        """
+        return self, group, g
+
+    def rho(self, group, g):
+        """The matrix rho(g) `(B, k, k)` on the flattened feature.
+
+        The columns are the images of the unit vectors.
+        """
+        if self.moves_origin:
+            raise ValueError(
+                f"{self!r} is an affine action x -> R x + t and has no matrix "
+                "rho. Use Vector() for its linear part."
+            )
+        shape = self.shape(group)
+        k = int(np.prod(shape))
+        elements = keras.tree.flatten(g)[0]
+        dtype = keras.backend.standardize_dtype(elements.dtype)
+        dtype = dtype if "float" in dtype else keras.config.floatx()
+        units = ops.reshape(ops.eye(k, dtype=dtype), (1, k, *shape))
+        count = ops.shape(elements)[0]
+        units = ops.tile(units, (count,) + (1,) * (len(shape) + 1))
+        images = ops.reshape(self.transform(group, g, units), (-1, k, k))
+        return ops.swapaxes(images, -1, -2)
+
+    def __add__(self, other):
+        """The direct sum, along the last axis."""
+        from keras_remul.representations.compound import DirectSum
+
+        return DirectSum([self, other])
+
+
+def act(matrix, x):
+    """matrix `(B, k, k)` on the last axis of x `(B, ..., k)`."""
+    transposed = ops.cast(ops.swapaxes(matrix, -1, -2), x.dtype)
+    if len(x.shape) == 3:
+        return backend.matmul(x, transposed)
+    rows = ops.reshape(x, (ops.shape(x)[0], -1, x.shape[-1]))
+    return ops.reshape(backend.matmul(rows, transposed), ops.shape(x))
+
+
+def per_sample(values, x):
+    """values `(B,)` with axes added so that they multiply x `(B, ...)`."""
+    values = ops.cast(values, x.dtype)
+    return ops.reshape(values, (-1,) + (1,) * (len(x.shape) - 1))
+
+
+def check_vectors(representation, group, dimensions=None):
+    """Raises ValueError unless the group acts on vectors of these dimensions.
+
+    Args:
+        representation: the `Representation` that asks.
+        group: the `Group`.
+        dimensions: tuple of the d accepted. None accepts any.
+    """
+    if group.dimension is None:
+        names = group.names("dimension") if hasattr(group, "names") else []
+        hint = (
+            f" Its factors {names} all do, in ways that do not commute: say "
+            f"which one counts, such as Of({names[0]!r}, {representation!r})."
+            if names
+            else ""
+        )
+        raise ValueError(
+            f"{representation!r} needs a group that acts on vectors. "
+            f"Received: group={group!r}.{hint}"
+        )
+    if dimensions is not None and group.dimension not in dimensions:
+        expected = " or ".join(map(str, dimensions))
+        raise ValueError(
+            f"{representation!r} needs a group that acts on {expected} "
+            f"dimensions. Received: group={group!r}, which acts on "
+            f"{group.dimension} dimensions"
+        )

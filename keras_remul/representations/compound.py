@@ -1,0 +1,328 @@
+"""Representations made of others, and `get`, which reads their names."""
+
+import difflib
+import re
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_remul.representations import cartesian
+from keras_remul.representations.base import (
+    Representation,
+    check_vectors,
+    per_sample,
+)
+from keras_remul.representations.irreps import Irrep
+
+_NAMES = {
+    "scalar": cartesian.Scalar,
+    "pseudoscalar": cartesian.Pseudoscalar,
+    "vector": cartesian.Vector,
+    "pseudovector": cartesian.Pseudovector,
+    "point": cartesian.Point,
+    "symmetric_matrix": cartesian.SymmetricMatrix,
+    "four_vector": cartesian.FourVector,
+    "0e": cartesian.Scalar,
+    "0o": cartesian.Pseudoscalar,
+    "image": lambda: Grid("scalar"),
+}
+
+
+def get(identifier):
+    """A `Representation` from an instance or a name.
+
+    Args:
+        identifier: a `Representation`, or a string: `"scalar"`,
+            `"pseudoscalar"`, `"vector"`, `"pseudovector"`, `"point"`,
+            `"symmetric_matrix"`, `"four_vector"`, `"image"`; degree and parity
+            of an irrep, `"1o"` or `"2e"` (`"0e"` is a scalar, `"0o"` a
+            pseudoscalar); several joined by `+` for a `DirectSum`; and
+            `"vector@name"` for `Of("name", "vector")`.
+
+    Raises:
+        ValueError: for an unknown name, with the nearest known one.
+    """
+    if isinstance(identifier, Representation):
+        return identifier
+    name = str(identifier).lower()
+    if isinstance(identifier, str):
+        if "@" in identifier:
+            inner, _, factor = identifier.rpartition("@")
+            return Of(factor.strip(), inner.strip())
+        if "+" in name:
+            return DirectSum([part.strip() for part in name.split("+")])
+        if name in _NAMES:
+            return _NAMES[name]()
+        if re.fullmatch(r"\d[eo]", name):
+            return Irrep(int(name[0]), parity=1 if name[1] == "e" else -1)
+    near = difflib.get_close_matches(name, _NAMES, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    raise ValueError(
+        f"Unknown representation {identifier!r}.{hint} Expected one of "
+        f"{sorted(_NAMES)} or an instance of "
+        "keras_remul.representations.Representation, such as Tensor(rank=2)."
+    )
+
+
+class _Compound(Representation):
+    """Holds other representations; None of its own."""
+
+    def get_config(self):
+        return keras.saving.serialize_keras_object(self._arguments())
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**keras.saving.deserialize_keras_object(config))
+
+    def _arguments(self):
+        """The arguments of the constructor, as objects."""
+        raise NotImplementedError
+
+
+@keras.saving.register_keras_serializable(package="keras_remul")
+class DirectSum(_Compound):
+    """Features side by side on the last axis, each with its own action.
+
+    rho = diag(rho_1, rho_2, ...). A `Scalar` takes one component and a tensor
+    as many as it has, flattened. Also written `Scalar() + Vector()`, and as a
+    string `"scalar + vector"` or `"0e + 1o"`.
+
+    Args:
+        representations: the parts, in order.
+
+    Example:
+
+    >>> DirectSum(["scalar", "vector", "2e"])    # last axis 1 + 3 + 5
+    """
+
+    def __init__(self, representations):
+        if not isinstance(representations, (list, tuple)) or not (
+            representations
+        ):
+            raise ValueError(
+                "Argument `representations` must be a list of representations. "
+                f"Received: representations={representations!r}"
+            )
+        self.parts = []
+        for part in map(get, representations):
+            self.parts += part.parts if isinstance(part, DirectSum) else [part]
+        self.moves_origin = any(part.moves_origin for part in self.parts)
+        if not all(part.on_nodes for part in self.parts):
+            raise ValueError(
+                "The parts of a DirectSum cannot be Grid(...). Use "
+                f"Grid(DirectSum([...])). Received: {self.parts}"
+            )
+
+    def _sizes(self, group):
+        return [int(np.prod(part.shape(group))) for part in self.parts]
+
+    def check(self, group):
+        for part in self.parts:
+            part.check(group)
+
+    def shape(self, group):
+        return (sum(self._sizes(group)),)
+
+    def transform(self, group, g, x):
+        moved, start = [], 0
+        lead = ops.shape(x)[:-1]
+        for part, size in zip(self.parts, self._sizes(group), strict=True):
+            value = x[..., start : start + size]
+            shape = part.shape(group) or (1,)
+            value = part.transform(group, g, ops.reshape(value, lead + shape))
+            moved.append(ops.reshape(value, lead + (size,)))
+            start += size
+        return ops.concatenate(moved, axis=-1)
+
+    def _arguments(self):
+        return {"representations": self.parts}
+
+    def __repr__(self):
+        return f"DirectSum({self.parts!r})"
+
+
+class _Wrapper(_Compound):
+    """Adds to what one other representation does."""
+
+    def __init__(self, representation):
+        self.representation = get(representation)
+        self.moves_origin = self.representation.moves_origin
+        self.on_nodes = self.representation.on_nodes
+
+    def check(self, group):
+        self.representation.check(group)
+
+    def check_data(self, group, shape):
+        self.representation.check_data(group, shape)
+
+    def shape(self, group):
+        return self.representation.shape(group)
+
+    def transform(self, group, g, x):
+        return self.representation.transform(group, g, x)
+
+
+@keras.saving.register_keras_serializable(package="keras_remul")
+class Of(_Wrapper):
+    """A feature on which one factor of a `Product` acts, and no other.
+
+    Also written `"vector@name"`.
+
+    Args:
+        factor: name of the factor.
+        representation: how the feature changes under it.
+
+    Example:
+
+    >>> Symmetry(
+    ...     Product({"left": SO3(), "right": SO3()}),
+    ...     inputs={"a": Of("left", "vector"), "b": Of("right", "vector")},
+    ...     outputs="scalar",
+    ... )
+    """
+
+    def __init__(self, factor, representation):
+        super().__init__(representation)
+        self.factor = factor
+
+    def restrict(self, group, g=None):
+        factors = getattr(group, "factors", {})
+        if self.factor not in factors:
+            raise ValueError(
+                f"{self!r} needs a Product with the factor {self.factor!r}. "
+                f"Received: group={group!r}"
+            )
+        elements = None if g is None else g[self.factor]
+        return self.representation.restrict(factors[self.factor], elements)
+
+    def check(self, group):
+        representation, group, _ = self.restrict(group)
+        representation.check(group)
+
+    def check_data(self, group, shape):
+        representation, group, _ = self.restrict(group)
+        representation.check_data(group, shape)
+
+    def shape(self, group):
+        representation, group, _ = self.restrict(group)
+        return representation.shape(group)
+
+    def transform(self, group, g, x):
+        representation, group, g = self.restrict(group, g)
+        return representation.transform(group, g, x)
+
+    def _arguments(self):
+        return {"factor": self.factor, "representation": self.representation}
+
+    def __repr__(self):
+        return f"Of({self.factor!r}, {self.representation!r})"
+
+
+@keras.saving.register_keras_serializable(package="keras_remul")
+class Grid(_Wrapper):
+    """Features on a grid, such as images: (g x)(u) = rho(g) x(g^-1 u).
+
+    Arrays `(B, H, W, ..., *shape)`, one axis after the batch for each
+    `grid_axes` of the group. Cells are moved as they are, never interpolated.
+    `"image"` is short for `Grid("scalar")`: `(B, H, W, C)`. With
+    `Grid("vector")` the components turn with the image; x points right along
+    W and y up, against H.
+
+    Args:
+        representation: how the values in the cells change. Defaults to
+            `"scalar"`.
+
+    Example:
+
+    >>> Symmetry(Dihedral(4), inputs=Grid("scalar"), outputs="scalar")
+    """
+
+    def __init__(self, representation="scalar"):
+        super().__init__(representation)
+        if self.moves_origin or not self.on_nodes:
+            raise ValueError(
+                "Argument `representation` of Grid must be linear and not a "
+                f"Grid. Received: representation={self.representation!r}"
+            )
+        self.on_nodes = False
+
+    def check(self, group):
+        if not group.grid_axes:
+            names = group.names("grid_axes") if hasattr(group, "names") else []
+            hint = (
+                f" Its factors {names} all do: say which one counts, such as "
+                f"Of({names[0]!r}, {self!r})."
+                if names
+                else ""
+            )
+            raise ValueError(
+                f"{self!r} needs a group that acts on a grid without "
+                "interpolation, such as CircularShifts, Cyclic or Dihedral of "
+                f"the order 1, 2 or 4. Received: group={group!r}.{hint}"
+            )
+        super().check(group)
+
+    def check_data(self, group, shape):
+        axes = group.grid_axes
+        if len(shape) < 1 + axes + max(1, len(self.shape(group))):
+            raise ValueError(
+                f"{self!r} of {group!r} needs an array (batch, "
+                f"{'cells, ' * axes}...). Received: shape {tuple(shape)}"
+            )
+        group.check_grid(shape[1 : 1 + axes])
+
+    def transform(self, group, g, x):
+        x = self.representation.transform(group, g, x)
+        return group.move_grid(g, x)
+
+    def _arguments(self):
+        return {"representation": self.representation}
+
+    def __repr__(self):
+        return f"Grid({self.representation!r})"
+
+
+@keras.saving.register_keras_serializable(package="keras_remul")
+class Homogeneous(_Wrapper):
+    """Features with a unit of length to some power: x -> s^degree rho(g) x.
+
+    s is the factor by which g stretches vectors, see `Scalings`; 1 for groups
+    that do not. A `Vector` has one power of s of its own and `degree` comes on
+    top: a force that falls with the square of the distance is
+    `Homogeneous(-3, "vector")`, s^-2 in all.
+
+    Args:
+        degree: power of s, any number.
+        representation: what rho does. Defaults to `"scalar"`.
+
+    Example:
+
+    >>> Homogeneous(-1)    # the energy of charges at distances s r
+    """
+
+    def __init__(self, degree, representation="scalar"):
+        super().__init__(representation)
+        if self.moves_origin:
+            raise ValueError(
+                "Argument `representation` of Homogeneous must be linear. "
+                f"Received: representation={self.representation!r}"
+            )
+        self.degree = float(degree)
+
+    def check(self, group):
+        check_vectors(self, group)
+        super().check(group)
+
+    def transform(self, group, g, x):
+        x = self.representation.transform(group, g, x)
+        scale = group.scale(g)
+        if scale is None:
+            return x
+        return x * per_sample(ops.power(scale, self.degree), x)
+
+    def _arguments(self):
+        return {"degree": self.degree, "representation": self.representation}
+
+    def __repr__(self):
+        return f"Homogeneous({self.degree!r}, {self.representation!r})"
