@@ -3,8 +3,6 @@
 import keras
 from keras import ops
 
-from keras_remul.representations import Point
-
 
 def sample_norms(difference, mask=None):
     """The Euclidean norm of each sample's outputs, all leaves together.
@@ -50,12 +48,12 @@ def centred(output, symmetry, mask=None):
         mask: mask `(B, N)` where some nodes are padding.
 
     Returns:
-        The structure of the outputs. A `Point` per sample, without nodes, is
+        The structure of the outputs. A point per sample, without nodes, is
         taken relative to the mean of the batch.
     """
 
     def centre(representation, leaf):
-        if not isinstance(representation, Point):
+        if not representation.moves_origin:
             return leaf
         leaf = ops.convert_to_tensor(leaf)
         if not symmetry.is_per_node(representation, leaf):

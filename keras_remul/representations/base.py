@@ -18,16 +18,16 @@ class Representation(Configurable):
     To add one, give `shape` and `transform`, and `check` where not every
     group will do.
 
-    Example: a symmetric matrix seen along the z axis, of which rotations about
-    z turn the two components (xx - yy, 2 xy) by twice their angle.
+    Example: of a symmetric matrix of the plane, rotations turn the components
+    (xx - yy, 2 xy) by twice their angle.
 
-    >>> @keras.saving.register_keras_serializable()
+    >>> @keras.saving.register_keras_serializable("mine")
     ... class Spin2(Representation):
     ...     def shape(self, group):
     ...         return (2,)
     ...     def transform(self, group, g, x):
-    ...         turn = group.linear(g)[:, :2, :2]
-    ...         return act(ops.matmul(turn, turn), x)
+    ...         turn = group.linear(g)
+    ...         return act(group.compose(turn, turn), x)
 
     Attributes:
         moves_origin: True for affine actions, which translations move.
