@@ -12,7 +12,11 @@ from keras_remul import (
     testing,
     weighting,
 )
-from keras_remul.evaluation import evaluate_equivariance
+from keras_remul.evaluation import (
+    equivariance_profile,
+    evaluate_equivariance,
+    lie_derivative,
+)
 from keras_remul.presets import (
     from_preset,
     list_presets,
@@ -21,6 +25,7 @@ from keras_remul.presets import (
 )
 from keras_remul.symmetrization import symmetrize
 from keras_remul.symmetry import Symmetry
+from keras_remul.symmetry_search import find_symmetry
 from keras_remul.training import RemulModel
 from keras_remul.version import __version__
 
@@ -30,10 +35,13 @@ __all__ = [
     "__version__",
     "callbacks",
     "datasets",
+    "equivariance_profile",
     "evaluate_equivariance",
+    "find_symmetry",
     "from_preset",
     "groups",
     "layers",
+    "lie_derivative",
     "list_presets",
     "losses",
     "metrics",

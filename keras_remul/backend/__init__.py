@@ -4,6 +4,7 @@
 signatures, so that a diff of two of them shows only the framework:
 
     matmul(a, b)                   batched product in full precision
+    jvp(fn, primals, tangents)     (fn(*primals), its derivative along tangents)
     map_batch(model, fn, args)     apply `fn` to the batch in the arguments of
                                    a `train_step` or `test_step`
     every(model, interval, step, other, args)
@@ -19,6 +20,7 @@ if keras.backend.backend() == "jax":
     from keras_remul.backend.jax import (
         TaskGradients,
         every,
+        jvp,
         map_batch,
         matmul,
     )
@@ -26,6 +28,7 @@ elif keras.backend.backend() == "torch":
     from keras_remul.backend.torch import (
         TaskGradients,
         every,
+        jvp,
         map_batch,
         matmul,
     )
@@ -33,6 +36,7 @@ elif keras.backend.backend() == "tensorflow":
     from keras_remul.backend.tensorflow import (
         TaskGradients,
         every,
+        jvp,
         map_batch,
         matmul,
     )
@@ -42,4 +46,4 @@ else:
         f"'torch'. Received: KERAS_BACKEND={keras.backend.backend()!r}."
     )
 
-__all__ = ["TaskGradients", "every", "map_batch", "matmul"]
+__all__ = ["TaskGradients", "every", "jvp", "map_batch", "matmul"]

@@ -11,6 +11,10 @@ def matmul(a, b):
     return jnp.matmul(a, b, precision="highest")
 
 
+def jvp(fn, primals, tangents):
+    return jax.jvp(fn, tuple(primals), tuple(tangents))
+
+
 def map_batch(model, fn, args):
     state, data = args
     variables = model.non_trainable_variables

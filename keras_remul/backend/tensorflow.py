@@ -9,6 +9,13 @@ def matmul(a, b):
     return tf.reduce_sum(a[..., :, :, None] * b[..., None, :, :], axis=-2)
 
 
+def jvp(fn, primals, tangents):
+    zero = tf.UnconnectedGradients.ZERO
+    with tf.autodiff.ForwardAccumulator(list(primals), list(tangents)) as acc:
+        output = fn(*primals)
+    return output, acc.jvp(output, unconnected_gradients=zero)
+
+
 def map_batch(model, fn, args):
     (data,) = args
     return (fn(data),)

@@ -1,11 +1,22 @@
 """PyTorch: a step changes its variables in place."""
 
+import warnings
+
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 
 def matmul(a, b):
     # float32 products are exact unless the user allows TF32.
     return torch.matmul(a, b)
+
+
+def jvp(fn, primals, tangents):
+    # The fused kernels of attention have no forward-mode derivative. On first
+    # use torch compiles its rules with a function that it calls deprecated.
+    with sdpa_kernel(SDPBackend.MATH), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r".*torch\.jit\.script")
+        return torch.func.jvp(fn, tuple(primals), tuple(tangents))
 
 
 def map_batch(model, fn, args):

@@ -8,12 +8,16 @@ from keras_remul.evaluation.equivariance import (
     to_numpy,
     walk_orbit,
 )
+from keras_remul.evaluation.lie import lie_derivative
+from keras_remul.evaluation.profile import equivariance_profile
 
 __all__ = [
     "Moments",
     "as_function",
+    "equivariance_profile",
     "evaluate_equivariance",
     "finite_elements",
+    "lie_derivative",
     "to_numpy",
     "walk_orbit",
 ]

@@ -150,14 +150,14 @@ def walk_orbit(f, x, symmetry, samples, seed):
     """
     n = len(keras.tree.flatten(x)[0])
     mask = symmetry.get_mask(x)
-    for g in _draw(symmetry.group, n, samples, seed):
+    for g in draw(symmetry.group, n, samples, seed):
         of_moved = f(to_numpy(symmetry.transform_inputs(g, x)))
         inverse = symmetry.group.inverse(g)
         back = symmetry.transform_outputs(inverse, of_moved, mask)
         yield g, of_moved, to_numpy(back)
 
 
-def _draw(group, n, samples, seed):
+def draw(group, n, samples, seed):
     """Batches of n elements: `samples` random ones, or each element once."""
     elements = finite_elements(group, samples)
     if elements is None:
@@ -169,12 +169,16 @@ def _draw(group, n, samples, seed):
         yield ops.stack([ops.convert_to_tensor(element)] * n)
 
 
+def unwrap(model):
+    """The model in a `RemulModel`, or the model itself."""
+    wrapped = getattr(model, "model", None)
+    return wrapped if isinstance(wrapped, keras.Model) else model
+
+
 def as_function(model, batch_size):
     """The model as a function from arrays to arrays."""
-    wrapped = getattr(model, "model", None)
     if isinstance(model, keras.Model):
-        if isinstance(wrapped, keras.Model):  # a RemulModel
-            model = wrapped
+        model = unwrap(model)
         return lambda x: to_numpy(
             model.predict(x, batch_size=batch_size, verbose=0)
         )

@@ -3,6 +3,7 @@
 import math
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_remul import backend
@@ -125,6 +126,20 @@ class Group(Configurable):
         """The factor by which each element stretches `(n,)`; None if 1."""
         return None
 
+    def generators(self):
+        """A basis of the Lie algebra.
+
+        Returns:
+            Dict of names to matrices A `(m, m)` such that exp(t A) is an
+            element: rotations by t radians (`"rotation_x"`, or `"rotation"`
+            where there is one), translations by t (`"translation_x"`), boosts
+            of rapidity t (`"boost_x"`), scalings by exp(t) (`"scaling"`).
+            Empty for groups without elements close to the identity.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} does not state its `generators`"
+        )
+
     # Nodes and grids.
 
     def permute(self, g, x):
@@ -137,6 +152,21 @@ class Group(Configurable):
     def move_grid(self, g, x):
         """Moves the cells of x `(B, H, W, ...)`; one axis per `grid_axes`."""
         raise NotImplementedError
+
+
+def rotation_generators(dimension, size):
+    """Generators of the rotations of R^d as matrices of `size` rows."""
+    planes = {"rotation": (0, 1)}
+    if dimension == 3:
+        planes = {
+            "rotation_x": (1, 2),
+            "rotation_y": (2, 0),
+            "rotation_z": (0, 1),
+        }
+    result = {name: np.zeros((size, size)) for name in planes}
+    for name, (i, j) in planes.items():
+        result[name][j, i], result[name][i, j] = 1.0, -1.0
+    return result
 
 
 def uniform(z):

@@ -1,10 +1,11 @@
 """Groups with translations: T(d), SE(2), E(2), SE(3), E(3)."""
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_remul import backend
-from keras_remul.groups.base import Group
+from keras_remul.groups.base import Group, rotation_generators
 from keras_remul.groups.orthogonal import O2, O3, SO2, SO3
 
 
@@ -60,6 +61,15 @@ class AffineGroup(Group):
     def matrix_size(self):
         return self.dimension + 1
 
+    def generators(self):
+        d = self.dimension
+        result = rotation_generators(d, d + 1)
+        for i in range(d):
+            matrix = np.zeros((d + 1, d + 1))
+            matrix[i, d] = 1.0
+            result[f"translation_{'xyz'[i]}"] = matrix
+        return result
+
     def get_config(self):
         return {"translation_std": self.translation_std}
 
@@ -91,6 +101,10 @@ class Translations(AffineGroup):
         eye = ops.eye(self.dimension, dtype=z.dtype)
         linear = ops.zeros_like(z)[:, :, None] + eye
         return self._assemble(linear, self.translation_std * z)
+
+    def generators(self):
+        every = super().generators().items()
+        return {k: v for k, v in every if k.startswith("translation")}
 
     def get_config(self):
         return {"dimension": self.dimension, **super().get_config()}

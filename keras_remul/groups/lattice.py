@@ -44,6 +44,9 @@ class _FiniteGroup(OrthogonalGroup):
             ops.convert_to_tensor(self._elements, z.dtype), index, axis=0
         )
 
+    def generators(self):
+        return {}
+
     def check_grid(self, sizes):
         if self.order == 4 and sizes[0] != sizes[1]:
             raise ValueError(

@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from keras_remul import backend
-from keras_remul.groups.base import Group, uniform
+from keras_remul.groups.base import Group, rotation_generators, uniform
 
 # The rotation of a unit quaternion q is quadratic in q: R = (q q^T) C with
 # q q^T flattened to 16 numbers and R to 9.
@@ -56,6 +56,9 @@ class OrthogonalGroup(Group):
 
     def linear(self, g):
         return g
+
+    def generators(self):
+        return rotation_generators(self.dimension, self.dimension)
 
 
 class RotationGroup(OrthogonalGroup):
@@ -125,17 +128,21 @@ class SO2(RotationGroup):
         self.dimension = 2 if axis is None else 3
         super().__init__(min_angle, max_angle)
 
-    def from_normal(self, z):
+    def _parts(self):
+        """a a^T, 1 - a a^T and [a]_x."""
         if self.axis is None:
-            fixed, cosine = np.zeros((2, 2)), np.eye(2)
-            sine = np.array([[0.0, -1.0], [1.0, 0.0]])
-        else:
-            named = isinstance(self.axis, str)
-            a = np.array(_AXES[self.axis] if named else self.axis)
-            a = a / np.linalg.norm(a)
-            fixed = np.outer(a, a)
-            cosine = np.eye(3) - fixed
-            sine = np.cross(np.eye(3), a)  # [a]_x
+            return np.zeros((2, 2)), np.eye(2), np.array([[0.0, -1], [1, 0]])
+        named = isinstance(self.axis, str)
+        a = np.array(_AXES[self.axis] if named else self.axis)
+        a = a / np.linalg.norm(a)
+        fixed = np.outer(a, a)
+        return fixed, np.eye(3) - fixed, np.cross(np.eye(3), a)
+
+    def generators(self):
+        return {"rotation": self._parts()[2]}
+
+    def from_normal(self, z):
+        fixed, cosine, sine = self._parts()
         # (cos t, sin t): the direction of a normal vector of the plane.
         unit = _unit(z)
         if not self._all_angles:

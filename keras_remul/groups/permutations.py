@@ -54,6 +54,9 @@ class Permutations(Group):
     def inverse(self, g):
         return ops.cast(ops.argsort(g, axis=-1), "int32")
 
+    def generators(self):
+        return {}
+
     def permute(self, g, x):
         return _take(x, g)
 
@@ -107,6 +110,9 @@ class CircularShifts(Group):
 
     def inverse(self, g):
         return self._modulo(-g)
+
+    def generators(self):
+        return {}
 
     def check_grid(self, sizes):
         if list(sizes) != self.sizes:

@@ -3,6 +3,7 @@
 import math
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_remul.groups.base import Group, uniform
@@ -57,6 +58,9 @@ class Scalings(Group):
 
     def linear(self, g):
         return g
+
+    def generators(self):
+        return {"scaling": np.eye(self.dimension)}
 
     def scale(self, g):
         return g[:, 0, 0]

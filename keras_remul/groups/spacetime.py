@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from keras_remul import backend
-from keras_remul.groups.base import Group, uniform
+from keras_remul.groups.base import Group, rotation_generators, uniform
 from keras_remul.groups.orthogonal import SO3
 
 _METRIC = np.array([1.0, -1.0, -1.0, -1.0])
@@ -72,6 +72,16 @@ class Lorentz(Group):
 
     def linear(self, g):
         return g
+
+    def generators(self):
+        result = {}
+        for name, rotation in rotation_generators(3, 3).items():
+            result[name] = np.zeros((4, 4))
+            result[name][1:, 1:] = rotation
+        for i, axis in enumerate("xyz"):
+            boost = result[f"boost_{axis}"] = np.zeros((4, 4))
+            boost[0, 1 + i] = boost[1 + i, 0] = 1.0
+        return result
 
     def get_config(self):
         return {"max_rapidity": self.max_rapidity}

@@ -1,0 +1,143 @@
+"""Where in a model the features change when the input is transformed."""
+
+import contextlib
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_remul.evaluation.equivariance import draw, to_numpy, unwrap
+
+
+def equivariance_profile(model, x, symmetry, samples=4, seed=0, batch_size=256):
+    """Measures how much g changes the output h of each layer.
+
+    profile[layer] = mean_x,g ||h(phi(g) x) - h(x)|| / mean_x ||h(x)||
+
+    This is an error of *invariance*. How features inside a model ought to
+    transform is not known, so 0 says that the layer does not see g, and a
+    large number says that it does, not that it is wrong: in a perfectly
+    equivariant model, features that are vectors turn with g, and those that
+    are invariants score 0. About 1.4 means that the features of x and
+    phi(g) x are unrelated. Compare layers of one kind, models of one
+    architecture, or one model before and after training. A large mean that
+    all inputs share (a bias) makes the number smaller.
+
+    Norms are over all that one sample has in a layer. With a mask, padded
+    nodes of features `(B, N, ...)` are left out.
+
+    Args:
+        model: a Keras model, subclassed ones and models inside models
+            included (of a `RemulModel`, the wrapped model counts). It is
+            called with `training=False`, outside compiled functions.
+        x: inputs, arrays in the structure of `symmetry.inputs`.
+        symmetry: the `Symmetry`; its outputs play no part here.
+        samples: elements g per input. Defaults to 4.
+        seed: integer seed of the draws. Defaults to 0.
+        batch_size: inputs per forward pass. Defaults to 256.
+
+    Returns:
+        Dict of floats by the path of each layer, in the order in which the
+        calls end: the parts of a layer come before it. Calls after the first
+        of a layer that is used several times end in `"#2"`, and so on. Layers
+        that put out no floating-point numbers are left out.
+
+    Raises:
+        ValueError: where `model` is not a Keras model, where x does not fit
+            the symmetry, or where `samples` < 1.
+
+    Example:
+
+    >>> profile = equivariance_profile(model, x_test, symmetry)
+    >>> profile["transformer/block_0"]
+    0.74
+    """
+    if not isinstance(model, keras.Model):
+        raise ValueError(
+            "Argument `model` must be a keras.Model, whose layers can be "
+            f"listed. Received: {model!r}"
+        )
+    if samples < 1:
+        raise ValueError(
+            f"Argument `samples` must be at least 1. Received: {samples}"
+        )
+    symmetry.check_inputs(x)
+    model = unwrap(model)
+    n = len(keras.tree.flatten(x)[0])
+    changes, sizes = {}, {}
+    for start in range(0, n, batch_size):
+        batch = keras.tree.map_structure(
+            lambda a, start=start: ops.convert_to_tensor(
+                a[start : start + batch_size]
+            ),
+            x,
+        )
+        mask = symmetry.get_mask(batch)
+        mask = None if mask is None else to_numpy(mask)
+        before = _features(model, batch)
+        for name, value in before.items():
+            sizes.setdefault(name, []).append(_norms(value, mask))
+        m = len(keras.tree.flatten(batch)[0])
+        for g in draw(symmetry.group, m, samples, seed + start):
+            after = _features(model, symmetry.transform_inputs(g, batch))
+            for name, value in before.items():
+                gap = [u - v for u, v in zip(after[name], value, strict=True)]
+                changes.setdefault(name, []).append(_norms(gap, mask))
+    result = {}
+    for name in sizes:
+        size = np.concatenate(sizes[name]).mean()
+        change = np.concatenate(changes[name]).mean()
+        result[name] = float(change / size) if size else float("nan")
+    return result
+
+
+def _features(model, x):
+    """What each layer puts out, lists of float64 arrays by its path."""
+    calls = []
+    with contextlib.ExitStack() as stack:
+        for layer in model._flatten_layers(include_self=False):
+            stack.enter_context(_recorded(layer, calls))
+        model(x, training=False)
+    result, counts = {}, {}
+    for layer, output in calls:
+        leaves = [
+            np.asarray(ops.convert_to_numpy(leaf), "float64")
+            for leaf in keras.tree.flatten(output)
+            if ops.is_tensor(leaf) and keras.backend.is_float_dtype(leaf.dtype)
+        ]
+        if not leaves:
+            continue
+        name = layer.path or layer.name
+        counts[name] = counts.get(name, 0) + 1
+        if counts[name] > 1:
+            name = f"{name}#{counts[name]}"
+        result[name] = leaves
+    return result
+
+
+@contextlib.contextmanager
+def _recorded(layer, calls):
+    """Notes what `layer.call` returns, in models of all three kinds."""
+    original = layer.call
+
+    def call(*args, **kwargs):
+        output = original(*args, **kwargs)
+        calls.append((layer, output))
+        return output
+
+    # Past Layer.__setattr__, which would take this for a part of the layer.
+    object.__setattr__(layer, "call", call)
+    try:
+        yield
+    finally:
+        object.__delattr__(layer, "call")
+
+
+def _norms(leaves, mask):
+    total = 0.0
+    for leaf in leaves:
+        if mask is not None and leaf.shape[:2] == mask.shape and leaf.ndim > 2:
+            valid = mask.astype(leaf.dtype)
+            leaf = leaf * valid.reshape(valid.shape + (1,) * (leaf.ndim - 2))
+        total = total + np.square(leaf).reshape(len(leaf), -1).sum(axis=1)
+    return np.sqrt(total)

@@ -1,0 +1,63 @@
+"""What `find_symmetry` found."""
+
+import dataclasses
+
+from keras_remul.symmetry import Symmetry
+
+
+@dataclasses.dataclass(frozen=True)
+class Evidence:
+    """What was found about one candidate.
+
+    Attributes:
+        symmetry: the candidate.
+        figures: dict of floats by name, see `find_symmetry`.
+        verdict: `"kept"`, `"broken"` or `"undecided"`.
+        law: for data, the same for the law of the data; else None.
+    """
+
+    symmetry: Symmetry
+    figures: dict
+    verdict: str
+    law: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class SymmetryReport:
+    """The evidence for each candidate; `print` shows it as a table.
+
+    Attributes:
+        evidence: list of `Evidence`, in the order of the candidates.
+    """
+
+    evidence: list
+
+    def kept(self):
+        """The candidates with the verdict `"kept"`."""
+        return [e.symmetry for e in self.evidence if e.verdict == "kept"]
+
+    def __getitem__(self, group):
+        """The evidence on one group."""
+        for e in self.evidence:
+            if repr(e.symmetry.group) == repr(group):
+                return e
+        raise KeyError(f"{group!r} is not among the candidates")
+
+    def __str__(self):
+        rows = []
+        for e in self.evidence:
+            row = {"group": repr(e.symmetry.group)}
+            row |= {name: f"{v:.3g}" for name, v in e.figures.items()}
+            row["verdict"] = e.verdict
+            if e.law is not None:
+                row["law"] = e.law
+            rows.append(row)
+        lines = [list(rows[0]), *(row.values() for row in rows)]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        return "\n".join(
+            "  ".join(
+                cell.ljust(width)
+                for cell, width in zip(line, widths, strict=True)
+            ).rstrip()
+            for line in lines
+        )
