@@ -3,6 +3,7 @@
 from keras_remul import (
     callbacks,
     datasets,
+    distribution,
     groups,
     layers,
     losses,
@@ -35,6 +36,7 @@ __all__ = [
     "__version__",
     "callbacks",
     "datasets",
+    "distribution",
     "equivariance_profile",
     "evaluate_equivariance",
     "find_symmetry",

@@ -39,7 +39,17 @@ class Orbit(NamedTuple):
         )
 
 
-def stack(symmetry, data, seed, fraction=1.0, transforms=1):
+def _sample(symmetry, n, transforms, seed, replica, count):
+    """Elements `(transforms n, ...)` for n samples of one replica."""
+    g = symmetry.sample(transforms * count * n, seed=seed)
+    if count == 1:
+        return g
+    first = ops.arange(transforms) * (count * n) + replica * n
+    index = ops.reshape(first[:, None] + ops.arange(n), (-1,))
+    return keras.tree.map_structure(lambda a: ops.take(a, index, axis=0), g)
+
+
+def stack(symmetry, data, seed, fraction=1.0, transforms=1, replica=(0, 1)):
     """(x, y, sample_weight) as ((x, phi(g) x), Orbit, sample_weight).
 
     Args:
@@ -48,18 +58,21 @@ def stack(symmetry, data, seed, fraction=1.0, transforms=1):
         seed: of the draw of g; an integer or a `SeedGenerator`.
         fraction: share of the samples that are moved, the first ones.
         transforms: elements g for each of these.
+        replica: index and number of the replicas that share the batch. Each
+            draws for all and keeps its part, so that their g differ, and are
+            those of one replica with the whole batch.
     """
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
     x = keras.tree.map_structure(ops.convert_to_tensor, x)
     n = ops.shape(keras.tree.flatten(x)[0])[0]
     index = None
+    part = n
     if fraction < 1 or transforms > 1:
         part = ops.cast(ops.ceil(fraction * ops.cast(n, "float32")), "int32")
         if isinstance(n, int):  # a static shape, which JAX needs
             part = math.ceil(fraction * n)
         index = ops.tile(ops.arange(part, dtype="int32"), [transforms])
-        n = part * transforms
-    g = symmetry.sample(n, seed=seed)
+    g = _sample(symmetry, part, transforms, seed, *replica)
     orbit = Orbit(y, g, index)
     both = keras.tree.map_structure(
         lambda a, b: ops.concatenate([a, ops.cast(b, a.dtype)], axis=0),

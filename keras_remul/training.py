@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from keras_remul import backend
+from keras_remul.backend import devices
 from keras_remul.losses import NestedLoss
 from keras_remul.masking import AttachMask
 from keras_remul.metrics import centred, equivariance_norms, sample_norms
@@ -163,6 +164,8 @@ class RemulModel(backend.TaskGradients, keras.Model):
         self.built = True
 
     def call(self, x, training=None):
+        if training:
+            return devices.forward(self, self.model, x)
         return self.model(x, training=training)
 
     def compute_mask(self, x, previous_mask=None):
@@ -171,6 +174,7 @@ class RemulModel(backend.TaskGradients, keras.Model):
     # The batch (x, phi(g) x).
 
     def train_step(self, *args):
+        args = devices.shard(args)
         if not self.weighting.uses_equivariance:
             return super().train_step(*args)
         if self.interval == 1:
@@ -195,10 +199,12 @@ class RemulModel(backend.TaskGradients, keras.Model):
             self.seed_generator,
             self.fraction,
             self.transforms,
+            devices.replica(training=True),
         )
 
     def _stack_for_evaluation(self, data):
-        return stack(self.symmetry, data, _EVALUATION_SEED)
+        replica = devices.replica(training=False)
+        return stack(self.symmetry, data, _EVALUATION_SEED, replica=replica)
 
     def _split(self, x, orbit, y_pred):
         """f(x), f(phi(g) x) and the mask of the latter, from f of both."""
@@ -284,16 +290,18 @@ class RemulModel(backend.TaskGradients, keras.Model):
         total = alpha * objective + beta * equivariance
         norms = equivariance_norms(transformed, moved, mask)
         self._error_tracker.update_state(norms)
-        self._objective_tracker.update_state(objective)
-        self._equivariance_tracker.update_state(equivariance)
+        losses = devices.unscale(objective), devices.unscale(equivariance)
+        self._objective_tracker.update_state(losses[0])
+        self._equivariance_tracker.update_state(losses[1])
         self._alpha_tracker.update_state(alpha)
         self._beta_tracker.update_state(beta)
         if training:
             scale = sample_norms(centred(output, self.symmetry, mask), mask)
-            numbers = objective, equivariance, ops.mean(norms), ops.mean(scale)
-            measured = Measured(*map(ops.stop_gradient, numbers))
+            numbers = ops.stack([*losses, ops.mean(norms), ops.mean(scale)])
+            numbers = devices.mean_over_replicas(ops.stop_gradient(numbers))
+            measured = Measured(*ops.unstack(numbers))
             if self.weighting.uses_gradient_norms:
-                self.update_with_gradients((objective, equivariance), measured)
+                self.update_with_gradients(losses, measured)
             else:
                 self.weighting.update(measured)
         return total
@@ -306,6 +314,9 @@ class RemulModel(backend.TaskGradients, keras.Model):
             y_pred = self._with_mask(y_pred, self.symmetry.get_mask(x))
         sample_weight = self._per_output(sample_weight, y_pred)
         return super().compute_metrics(x, y, y_pred, sample_weight)
+
+    def get_metrics_result(self):
+        return devices.results(self, super().get_metrics_result)
 
     def _per_output(self, sample_weight, y_pred):
         """Weights `(B,)` with the axes that each output's loss has.
@@ -333,6 +344,7 @@ class RemulModel(backend.TaskGradients, keras.Model):
         x = self._checked(x, y, kwargs.get("sample_weight"))
         if isinstance(kwargs.get("validation_data"), (tuple, list)):
             self._checked(*kwargs["validation_data"])
+        devices.synchronize(self)
         history = super().fit(x, y, *args, **kwargs)
         warning = self.weighting.warning()
         if warning:

@@ -61,14 +61,17 @@ def test_frameworks_are_imported_in_backend_only():
         if {name.split(".")[0] for name in imports(file)} & FRAMEWORKS
     ]
     assert users == [
-        f"keras_remul.backend.{name}" for name in ("jax", "tensorflow", "torch")
+        f"keras_remul.{folder}.{name}"
+        for folder in ("backend.devices", "backend")
+        for name in ("jax", "tensorflow", "torch")
     ]
 
 
-def test_backends_are_the_same_file_three_times():
+@pytest.mark.parametrize("folder", ["backend", "backend/devices"])
+def test_backends_are_the_same_file_three_times(folder):
     signatures = []
     for name in ("jax", "torch", "tensorflow"):
-        tree = ast.parse((PACKAGE / "backend" / f"{name}.py").read_text())
+        tree = ast.parse((PACKAGE / folder / f"{name}.py").read_text())
         signatures.append(
             [
                 (node.name, ast.unparse(getattr(node, "args", [])))
@@ -79,9 +82,8 @@ def test_backends_are_the_same_file_three_times():
         )
     assert signatures[0] == signatures[1] == signatures[2]
     exported = {name for name, _ in signatures[0]}
-    assert exported == set(
-        importlib.import_module("keras_remul.backend").__all__
-    )
+    module = "keras_remul." + folder.replace("/", ".")
+    assert exported == set(importlib.import_module(module).__all__)
 
 
 @pytest.mark.parametrize(

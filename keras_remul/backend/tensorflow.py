@@ -1,6 +1,10 @@
 """TensorFlow: a step changes its variables in place."""
 
+import threading
+
 import tensorflow as tf
+
+from keras_remul.backend import devices
 
 
 def matmul(a, b):
@@ -22,33 +26,42 @@ def map_batch(model, fn, args):
 
 
 def every(model, interval, step, other, args):
+    if model.distribute_strategy.num_replicas_in_sync > 1:
+        raise ValueError(
+            "On TensorFlow `interval` works on one device only, since "
+            "tf.distribute allows no optimizer step inside tf.cond. Use "
+            f"`fraction={1 / interval:.3g}`, which costs the same. Received: "
+            f"interval={interval}"
+        )
     iterations = tf.convert_to_tensor(model.optimizer.iterations)
     return tf.cond(
         iterations % interval == 0, lambda: step(*args), lambda: other(*args)
     )
 
 
-class TaskGradients:
-    _tape = None
+# Each replica of a tf.distribute strategy runs its step in a thread.
+_local = threading.local()
 
+
+class TaskGradients:
     def train_step(self, *args):
         if not self.weighting.uses_gradient_norms:
             return super().train_step(*args)
         # The tape of Keras is out of reach of compute_loss; this one is not.
-        with tf.GradientTape(persistent=True) as self._tape:
+        with tf.GradientTape(persistent=True) as _local.tape:
             logs = super().train_step(*args)
-        self._tape = None
+        _local.tape = None
         return logs
 
     def update_with_gradients(self, losses, measured):
         variables = self.weighting.gradient_variables(self.model)
         values = [v.value for v in variables]
-        with self._tape.stop_recording():
-            norms = [
-                _norm(self._tape.gradient(loss, values)) for loss in losses
-            ]
+        tape = _local.tape
+        with tape.stop_recording():
+            norms = [_norm(tape.gradient(loss, values)) for loss in losses]
         self.weighting.update(measured._replace(gradient_norms=tf.stack(norms)))
 
 
 def _norm(gradients):
+    gradients = [devices.mean_over_replicas(g) for g in gradients]
     return tf.sqrt(sum(tf.reduce_sum(tf.square(g)) for g in gradients))

@@ -5,6 +5,8 @@ import warnings
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from keras_remul.backend import devices
+
 
 def matmul(a, b):
     # float32 products are exact unless the user allows TF32.
@@ -43,4 +45,5 @@ class TaskGradients:
 
 
 def _norm(gradients):
+    gradients = [devices.mean_over_replicas(g) for g in gradients]
     return torch.sqrt(sum(torch.sum(torch.square(g)) for g in gradients))

@@ -1,0 +1,64 @@
+"""Several devices, by each framework's own engine.
+
+Here, too, three files hold the same functions:
+
+    data_parallel(num_devices)     context in which models are made and trained
+    replica(training)              (index, number) of the replicas of a step
+    shard(args)                    this process's part of a batch
+    forward(model, wrapped, x)     f(x) in training
+    unscale(loss)                  a Keras loss as if there were one replica
+    mean_over_replicas(values)     of a tensor that each replica has
+    results(model, compute)        `compute()`, metrics of all replicas together
+    synchronize(model)             starts all processes from the same state
+
+On JAX a step is written for the whole batch and the compiler splits it; on
+TensorFlow each replica runs the step on its part, in one process; on PyTorch
+each process does.
+"""
+
+import keras
+
+if keras.backend.backend() == "jax":
+    from keras_remul.backend.devices.jax import (
+        data_parallel,
+        forward,
+        mean_over_replicas,
+        replica,
+        results,
+        shard,
+        synchronize,
+        unscale,
+    )
+elif keras.backend.backend() == "torch":
+    from keras_remul.backend.devices.torch import (
+        data_parallel,
+        forward,
+        mean_over_replicas,
+        replica,
+        results,
+        shard,
+        synchronize,
+        unscale,
+    )
+else:
+    from keras_remul.backend.devices.tensorflow import (
+        data_parallel,
+        forward,
+        mean_over_replicas,
+        replica,
+        results,
+        shard,
+        synchronize,
+        unscale,
+    )
+
+__all__ = [
+    "data_parallel",
+    "forward",
+    "mean_over_replicas",
+    "replica",
+    "results",
+    "shard",
+    "synchronize",
+    "unscale",
+]

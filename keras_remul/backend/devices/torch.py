@@ -1,0 +1,116 @@
+"""PyTorch: DistributedDataParallel in the processes that torchrun starts.
+
+Each process reads the whole batch and takes its part of it, so that any kind
+of data will do and the batch is the same as with one process.
+"""
+
+import contextlib
+import os
+import weakref
+
+import keras
+import torch
+from torch import distributed
+from torch.nn.parallel import DistributedDataParallel
+
+# Not attributes of the models: a module would become a part of them.
+_parallel = weakref.WeakKeyDictionary()
+
+
+@contextlib.contextmanager
+def data_parallel(num_devices):
+    count = int(os.environ.get("WORLD_SIZE", 1))
+    if num_devices not in (None, count):
+        raise ValueError(
+            f"num_devices={num_devices}, but this process is one of {count}. "
+            "Start the script with `torchrun --nproc-per-node="
+            f"{num_devices} SCRIPT`."
+        )
+    started = count > 1 and not distributed.is_initialized()
+    if started:
+        if torch.cuda.is_available():
+            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+            distributed.init_process_group("cpu:gloo,cuda:nccl")
+        else:
+            distributed.init_process_group("gloo")
+    try:
+        yield
+    finally:
+        if started:
+            distributed.destroy_process_group()
+
+
+def _active():
+    return distributed.is_available() and distributed.is_initialized()
+
+
+def replica(training):
+    # Each process evaluates all samples.
+    if not (training and _active()):
+        return 0, 1
+    return distributed.get_rank(), distributed.get_world_size()
+
+
+def shard(args):
+    index, count = replica(True)
+    if count == 1:
+        return args
+
+    def part(a):
+        n = len(a)
+        each = -(-n // count)
+        # Begins anew at the end, so that all processes have equally many.
+        return a[(index * each + torch.arange(each)) % n]
+
+    return keras.tree.map_structure(
+        lambda a: None if a is None else part(a), args
+    )
+
+
+def forward(model, wrapped, x):
+    if not _active():
+        return wrapped(x, training=True)
+    if model not in _parallel:
+        _parallel[model] = DistributedDataParallel(wrapped)
+    return _parallel[model](x, training=True)
+
+
+def unscale(loss):
+    return loss
+
+
+def mean_over_replicas(values):
+    if _active():
+        values = values.detach().clone()
+        distributed.all_reduce(values)
+        values = values / distributed.get_world_size()
+    return values
+
+
+def results(model, compute):
+    if not _active():
+        return compute()
+    variables = [
+        v
+        for metric in model.metrics
+        for v in metric.variables
+        if v.aggregation == "sum"
+    ]
+    local = [v.value.detach().clone() for v in variables]
+    for v in variables:
+        distributed.all_reduce(v.value.data)
+    try:
+        return compute()
+    finally:
+        for v, value in zip(variables, local, strict=True):
+            v.assign(value)
+
+
+def synchronize(model):
+    if not _active():
+        return
+    state = torch.get_rng_state()  # orders the samples
+    distributed.broadcast(state, 0)
+    torch.set_rng_state(state)
+    for v in {id(v): v for v in model.variables}.values():
+        distributed.broadcast(v.value.data, 0)
