@@ -265,9 +265,8 @@ class RemulModel(backend.TaskGradients, keras.Model):
             y_pred = self._with_mask(y_pred, self.symmetry.get_mask(x))
             sample_weight = self._per_output(sample_weight, y_pred)
             alpha, _ = self.weighting.loss_weights()
-            return alpha * super().compute_loss(
-                x, y, y_pred, sample_weight, training
-            )
+            loss = super().compute_loss(x, y, y_pred, sample_weight, training)
+            return ops.cast(alpha, loss.dtype) * loss
         clean, moved, mask = self._split(x, y, y_pred)
         sample_weight = self._per_output(sample_weight, clean)
         objective = super().compute_loss(
@@ -286,7 +285,10 @@ class RemulModel(backend.TaskGradients, keras.Model):
         )
         # Copies: torch's backward pass reads them after `update` wrote to the
         # variables that they may be.
-        alpha, beta = (1.0 * w for w in self.weighting.loss_weights())
+        alpha, beta = (
+            ops.cast(1.0 * w, objective.dtype)
+            for w in self.weighting.loss_weights()
+        )
         total = alpha * objective + beta * equivariance
         norms = equivariance_norms(transformed, moved, mask)
         self._error_tracker.update_state(norms)
@@ -299,7 +301,7 @@ class RemulModel(backend.TaskGradients, keras.Model):
             scale = sample_norms(centred(output, self.symmetry, mask), mask)
             numbers = ops.stack([*losses, ops.mean(norms), ops.mean(scale)])
             numbers = devices.mean_over_replicas(ops.stop_gradient(numbers))
-            measured = Measured(*ops.unstack(numbers))
+            measured = Measured(*ops.unstack(ops.cast(numbers, "float32")))
             if self.weighting.uses_gradient_norms:
                 self.update_with_gradients(losses, measured)
             else:

@@ -59,7 +59,8 @@ class TaskGradients:
         tape = _local.tape
         with tape.stop_recording():
             norms = [_norm(tape.gradient(loss, values)) for loss in losses]
-        self.weighting.update(measured._replace(gradient_norms=tf.stack(norms)))
+        norms = tf.cast(tf.stack(norms), tf.float32)
+        self.weighting.update(measured._replace(gradient_norms=norms))
 
 
 def _norm(gradients):
