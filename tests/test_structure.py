@@ -191,7 +191,11 @@ def configurable():
         weighting.Constant(),
         layers.MultiHeadSelfAttention(8, 2),
         layers.TransformerBlock(8, 2),
+        layers.MessagePassing(8),
+        layers.EGNNLayer(8),
         models.Transformer(),
+        models.MessagePassingNetwork(),
+        models.EGNN(),
         keras_remul.metrics.EquivarianceError(),
     )
     symmetry = Symmetry(groups.SO3(), "vector", "vector")
