@@ -3,6 +3,7 @@
 from keras_remul import (
     callbacks,
     datasets,
+    graphs,
     groups,
     layers,
     losses,
@@ -32,6 +33,7 @@ __all__ = [
     "datasets",
     "evaluate_equivariance",
     "from_preset",
+    "graphs",
     "groups",
     "layers",
     "list_presets",
