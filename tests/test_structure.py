@@ -196,6 +196,7 @@ def configurable():
         models.Transformer(),
         models.MessagePassingNetwork(),
         models.EGNN(),
+        models.ConservativeForces(models.EGNN(readout="graph")),
         keras_remul.metrics.EquivarianceError(),
     )
     symmetry = Symmetry(groups.SO3(), "vector", "vector")

@@ -4,6 +4,9 @@
 signatures, so that a diff of two of them shows only the framework:
 
     matmul(a, b)                   batched product in full precision
+    value_and_gradient(fn, x, variables)
+                                   fn(x) and the gradient of its sum, which
+                                   can be differentiated once more
     map_batch(model, fn, args)     apply `fn` to the batch in the arguments of
                                    a `train_step` or `test_step`
     every(model, interval, step, other, args)
@@ -21,6 +24,7 @@ if keras.backend.backend() == "jax":
         every,
         map_batch,
         matmul,
+        value_and_gradient,
     )
 elif keras.backend.backend() == "torch":
     from keras_remul.backend.torch import (
@@ -28,6 +32,7 @@ elif keras.backend.backend() == "torch":
         every,
         map_batch,
         matmul,
+        value_and_gradient,
     )
 elif keras.backend.backend() == "tensorflow":
     from keras_remul.backend.tensorflow import (
@@ -35,6 +40,7 @@ elif keras.backend.backend() == "tensorflow":
         every,
         map_batch,
         matmul,
+        value_and_gradient,
     )
 else:
     raise ImportError(
@@ -42,4 +48,10 @@ else:
         f"'torch'. Received: KERAS_BACKEND={keras.backend.backend()!r}."
     )
 
-__all__ = ["TaskGradients", "every", "map_batch", "matmul"]
+__all__ = [
+    "TaskGradients",
+    "every",
+    "map_batch",
+    "matmul",
+    "value_and_gradient",
+]

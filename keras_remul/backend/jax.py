@@ -11,6 +11,22 @@ def matmul(a, b):
     return jnp.matmul(a, b, precision="highest")
 
 
+def value_and_gradient(fn, x, variables):
+    # What fn assigns to variables (the states of random generators) must
+    # leave the differentiated function as a result.
+    def run(x):
+        mapping = [(v, v.value) for v in variables]
+        with keras.StatelessScope(state_mapping=mapping) as scope:
+            y = fn(x)
+        states = [scope.get_current_value(v) for v in variables]
+        return jnp.sum(y), (y, states)
+
+    gradient, (y, states) = jax.grad(run, has_aux=True)(x)
+    for variable, state in zip(variables, states, strict=True):
+        variable.assign(state)
+    return y, gradient
+
+
 def map_batch(model, fn, args):
     state, data = args
     variables = model.non_trainable_variables

@@ -9,6 +9,14 @@ def matmul(a, b):
     return tf.reduce_sum(a[..., :, :, None] * b[..., None, :, :], axis=-2)
 
 
+def value_and_gradient(fn, x, variables):
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = fn(x)
+        total = tf.reduce_sum(y)
+    return y, tape.gradient(total, x)
+
+
 def map_batch(model, fn, args):
     (data,) = args
     return (fn(data),)

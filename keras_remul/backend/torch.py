@@ -1,11 +1,22 @@
 """PyTorch: a step changes its variables in place."""
 
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 
 def matmul(a, b):
     # float32 products are exact unless the user allows TF32.
     return torch.matmul(a, b)
+
+
+def value_and_gradient(fn, x, variables):
+    # The fused kernels of attention have no second derivative.
+    train = torch.is_grad_enabled()
+    with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
+        x = x if x.requires_grad else x.detach().requires_grad_()
+        y = fn(x)
+        (gradient,) = torch.autograd.grad(y.sum(), x, create_graph=train)
+    return (y, gradient) if train else (y.detach(), gradient)
 
 
 def map_batch(model, fn, args):

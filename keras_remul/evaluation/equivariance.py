@@ -171,10 +171,7 @@ def _draw(group, n, samples, seed):
 
 def as_function(model, batch_size):
     """The model as a function from arrays to arrays."""
-    wrapped = getattr(model, "model", None)
     if isinstance(model, keras.Model):
-        if isinstance(wrapped, keras.Model):  # a RemulModel
-            model = wrapped
         return lambda x: to_numpy(
             model.predict(x, batch_size=batch_size, verbose=0)
         )
