@@ -99,7 +99,9 @@ def test_fit_through_the_second_derivative(cls, tmp_path):
     energy = 0.5 * np.square(away).sum(axis=(1, 2))[:, None]
     y = {"energy": energy, "forces": -away}
     model.compile(
-        keras.optimizers.Adam(1e-2), {"energy": "mse", "forces": "mse"}
+        keras.optimizers.Adam(1e-2),
+        {"energy": "mse", "forces": "mse"},
+        loss_weights={"energy": 1e-2, "forces": 1.0},
     )
     many = {key: np.tile(a, (40, 1, 1)) for key, a in x.items()}
     labels = {

@@ -12,18 +12,23 @@ def matmul(a, b):
 
 
 def value_and_gradient(fn, x, variables):
+    mapping = [(v, v.value) for v in variables]
+
     # What fn assigns to variables (the states of random generators) must
     # leave the differentiated function as a result.
     def run(x):
-        mapping = [(v, v.value) for v in variables]
         with keras.StatelessScope(state_mapping=mapping) as scope:
             y = fn(x)
-        states = [scope.get_current_value(v) for v in variables]
-        return jnp.sum(y), (y, states)
+        changed = {
+            i: scope.get_current_value(v)
+            for i, (v, value) in enumerate(mapping)
+            if scope.get_current_value(v) is not value
+        }
+        return jnp.sum(y), (y, changed)
 
-    gradient, (y, states) = jax.grad(run, has_aux=True)(x)
-    for variable, state in zip(variables, states, strict=True):
-        variable.assign(state)
+    gradient, (y, changed) = jax.grad(run, has_aux=True)(x)
+    for i, value in changed.items():
+        variables[i].assign(value)
     return y, gradient
 
 

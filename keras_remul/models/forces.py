@@ -76,7 +76,7 @@ class ConservativeForces(keras.Model):
         y, gradient = backend.value_and_gradient(
             energy,
             ops.cast(inputs["positions"], dtype),
-            self.model.non_trainable_variables,
+            self.model.variables,
         )
         return {"energy": y, "forces": -gradient}
 
