@@ -20,12 +20,15 @@ from keras_remul.presets import (
     save_to_preset,
     verify_preset,
 )
+from keras_remul.symmetric import Canonicalization, FrameAveraging
 from keras_remul.symmetrization import symmetrize
 from keras_remul.symmetry import Symmetry
 from keras_remul.training import RemulModel
 from keras_remul.version import __version__
 
 __all__ = [
+    "Canonicalization",
+    "FrameAveraging",
     "RemulModel",
     "Symmetry",
     "__version__",

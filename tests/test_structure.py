@@ -203,6 +203,8 @@ def configurable():
     yield symmetry
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(3)])
     yield RemulModel(model, symmetry)
+    yield keras_remul.FrameAveraging(model, symmetry)
+    yield keras_remul.Canonicalization(model, symmetry)
 
 
 @pytest.mark.parametrize(
