@@ -91,16 +91,17 @@ def _nearest(positions, count, mask, box, cutoff):
         raise ValueError(f"Expected one neighbour or more. Received: {count}")
     positions = ops.convert_to_tensor(positions)
     square = displacements(positions, None, box)[1][..., 0]  # (B, N, N)
-    found = pair_mask(None, mask, positions.shape[1])
+    found = pair_mask(None, mask, ops.shape(positions)[1])
     if cutoff is not None:
         found = ops.logical_and(found, square <= cutoff**2)
-    square = ops.where(found, square, float("inf"))  # (B, N, N)
-    k = min(count, positions.shape[1])
-    distances, nodes = ops.top_k(-square, k)  # (B, N, k)
+    square = ops.where(found, square, float("inf"))
+    # There may be fewer nodes than places.
+    square = ops.pad(
+        square, ((0, 0), (0, 0), (0, count)), constant_values=float("inf")
+    )
+    distances, nodes = ops.top_k(-square, count)  # (B, N, K)
     nodes = ops.where(ops.isfinite(distances), nodes, PADDING)
-    nodes = ops.cast(nodes, "int32")
-    widths = ((0, 0), (0, 0), (0, count - k))
-    return ops.pad(nodes, widths, constant_values=PADDING)
+    return ops.cast(nodes, "int32")
 
 
 def gather_nodes(x, neighbors):
@@ -152,7 +153,7 @@ def pair_mask(neighbors, mask, num_nodes):
     """
     receivers = ops.arange(num_nodes, dtype="int32")[None, :, None]
     if neighbors is None:
-        senders = ops.reshape(receivers, (1, 1, num_nodes))
+        senders = ops.swapaxes(receivers, 1, 2)
         pairs = ops.not_equal(receivers, senders)
     else:
         neighbors = ops.cast(neighbors, "int32")
@@ -177,10 +178,11 @@ def to_edge_index(neighbors):
         the list holds -1.
     """
     senders = ops.cast(neighbors, "int32")
-    receivers = ops.arange(senders.shape[1], dtype="int32")[None, :, None]
+    num_nodes, width = ops.shape(senders)[1:]
+    receivers = ops.arange(num_nodes, dtype="int32")[None, :, None]
     receivers = ops.where(senders >= 0, receivers, PADDING)
     edges = ops.stack([senders, receivers], axis=1)  # (B, 2, N, K)
-    return ops.reshape(edges, (-1, 2, senders.shape[1] * senders.shape[2]))
+    return ops.reshape(edges, (-1, 2, num_nodes * width))
 
 
 def from_edge_index(edge_index, num_nodes, max_neighbors):

@@ -20,9 +20,7 @@ ALL = [*GRAPHS, Transformer]
 
 def small(cls, **kwargs):
     keras.utils.set_random_seed(0)
-    if cls is EGNN:
-        kwargs = {"edge_products": ("charges",), **kwargs}
-    return cls(**{"num_layers": 2, "hidden_dim": 16, **kwargs})
+    return cls(**{"num_layers": 1, "hidden_dim": 16, **kwargs})
 
 
 def inputs(seed=0, **widths):
@@ -39,7 +37,7 @@ def everything(seed=0):
     x = inputs(seed)
     rng = np.random.default_rng(seed + 1)
     x["edges"] = rng.normal(size=(BATCH, NODES, NODES, 2)).astype("float32")
-    x["mask"] = np.arange(NODES) < np.array([4, 4, 4, 4])[:, None]
+    x["mask"] = np.arange(NODES) < np.full((BATCH, 1), VALID)
     return x
 
 
@@ -139,7 +137,7 @@ def reference_egnn(w, x, v, q, num_layers):
 
 
 def test_egnn_is_that_of_the_paper():
-    x, model = inputs(), small(EGNN)
+    x, model = inputs(), small(EGNN, num_layers=2, edge_products=["charges"])
     model.build({key: a.shape for key, a in x.items()})
     amplify(model)
     w = {
@@ -174,7 +172,7 @@ def test_only_egnn_is_equivariant(cls):
 
 
 def test_egnn_after_training():
-    x, model = inputs(), small(EGNN)
+    x, model = inputs(), small(EGNN, num_layers=2)
     model.compile(keras.optimizers.Adam(1e-2), "mse")
     start = call(model, x)
     steps = {key: np.tile(a, (100, 1, 1)) for key, a in x.items()}
@@ -196,7 +194,8 @@ x = {k: rng.normal(size=(4, 5, 3)) for k in ("positions", "velocities")}
 inputs = {"positions": "point", "velocities": "vector"}
 symmetry = kr.Symmetry(kr.groups.E3(), inputs, "point")
 model = kr.models.EGNN(num_layers=2, hidden_dim=16)
-error = kr.evaluate_equivariance(model, x, symmetry)["relative_error"]
+result = kr.evaluate_equivariance(model, x, symmetry, samples=2)
+error = result["relative_error"]
 assert 0 < error < 1e-10, error
 """
 
@@ -214,7 +213,7 @@ def test_egnn_in_float64():
 def test_egnn_with_vectors_among_the_scalars_is_caught():
     x = inputs()
     x["charges"] = x["velocities"]  # three "scalars" that do turn
-    model = small(EGNN, edge_products=())
+    model = small(EGNN)
     model.build({key: a.shape for key, a in x.items()})
     amplify(model)
     sym = symmetry(charges="vector")
@@ -243,22 +242,23 @@ def test_padding_changes_nothing(cls, readout):
     cut = {k: a[:, :VALID] for k, a in x.items() if k != "mask"}
     cut["edges"] = cut["edges"][:, :, :VALID]
     expected = call(model, cut)
-    for garbage in (1e6, np.nan):
-        for key in ("positions", "velocities", "charges"):
-            x[key][~x["mask"]] = garbage
-        x["edges"][~x["mask"]] = garbage
-        x["edges"][:, :, VALID:] = garbage
-        y = call(model, x)
-        assert np.isfinite(y).all()
-        if readout == "positions":
-            y = y[:, :VALID]
-        np.testing.assert_allclose(y, expected, atol=1e-6)
+    x["positions"][~x["mask"]] = np.nan
+    x["velocities"][~x["mask"]] = 1e6
+    x["charges"][~x["mask"]] = np.inf
+    x["edges"][~x["mask"]] = np.nan
+    x["edges"][:, :, VALID:] = 1e6
+    y = call(model, x)
+    assert np.isfinite(y).all()
+    if readout == "positions":
+        y = y[:, :VALID]
+    np.testing.assert_allclose(y, expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("cls", GRAPHS)
 @pytest.mark.parametrize("masked", [False, True])
 def test_a_list_of_all_others_is_the_dense_form(cls, masked):
-    x, model = everything(), small(cls)
+    products = {"edge_products": ["charges"]} if cls is EGNN else {}
+    x, model = everything(), small(cls, **products)
     if not masked:
         del x["mask"]
     expected = call(model, x)
@@ -287,7 +287,7 @@ def test_wide_box_is_free_space(cls):
 
 
 def test_energy_in_a_periodic_box():
-    model = small(EGNN, edge_products=(), readout="graph")
+    model = small(EGNN, readout="graph")
     x = {
         "positions": inputs()["positions"],
         "box": np.full((BATCH, 3), 4.0, "float32"),
@@ -317,7 +317,7 @@ def test_save_and_load(cls, tmp_path):
 @pytest.mark.parametrize("dtype", ["mixed_float16", "mixed_bfloat16"])
 def test_fit_in_mixed_precision(cls, dtype):
     x, model = everything(), small(cls, dtype=dtype)
-    model.compile(keras.optimizers.Adam(1e-2), "mse")
+    model.compile(keras.optimizers.Adam(1e-3), "mse")
     y = x["positions"] + 0.5 * x["velocities"]
     kwargs = {"batch_size": BATCH, "verbose": 0}
     history = model.fit(x, y, epochs=4, **kwargs).history["loss"]
@@ -341,7 +341,7 @@ def test_remul_model_trains_it(cls):
 
 @pytest.mark.parametrize("cls", GRAPHS)
 def test_every_weight_learns_and_every_layer_is_built(cls):
-    x, model = everything(), small(cls, num_layers=1)
+    x, model = everything(), small(cls)
     model.compile(keras.optimizers.SGD(0.1), "mse")
     model.train_on_batch(x, x["positions"] + 1.0)
     assert all(layer.built for layer in model._flatten_layers())
@@ -349,6 +349,24 @@ def test_every_weight_learns_and_every_layer_is_built(cls):
     model.train_on_batch(x, x["positions"] + 1.0)
     for v, old in zip(model.weights, before, strict=True):
         assert np.abs(ops.convert_to_numpy(v) - old).max() > 0, v.path
+
+
+@pytest.mark.parametrize("cls", GRAPHS)
+def test_list_made_inside_a_model(cls):
+    model = small(cls)
+    positions = keras.Input((NODES, 3))
+    neighbors = knn_graph(positions, 3)
+    y = model({"positions": positions, "neighbors": neighbors})
+    whole = keras.Model(positions, y)
+    x = inputs()["positions"]
+    lists = ops.convert_to_numpy(knn_graph(x, 3))
+    expected = call(model, {"positions": x, "neighbors": lists})
+    np.testing.assert_allclose(
+        whole.predict(x, batch_size=BATCH, verbose=0), expected, atol=1e-5
+    )
+    # Sizes may change from call to call.
+    fewer = {"positions": x[:, :4], "neighbors": lists[:, :4] % 4}
+    assert call(model, fewer).shape == (BATCH, 4, 3)
 
 
 # --- Readouts ---

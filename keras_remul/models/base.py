@@ -128,7 +128,8 @@ class NodeModel(keras.Model):
         neighbors = inputs.get("neighbors")
         if neighbors is not None:
             neighbors = ops.cast(neighbors, "int32")
-        mask = pair_mask(neighbors, nodes.mask, nodes.positions.shape[1])
+        num_nodes = ops.shape(nodes.positions)[1]
+        mask = pair_mask(neighbors, nodes.mask, num_nodes)
         edges = inputs.get("edges")
         if edges is not None:
             edges = ops.cast(edges, self.variable_dtype)
