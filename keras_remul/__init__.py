@@ -4,6 +4,7 @@ from keras_remul import (
     callbacks,
     datasets,
     distribution,
+    graphs,
     groups,
     layers,
     losses,
@@ -24,6 +25,7 @@ from keras_remul.presets import (
     save_to_preset,
     verify_preset,
 )
+from keras_remul.symmetric import Canonicalization, FrameAveraging
 from keras_remul.symmetrization import symmetrize
 from keras_remul.symmetry import Symmetry
 from keras_remul.symmetry_search import find_symmetry
@@ -31,6 +33,8 @@ from keras_remul.training import RemulModel
 from keras_remul.version import __version__
 
 __all__ = [
+    "Canonicalization",
+    "FrameAveraging",
     "RemulModel",
     "Symmetry",
     "__version__",
@@ -41,6 +45,7 @@ __all__ = [
     "evaluate_equivariance",
     "find_symmetry",
     "from_preset",
+    "graphs",
     "groups",
     "layers",
     "lie_derivative",

@@ -193,13 +193,20 @@ def configurable():
         weighting.Constant(),
         layers.MultiHeadSelfAttention(8, 2),
         layers.TransformerBlock(8, 2),
+        layers.MessagePassing(8),
+        layers.EGNNLayer(8),
         models.Transformer(),
+        models.MessagePassingNetwork(),
+        models.EGNN(),
+        models.ConservativeForces(models.EGNN(readout="graph")),
         keras_remul.metrics.EquivarianceError(),
     )
     symmetry = Symmetry(groups.SO3(), "vector", "vector")
     yield symmetry
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(3)])
     yield RemulModel(model, symmetry)
+    yield keras_remul.FrameAveraging(model, symmetry)
+    yield keras_remul.Canonicalization(model, symmetry)
 
 
 @pytest.mark.parametrize(

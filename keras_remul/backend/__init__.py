@@ -5,6 +5,9 @@ signatures, so that a diff of two of them shows only the framework:
 
     matmul(a, b)                   batched product in full precision
     jvp(fn, primals, tangents)     (fn(*primals), its derivative along tangents)
+    value_and_gradient(fn, x, variables)
+                                   fn(x) and the gradient of its sum, which
+                                   can be differentiated once more
     map_batch(model, fn, args)     apply `fn` to the batch in the arguments of
                                    a `train_step` or `test_step`
     every(model, interval, step, other, args)
@@ -23,6 +26,7 @@ if keras.backend.backend() == "jax":
         jvp,
         map_batch,
         matmul,
+        value_and_gradient,
     )
 elif keras.backend.backend() == "torch":
     from keras_remul.backend.torch import (
@@ -31,6 +35,7 @@ elif keras.backend.backend() == "torch":
         jvp,
         map_batch,
         matmul,
+        value_and_gradient,
     )
 elif keras.backend.backend() == "tensorflow":
     from keras_remul.backend.tensorflow import (
@@ -39,6 +44,7 @@ elif keras.backend.backend() == "tensorflow":
         jvp,
         map_batch,
         matmul,
+        value_and_gradient,
     )
 else:
     raise ImportError(
@@ -46,4 +52,11 @@ else:
         f"'torch'. Received: KERAS_BACKEND={keras.backend.backend()!r}."
     )
 
-__all__ = ["TaskGradients", "every", "jvp", "map_batch", "matmul"]
+__all__ = [
+    "TaskGradients",
+    "every",
+    "jvp",
+    "map_batch",
+    "matmul",
+    "value_and_gradient",
+]

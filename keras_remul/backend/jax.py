@@ -15,6 +15,27 @@ def jvp(fn, primals, tangents):
     return jax.jvp(fn, tuple(primals), tuple(tangents))
 
 
+def value_and_gradient(fn, x, variables):
+    mapping = [(v, v.value) for v in variables]
+
+    # What fn assigns to variables (the states of random generators) must
+    # leave the differentiated function as a result.
+    def run(x):
+        with keras.StatelessScope(state_mapping=mapping) as scope:
+            y = fn(x)
+        changed = {
+            i: scope.get_current_value(v)
+            for i, (v, value) in enumerate(mapping)
+            if scope.get_current_value(v) is not value
+        }
+        return jnp.sum(y), (y, changed)
+
+    gradient, (y, changed) = jax.grad(run, has_aux=True)(x)
+    for i, value in changed.items():
+        variables[i].assign(value)
+    return y, gradient
+
+
 def map_batch(model, fn, args):
     state, data = args
     variables = model.non_trainable_variables

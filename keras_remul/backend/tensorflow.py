@@ -20,6 +20,14 @@ def jvp(fn, primals, tangents):
     return output, acc.jvp(output, unconnected_gradients=zero)
 
 
+def value_and_gradient(fn, x, variables):
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = fn(x)
+        total = tf.reduce_sum(y)
+    return y, tape.gradient(total, x)
+
+
 def map_batch(model, fn, args):
     (data,) = args
     return (fn(data),)

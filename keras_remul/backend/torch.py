@@ -21,6 +21,16 @@ def jvp(fn, primals, tangents):
         return torch.func.jvp(fn, tuple(primals), tuple(tangents))
 
 
+def value_and_gradient(fn, x, variables):
+    # The fused kernels of attention have no second derivative.
+    train = torch.is_grad_enabled()
+    with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
+        x = x if x.requires_grad else x.detach().requires_grad_()
+        y = fn(x)
+        (gradient,) = torch.autograd.grad(y.sum(), x, create_graph=train)
+    return (y, gradient) if train else (y.detach(), gradient)
+
+
 def map_batch(model, fn, args):
     (data,) = args
     return (fn(data),)

@@ -169,16 +169,9 @@ def draw(group, n, samples, seed):
         yield ops.stack([ops.convert_to_tensor(element)] * n)
 
 
-def unwrap(model):
-    """The model in a `RemulModel`, or the model itself."""
-    wrapped = getattr(model, "model", None)
-    return wrapped if isinstance(wrapped, keras.Model) else model
-
-
 def as_function(model, batch_size):
     """The model as a function from arrays to arrays."""
     if isinstance(model, keras.Model):
-        model = unwrap(model)
         return lambda x: to_numpy(
             model.predict(x, batch_size=batch_size, verbose=0)
         )

@@ -5,7 +5,7 @@ import numpy as np
 from keras import ops
 
 from keras_remul import backend, groups
-from keras_remul.evaluation.equivariance import to_numpy, unwrap
+from keras_remul.evaluation.equivariance import to_numpy
 from keras_remul.metrics import centred, sample_norms
 
 
@@ -143,7 +143,6 @@ def _checked(name, matrix, group):
 
 def _differentiable(model):
     if isinstance(model, keras.Model):
-        model = unwrap(model)
         return lambda x: model(x, training=False)
     return model
 

@@ -6,7 +6,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_remul.evaluation.equivariance import draw, to_numpy, unwrap
+from keras_remul.evaluation.equivariance import draw, to_numpy
+from keras_remul.training import RemulModel
 
 
 def equivariance_profile(model, x, symmetry, samples=4, seed=0, batch_size=256):
@@ -62,7 +63,8 @@ def equivariance_profile(model, x, symmetry, samples=4, seed=0, batch_size=256):
             f"Argument `samples` must be at least 1. Received: {samples}"
         )
     symmetry.check_inputs(x)
-    model = unwrap(model)
+    if isinstance(model, RemulModel):
+        model = model.model
     n = len(keras.tree.flatten(x)[0])
     changes, sizes = {}, {}
     for start in range(0, n, batch_size):

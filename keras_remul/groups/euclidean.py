@@ -38,9 +38,10 @@ class AffineGroup(Group):
     def from_normal(self, z):
         d = self.dimension
         t = self.translation_std * z[:, :d]
-        return self._assemble(self._linear_from_normal(z[:, d:]), t)
+        return self.assemble(self._linear_from_normal(z[:, d:]), t)
 
-    def _assemble(self, linear, t):
+    def assemble(self, linear, t):
+        """Elements from their R `(n, d, d)` and t `(n, d)`."""
         top = ops.concatenate([linear, t[:, :, None]], axis=-1)  # (n, d, d+1)
         last = ops.one_hot(self.dimension, self.dimension + 1, dtype=top.dtype)
         bottom = ops.zeros_like(top[:, :1]) + last  # (n, 1, d+1)
@@ -49,7 +50,7 @@ class AffineGroup(Group):
     def inverse(self, g):
         inverse = ops.swapaxes(self.linear(g), -1, -2)
         t = -backend.matmul(inverse, self.translation(g)[:, :, None])
-        return self._assemble(inverse, t[:, :, 0])
+        return self.assemble(inverse, t[:, :, 0])
 
     def linear(self, g):
         return g[:, : self.dimension, : self.dimension]
@@ -100,7 +101,7 @@ class Translations(AffineGroup):
     def from_normal(self, z):
         eye = ops.eye(self.dimension, dtype=z.dtype)
         linear = ops.zeros_like(z)[:, :, None] + eye
-        return self._assemble(linear, self.translation_std * z)
+        return self.assemble(linear, self.translation_std * z)
 
     def generators(self):
         every = super().generators().items()

@@ -1,0 +1,118 @@
+"""One layer of EGNN: messages that also move the nodes."""
+
+import keras
+from keras import ops
+
+from keras_remul.graphs import displacements
+from keras_remul.layers.message_passing import MessagePassing
+
+
+@keras.saving.register_keras_serializable(package="keras_remul")
+class EGNNLayer(keras.layers.Layer):
+    """Message passing on invariants that moves positions equivariantly.
+
+    `m_ij = phi_e(h_i, h_j, |x_i - x_j|^2, e_ij)`
+    `x_i <- x_i + mean_j (x_i - x_j) phi_x(m_ij) + phi_v(h_i) v_i`
+    `h_i <- h_i + phi_h(h_i, sum_j m_ij)`
+
+    Only distances enter the messages, and only differences of positions and
+    velocities, times scalars, the new positions: the layer is equivariant to
+    rotations, reflections, translations and permutations for any weights.
+    phi_x starts small, so that the first layers do not throw nodes about.
+    Positions keep the dtype of the variables under mixed precision.
+
+    Args:
+        dim: C, the width of nodes and messages.
+        update_nodes: whether h is updated. Not so in the last layer of a model
+            that returns positions alone.
+        update_positions: whether x is updated. Not so in the last layer of a
+            model that returns scalars alone.
+        **kwargs: `name`, `dtype` and the like, for `keras.layers.Layer`.
+
+    Call arguments:
+        h: `(B, N, C)`, invariant.
+        x: positions `(B, N, D)`.
+        edges: invariant features e_ij of the pairs `(B, N, K, F)`.
+        mask: booleans `(B, N, K)` or `(1, N, K)`, see `graphs.pair_mask`.
+        velocities: optional `(B, N, D)`, the same in each layer.
+        neighbors: optional list `(B, N, K)`.
+        box: optional periodic box, see `graphs.minimum_image`.
+
+    Returns:
+        h `(B, N, C)` and x `(B, N, D)`.
+
+    Reference:
+        Satorras et al., "E(n) equivariant graph neural networks", arXiv
+        2102.09844, equations 3 to 7.
+    """
+
+    def __init__(self, dim, update_nodes=True, update_positions=True, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+        self.dim = dim
+        self.update_nodes = update_nodes
+        self.update_positions = update_positions
+        dtype = self.dtype_policy
+        self.messages = MessagePassing(
+            dim, update_nodes, dtype=dtype, name="messages"
+        )
+        if update_positions:
+            self.shift_in = keras.layers.Dense(
+                dim, activation="silu", dtype=dtype, name="shift_in"
+            )
+            # 1e-3 of Glorot's range.
+            self.shift_out = keras.layers.Dense(
+                1,
+                use_bias=False,
+                kernel_initializer=keras.initializers.VarianceScaling(
+                    1e-6, "fan_avg", "uniform"
+                ),
+                dtype=dtype,
+                name="shift_out",
+            )
+
+    def build(self, h_shape, x_shape, edges_shape, velocities_shape=None):
+        pairs_shape = (*edges_shape[:-1], edges_shape[-1] + 1)
+        self.messages.build(h_shape, pairs_shape)
+        if not self.update_positions:
+            return
+        messages_shape = (*edges_shape[:-1], self.dim)
+        self.shift_in.build(messages_shape)
+        self.shift_out.build(messages_shape)
+        if velocities_shape is not None:
+            dtype = self.dtype_policy
+            self.speed_in = keras.layers.Dense(
+                self.dim, activation="silu", dtype=dtype, name="speed_in"
+            )
+            self.speed_out = keras.layers.Dense(
+                1, dtype=dtype, name="speed_out"
+            )
+            self.speed_in.build(h_shape)
+            self.speed_out.build((*h_shape[:-1], self.dim))
+
+    def call(
+        self, h, x, edges, mask, velocities=None, neighbors=None, box=None
+    ):
+        away, square = displacements(x, neighbors, box)  # (B, N, K, D or 1)
+        pairs = ops.concatenate([square, edges], axis=-1)
+        new_h, m = self.messages(h, pairs, mask, neighbors)
+        if not self.update_positions:
+            return new_h, x
+        weight = ops.cast(self.shift_out(self.shift_in(m)), x.dtype)
+        weight = ops.where(mask[..., None], weight, 0.0)  # (B, N, K, 1)
+        count = ops.sum(ops.cast(mask, x.dtype), axis=2)[..., None]
+        shift = ops.sum(away * weight, axis=2) / ops.maximum(count, 1.0)
+        if velocities is not None:
+            speed = self.speed_out(self.speed_in(h))  # (B, N, 1)
+            shift = shift + ops.cast(speed, x.dtype) * velocities
+        return new_h, x + shift
+
+    def compute_output_shape(self, h_shape, x_shape, edges_shape):
+        return h_shape, x_shape
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "dim": self.dim,
+            "update_nodes": self.update_nodes,
+            "update_positions": self.update_positions,
+        }

@@ -1,0 +1,252 @@
+"""What the models of moving nodes share: inputs, mask, outputs."""
+
+from typing import NamedTuple
+
+import keras
+from keras import ops
+
+from keras_remul.graphs import pair_mask
+from keras_remul.masking import AttachMask
+
+READOUTS = ("positions", "nodes", "graph")
+
+
+class Nodes(NamedTuple):
+    """The nodes of a batch, in the dtype of the variables, 0 where padded.
+
+    Attributes:
+        positions: as they came `(B, N, D)`.
+        features: dict of all features; its positions are centred.
+        mask: booleans `(B, N)`, or None.
+    """
+
+    positions: object
+    features: dict
+    mask: object
+
+
+class Pairs(NamedTuple):
+    """The pairs between which messages pass; K = N without a list.
+
+    Attributes:
+        neighbors: list `(B, N, K)`, or None for all nodes.
+        mask: booleans `(B, N, K)` or `(1, N, N)`, true for existing pairs.
+        edges: given features of the pairs `(B, N, K, F)`, or None.
+        box: periodic box `(B, D)`, or None.
+    """
+
+    neighbors: object
+    mask: object
+    edges: object
+    box: object
+
+
+class NodeModel(keras.Model):
+    """Base of models that take a dict of node features and a mask.
+
+    A subclass calls `build_readout` at the end of its `build`, and begins and
+    ends its `call` with `read` and `write`. That checks the input against the
+    shapes of the build, takes the mean of the positions off, replaces padding
+    by zeros, adds the output to uniform motion x + s v, and puts the mask on.
+
+    Args:
+        readout: `"positions"`: new positions `(B, N, D)`; `"nodes"`: scalars
+            of each node `(B, N, units)`; `"graph"`: scalars of the sample
+            `(B, units)`, such as an energy: the sum over its nodes.
+        units: number of scalars.
+        **kwargs: `name` and `dtype`, for `keras.Model`.
+
+    Attributes:
+        reads_pairs: whether `"neighbors"`, `"edges"` and `"box"` are inputs.
+    """
+
+    reads_pairs = False
+
+    def __init__(self, readout="positions", units=1, **kwargs):
+        # Without autocast: float16 would round positions before centring.
+        super().__init__(autocast=False, **kwargs)
+        if readout not in READOUTS:
+            raise ValueError(
+                f"Argument `readout` must be one of {READOUTS}. Received: "
+                f"{readout!r}"
+            )
+        self.readout = readout
+        self.units = units
+        self.supports_masking = True
+        # Keras skips compute_mask where it calls the model inside jax.grad.
+        self.attach_mask = AttachMask(name="attach_mask")
+
+    def build(self, input_shape):
+        # A layer left unbuilt has Keras trace the model anew in each
+        # train_on_batch and predict_on_batch: attach_mask builds itself.
+        self.node_shapes = node_shapes(input_shape, self.reads_pairs)
+        self.edge_dim = input_shape.get("edges", (0,))[-1]
+
+    def build_readout(self, width):
+        """Builds the last layer, from nodes of this width."""
+        moves = self.readout == "positions"
+        self.head = keras.layers.Dense(
+            self.node_shapes["positions"] if moves else self.units,
+            kernel_initializer=keras.initializers.VarianceScaling(
+                1e-2 if moves else 1.0
+            ),
+            dtype=self.dtype_policy,
+            name="head",
+        )
+        self.head.build((None, None, width))
+        if moves and "velocities" in self.node_shapes:
+            self.velocity_scale = self.add_weight(
+                shape=(), initializer="ones", name="velocity_scale"
+            )
+
+    # --- Forward pass ---
+
+    def read(self, inputs):
+        """The `Nodes` of the inputs."""
+        self._check(inputs)
+        mask = inputs.get("mask")
+        x = {
+            key: ops.cast(inputs[key], self.variable_dtype)
+            for key in self.node_shapes
+        }
+        if mask is None:
+            center = ops.mean(x["positions"], axis=1, keepdims=True)
+        else:
+            mask = ops.cast(mask, "bool")
+            valid = mask[:, :, None]  # (B, N, 1)
+            # Not a product: that would let a padded NaN through.
+            x = {key: ops.where(valid, x[key], 0.0) for key in x}
+            count = ops.sum(ops.cast(valid, self.variable_dtype), 1, True)
+            center = ops.sum(x["positions"], axis=1, keepdims=True)
+            center = center / ops.maximum(count, 1.0)  # (B, 1, D)
+        y = x["positions"]
+        x["positions"] = y - center
+        return Nodes(y, x, mask)
+
+    def read_pairs(self, inputs, nodes):
+        """The `Pairs` of the inputs."""
+        neighbors = inputs.get("neighbors")
+        if neighbors is not None:
+            neighbors = ops.cast(neighbors, "int32")
+        num_nodes = ops.shape(nodes.positions)[1]
+        mask = pair_mask(neighbors, nodes.mask, num_nodes)
+        edges = inputs.get("edges")
+        if edges is not None:
+            edges = ops.cast(edges, self.variable_dtype)
+            edges = ops.where(mask[..., None], edges, 0.0)
+        return Pairs(neighbors, mask, edges, inputs.get("box"))
+
+    def write(self, nodes, h):
+        """The output of the model, from nodes h `(B, N, C)`."""
+        h = ops.cast(self.head(h), self.variable_dtype)
+        if self.readout != "positions":
+            return self.finish(nodes, h)
+        y = nodes.positions
+        if "velocities" in nodes.features:
+            y = y + self.velocity_scale * nodes.features["velocities"]
+        return self.finish(nodes, y + h)
+
+    def finish(self, nodes, y):
+        """y `(B, N, ...)` with its mask; for a graph, the sum over nodes."""
+        if self.readout == "graph":
+            if nodes.mask is not None:
+                y = ops.where(nodes.mask[:, :, None], y, 0.0)
+            return ops.sum(y, axis=1)
+        return y if nodes.mask is None else self.attach_mask([y, nodes.mask])
+
+    def compute_mask(self, inputs, previous_mask=None):
+        mask = inputs.get("mask")
+        if mask is None or self.readout == "graph":
+            return None
+        return ops.cast(mask, "bool")
+
+    def compute_output_spec(self, inputs, training=None):
+        batch, num_nodes, dim = inputs["positions"].shape
+        shape = {
+            "positions": (batch, num_nodes, dim),
+            "nodes": (batch, num_nodes, self.units),
+            "graph": (batch, self.units),
+        }[self.readout]
+        return keras.KerasTensor(shape, dtype=self.variable_dtype)
+
+    def _check(self, inputs):
+        shapes = {key: x.shape for key, x in inputs.items()}
+        received = node_shapes(shapes, self.reads_pairs)
+        if received != self.node_shapes:
+            raise ValueError(
+                "Expected the keys of `inputs`, with the length of the last "
+                f"axis, to be those of the build: {self.node_shapes}. "
+                f"Received: {received}"
+            )
+        edge_dim = shapes.get("edges", (0,))[-1]
+        if edge_dim != self.edge_dim:
+            raise ValueError(
+                f"The model was built with {self.edge_dim} features of pairs "
+                f'in inputs["edges"]. Received: {edge_dim}'
+            )
+
+    # --- Config ---
+
+    def get_config(self):
+        return {
+            "name": self.name,
+            "trainable": self.trainable,
+            "dtype": keras.dtype_policies.serialize(self.dtype_policy),
+            "readout": self.readout,
+            "units": self.units,
+        }
+
+
+def node_shapes(shapes, reads_pairs=False):
+    """Last axis of each feature, by key, in the order of the embedding.
+
+    Args:
+        shapes: dict of the shapes of all inputs.
+        reads_pairs: whether the model takes inputs about pairs.
+
+    Returns:
+        Dict of integers: `"positions"`, `"velocities"` if given, then the
+        other keys in alphabetical order.
+
+    Raises:
+        ValueError: no `"positions"`, or a shape that does not fit theirs.
+    """
+    if not isinstance(shapes, dict) or "positions" not in shapes:
+        raise ValueError(
+            'Expected `inputs` to be a dict with the key "positions". '
+            f"Received: {list(shapes)}"
+        )
+    batch, nodes, dim = (*shapes["positions"], None, None, None)[:3]
+    senders = shapes["neighbors"][-1] if "neighbors" in shapes else nodes
+    known = {
+        "positions": (batch, nodes, "2 or 3"),
+        "velocities": (batch, nodes, dim),
+        "mask": (batch, nodes),
+    }
+    of_pairs = {
+        "neighbors": (batch, nodes, "any"),
+        "edges": (batch, nodes, senders, "any"),
+        "box": (batch, dim),
+    }
+    given = sorted(set(of_pairs) & set(shapes))
+    if given and not reads_pairs:
+        raise ValueError(
+            f"inputs[{given[0]!r}] is about pairs of nodes, which this model "
+            "does not use. Leave it out, or rename it if it is a feature of "
+            "the nodes."
+        )
+    known.update(of_pairs)
+    for key, shape in shapes.items():
+        expected = known.get(key, (batch, nodes, "any"))
+        fits = len(shape) == len(expected) and all(
+            a is None or b is None or a == b or isinstance(b, str)
+            for a, b in zip(shape, expected, strict=True)
+        )
+        if not fits or dim not in (2, 3):
+            raise ValueError(
+                f"Expected inputs[{key!r}] to have the shape {expected}. "
+                f"Received: {tuple(shape)}"
+            )
+    others = sorted(set(shapes) - set(known))
+    first = [key for key in ("positions", "velocities") if key in shapes]
+    return {key: shapes[key][-1] for key in first + others}

@@ -1,0 +1,126 @@
+"""Message-passing network that predicts where nodes move, unconstrained."""
+
+import keras
+from keras import ops
+
+from keras_remul.graphs import displacements
+from keras_remul.layers import MessagePassing
+from keras_remul.models.base import NodeModel
+
+
+@keras.saving.register_keras_serializable(package="keras_remul")
+class MessagePassingNetwork(NodeModel):
+    """Unconstrained graph network: positions in, positions out.
+
+    `h = Dense([x - mean(x), v, features])`
+    `h_i <- h_i + MLP(h_i, sum_j m_ij)` with
+    `m_ij = MLP(h_i, h_j, x_i - x_j, |x_i - x_j|^2, e_ij)`
+    `y = x + s v + Dense(silu(Dense(h)))`
+
+    The sibling of `EGNN` that sees coordinates as plain numbers: equivariant
+    by construction to permutations and translations, to nothing else. Training
+    starts close to y = x + v, as that of `Transformer`.
+
+    Messages pass between all nodes, or, with a list of neighbours, at a cost
+    linear in N. Padded nodes change no valid output, whatever numbers they
+    hold. Positions, and their differences and squares, are formed in the dtype
+    of the variables; the messages are in the compute dtype, whose float16
+    holds squared distances up to 65504.
+
+    Args:
+        num_layers: number of rounds of messages.
+        hidden_dim: C, the width of nodes and messages.
+        readout: `"positions"`; or `"nodes"`, scalars of each node; or
+            `"graph"`, scalars of the sample, each the sum over its nodes.
+        units: number of scalars, where the readout is not `"positions"`.
+        **kwargs: `name` and `dtype`, for `keras.Model`.
+
+    Call arguments:
+        inputs: dict as that of `Transformer`, and optional `"neighbors"`
+            `(B, N, K)`, integers: the senders of each node, filled with -1
+            (see `graphs.radius_graph`); `"edges"`, features of the pairs
+            `(B, N, N, F)`, with a list `(B, N, K, F)`; `"box"` `(B, D)`, the
+            edges of a periodic box. `"mask"`, `"neighbors"` and `"box"` may
+            come and go.
+        training: unused.
+
+    Returns:
+        Positions `(B, N, D)`, or scalars `(B, N, units)` or `(B, units)`.
+        Those of padded nodes are finite numbers without meaning.
+
+    Raises:
+        ValueError: a key is missing or unknown, or an axis has another length.
+
+    Example:
+        >>> model = MessagePassingNetwork(num_layers=2)
+        >>> x = {"positions": keras.random.normal((8, 5, 3)),
+        ...      "velocities": keras.random.normal((8, 5, 3))}
+        >>> model(x).shape
+        (8, 5, 3)
+
+    Reference:
+        Gilmer et al., "Neural message passing for quantum chemistry", arXiv
+        1704.01212; the baseline "GNN" of arXiv 2102.09844 and 2410.17878.
+    """
+
+    # --- Layers ---
+
+    reads_pairs = True
+
+    def __init__(
+        self,
+        num_layers=4,
+        hidden_dim=64,
+        readout="positions",
+        units=1,
+        **kwargs,
+    ):
+        super().__init__(readout, units, **kwargs)
+        self.num_layers = num_layers
+        self.hidden_dim = hidden_dim
+        dtype = self.dtype_policy
+        self.embedding = keras.layers.Dense(
+            hidden_dim, dtype=dtype, name="embedding"
+        )
+        self.blocks = [
+            MessagePassing(hidden_dim, dtype=dtype, name=f"block_{i}")
+            for i in range(num_layers)
+        ]
+        self.decoder = keras.layers.Dense(
+            hidden_dim, activation="silu", dtype=dtype, name="decoder"
+        )
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        self.embedding.build((None, None, sum(self.node_shapes.values())))
+        hidden_shape = (None, None, self.hidden_dim)
+        width = self.node_shapes["positions"] + 1 + self.edge_dim
+        for layer in self.blocks:
+            layer.build(hidden_shape, (None, None, None, width))
+        self.decoder.build(hidden_shape)
+        self.build_readout(self.hidden_dim)
+
+    # --- Forward pass ---
+
+    def call(self, inputs, training=None):
+        nodes = self.read(inputs)
+        pairs = self.read_pairs(inputs, nodes)
+        x = nodes.features["positions"]
+        edges = list(displacements(x, pairs.neighbors, pairs.box))
+        if pairs.edges is not None:
+            edges.append(pairs.edges)
+        edges = ops.concatenate(edges, axis=-1)
+        features = list(nodes.features.values())
+        h = self.embedding(ops.concatenate(features, axis=-1))
+        for layer in self.blocks:
+            h, _ = layer(h, edges, pairs.mask, pairs.neighbors)
+        return self.write(nodes, self.decoder(h))
+
+    # --- Config ---
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_layers": self.num_layers,
+            "hidden_dim": self.hidden_dim,
+        }

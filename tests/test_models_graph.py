@@ -1,0 +1,403 @@
+"""Message passing and EGNN: reference, symmetry, padding, lists, training."""
+
+import os
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_remul import RemulModel, Symmetry, evaluate_equivariance, groups
+from keras_remul.graphs import knn_graph
+from keras_remul.models import EGNN, MessagePassingNetwork, Transformer
+
+BATCH, NODES, VALID = 4, 6, 4
+GRAPHS = [MessagePassingNetwork, EGNN]
+ALL = [*GRAPHS, Transformer]
+
+
+def small(cls, **kwargs):
+    keras.utils.set_random_seed(0)
+    return cls(**{"num_layers": 1, "hidden_dim": 16, **kwargs})
+
+
+def inputs(seed=0, **widths):
+    rng = np.random.default_rng(seed)
+    widths = {"positions": 3, "velocities": 3, "charges": 1, **widths}
+    return {
+        key: rng.normal(size=(BATCH, NODES, width)).astype("float32")
+        for key, width in widths.items()
+    }
+
+
+def everything(seed=0):
+    """Inputs with features of pairs, and a mask."""
+    x = inputs(seed)
+    rng = np.random.default_rng(seed + 1)
+    x["edges"] = rng.normal(size=(BATCH, NODES, NODES, 2)).astype("float32")
+    x["mask"] = np.arange(NODES) < np.full((BATCH, 1), VALID)
+    return x
+
+
+def call(model, x):
+    """f(x), compiled in one piece."""
+    return model.predict(x, batch_size=BATCH, verbose=0)
+
+
+def symmetry(group=None, **others):
+    return Symmetry(
+        group or groups.E3(),
+        inputs={
+            "positions": "point",
+            "velocities": "vector",
+            "charges": "scalar",
+            **others,
+        },
+        outputs="point",
+    )
+
+
+def relative_error(model, x=None):
+    x = x or inputs()
+    return evaluate_equivariance(model, x, symmetry(), samples=4)[
+        "relative_error"
+    ]
+
+
+def amplify(model):
+    """Weights for which each branch matters, unlike at the start."""
+    rng = np.random.default_rng(0)
+
+    def draw(w):
+        fan_in = w.shape[0] if w.ndim == 2 else 1
+        return rng.normal(size=w.shape) / np.sqrt(fan_in)
+
+    model.set_weights([draw(w) for w in model.get_weights()])
+
+
+# --- Against NumPy ---
+
+
+def silu(x):
+    return x / (1 + np.exp(-x))
+
+
+def reference_egnn(w, x, v, q, num_layers):
+    """One sample, node by node, after the equations of the paper.
+
+    Args:
+        w: dictionary of weights by path without the model's name.
+        x, v, q: `(N, 3)`, `(N, 3)`, `(N, 1)`.
+    """
+
+    def dense(name, a):
+        bias = w.get(f"{name}/bias", 0.0)
+        return a @ w[f"{name}/kernel"] + bias
+
+    n = len(x)
+    start = x
+    speed = np.linalg.norm(v, axis=-1, keepdims=True)
+    h = dense("embedding", np.concatenate([speed, q], axis=-1))
+    for k in range(num_layers):
+        p = f"layer_{k}"
+        message = f"{p}/messages"
+        kernel = np.concatenate(
+            [
+                w[f"{message}/{part}/kernel"]
+                for part in ("receiver", "sender", "pair")
+            ]
+        )
+        bias = w[f"{message}/receiver/bias"]
+        new_x, new_h = np.zeros_like(x), np.zeros_like(h)
+        for i in range(n):
+            total, shift = 0.0, 0.0
+            for j in range(n):
+                if i == j:
+                    continue
+                pair = [
+                    np.sum((x[i] - x[j]) ** 2),
+                    np.sum((start[i] - start[j]) ** 2),
+                    q[i, 0] * q[j, 0],
+                ]
+                m = np.concatenate([h[i], h[j], pair]) @ kernel + bias
+                m = silu(dense(f"{message}/message", silu(m)))
+                phi = dense(f"{p}/shift_out", silu(dense(f"{p}/shift_in", m)))
+                shift = shift + (x[i] - x[j]) * phi / (n - 1)
+                total = total + m
+            phi = dense(f"{p}/speed_out", silu(dense(f"{p}/speed_in", h[i])))
+            new_x[i] = x[i] + shift + phi * v[i]
+            if k < num_layers - 1:
+                update = np.concatenate([h[i], total])
+                update = silu(dense(f"{message}/update_in", update))
+                new_h[i] = h[i] + dense(f"{message}/update_out", update)
+        x, h = new_x, new_h
+    return x
+
+
+def test_egnn_is_that_of_the_paper():
+    x, model = inputs(), small(EGNN, num_layers=2, edge_products=["charges"])
+    model.build({key: a.shape for key, a in x.items()})
+    amplify(model)
+    w = {
+        v.path.split("/", 1)[1]: np.asarray(
+            ops.convert_to_numpy(v), dtype="float64"
+        )
+        for v in model.weights
+    }
+    expected = np.stack(
+        [
+            reference_egnn(w, *sample, num_layers=2)
+            for sample in zip(*(x[k].astype("float64") for k in x), strict=True)
+        ]
+    )
+    assert np.abs(expected - x["positions"]).max() > 0.1
+    scale = np.abs(expected).max()
+    np.testing.assert_allclose(
+        call(model, x) / scale, expected / scale, 0, 1e-5
+    )
+
+
+# --- Symmetry ---
+
+
+@pytest.mark.parametrize("cls", ALL)
+def test_only_egnn_is_equivariant(cls):
+    x, model = inputs(), small(cls)
+    model.build({key: a.shape for key, a in x.items()})
+    amplify(model)
+    error = relative_error(model)
+    assert error < 1e-5 if cls is EGNN else error > 1e-2
+
+
+def test_egnn_after_training():
+    x, model = inputs(), small(EGNN, num_layers=2)
+    model.compile(keras.optimizers.Adam(1e-2), "mse")
+    start = call(model, x)
+    steps = {key: np.tile(a, (100, 1, 1)) for key, a in x.items()}
+    y = steps["positions"] + 0.7 * steps["velocities"] + 1.0
+    model.fit(steps, y, batch_size=BATCH, verbose=0)
+    assert np.abs(call(model, x) - start).max() > 0.1
+    assert relative_error(model) < 1e-5
+
+
+# In a process of its own: JAX decides on float64 when it starts.
+FLOAT64 = """
+import keras
+import numpy as np
+keras.config.set_floatx("float64")
+import keras_remul as kr
+
+rng = np.random.default_rng(0)
+x = {k: rng.normal(size=(4, 5, 3)) for k in ("positions", "velocities")}
+inputs = {"positions": "point", "velocities": "vector"}
+symmetry = kr.Symmetry(kr.groups.E3(), inputs, "point")
+model = kr.models.EGNN(num_layers=2, hidden_dim=16)
+result = kr.evaluate_equivariance(model, x, symmetry, samples=2)
+error = result["relative_error"]
+assert 0 < error < 1e-10, error
+"""
+
+
+def test_egnn_in_float64():
+    run = subprocess.run(
+        [sys.executable, "-c", FLOAT64],
+        env={**os.environ, "JAX_ENABLE_X64": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr
+
+
+def test_egnn_with_vectors_among_the_scalars_is_caught():
+    x = inputs()
+    x["charges"] = x["velocities"]  # three "scalars" that do turn
+    model = small(EGNN)
+    model.build({key: a.shape for key, a in x.items()})
+    amplify(model)
+    sym = symmetry(charges="vector")
+    error = evaluate_equivariance(model, x, sym, samples=4)["relative_error"]
+    assert error > 1e-2
+
+
+@pytest.mark.parametrize("cls", GRAPHS)
+def test_permutation(cls):
+    x, model = inputs(), small(cls)
+    order = np.random.default_rng(0).permutation(NODES)
+    y = call(model, x)
+    permuted = call(model, {key: a[:, order] for key, a in x.items()})
+    scale = np.abs(y).max()
+    np.testing.assert_allclose(permuted / scale, y[:, order] / scale, 0, 1e-6)
+    assert np.abs(y - y[:, order]).max() > 0.1
+
+
+# --- Padding and lists ---
+
+
+@pytest.mark.parametrize("cls", GRAPHS)
+@pytest.mark.parametrize("readout", ["positions", "graph"])
+def test_padding_changes_nothing(cls, readout):
+    x, model = everything(), small(cls, readout=readout)
+    cut = {k: a[:, :VALID] for k, a in x.items() if k != "mask"}
+    cut["edges"] = cut["edges"][:, :, :VALID]
+    expected = call(model, cut)
+    x["positions"][~x["mask"]] = np.nan
+    x["velocities"][~x["mask"]] = 1e6
+    x["charges"][~x["mask"]] = np.inf
+    x["edges"][~x["mask"]] = np.nan
+    x["edges"][:, :, VALID:] = 1e6
+    y = call(model, x)
+    assert np.isfinite(y).all()
+    if readout == "positions":
+        y = y[:, :VALID]
+    np.testing.assert_allclose(y, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("cls", GRAPHS)
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_list_of_all_others_is_the_dense_form(cls, masked):
+    products = {"edge_products": ["charges"]} if cls is EGNN else {}
+    x, model = everything(), small(cls, **products)
+    if not masked:
+        del x["mask"]
+    expected = call(model, x)
+    neighbors = ops.convert_to_numpy(
+        knn_graph(x["positions"], NODES, x.get("mask"))
+    )
+    assert neighbors.min() == -1
+    edges = np.take_along_axis(
+        x["edges"], np.maximum(neighbors, 0)[..., None], axis=2
+    )
+    listed = {**x, "neighbors": neighbors, "edges": edges}
+    y = call(model, listed)
+    valid = x.get("mask", np.ones((BATCH, NODES), bool))
+    np.testing.assert_allclose(y[valid], expected[valid], atol=1e-5)
+    listed["neighbors"] = np.where(neighbors == 0, -1, neighbors)
+    gap = call(model, listed) - expected  # node 0 is heard by nobody
+    assert np.abs(gap[valid]).max() > 1e-5
+
+
+@pytest.mark.parametrize("cls", GRAPHS)
+def test_wide_box_is_free_space(cls):
+    x, model = inputs(), small(cls)
+    box = np.full((BATCH, 3), 50.0, "float32")
+    expected = call(model, x)
+    np.testing.assert_allclose(call(model, {**x, "box": box}), expected, 1e-5)
+
+
+def test_energy_in_a_periodic_box():
+    model = small(EGNN, readout="graph")
+    x = {
+        "positions": inputs()["positions"],
+        "box": np.full((BATCH, 3), 4.0, "float32"),
+    }
+    y = call(model, x)
+    moved = {**x, "positions": x["positions"].copy()}
+    moved["positions"][:, 0] += [4.0, 0.0, -8.0]
+    np.testing.assert_allclose(call(model, moved), y, atol=1e-4)
+    del moved["box"]
+    assert np.abs(call(model, moved) - y).max() > 1e-2
+
+
+# --- Training, saving, precision ---
+
+
+@pytest.mark.parametrize("cls", GRAPHS)
+def test_save_and_load(cls, tmp_path):
+    x, model = everything(), small(cls)
+    y = call(model, x)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert [v.path for v in loaded.weights] == [v.path for v in model.weights]
+    np.testing.assert_allclose(call(loaded, x), y, atol=1e-6)
+
+
+@pytest.mark.parametrize("cls", GRAPHS)
+@pytest.mark.parametrize("dtype", ["mixed_float16", "mixed_bfloat16"])
+def test_fit_in_mixed_precision(cls, dtype):
+    x, model = everything(), small(cls, dtype=dtype)
+    model.compile(keras.optimizers.Adam(1e-3), "mse")
+    y = x["positions"] + 0.5 * x["velocities"]
+    kwargs = {"batch_size": BATCH, "verbose": 0}
+    history = model.fit(x, y, epochs=4, **kwargs).history["loss"]
+    assert history[-1] < history[0]
+    assert all(v.dtype == "float32" for v in model.weights)
+
+
+@pytest.mark.parametrize("cls", GRAPHS)
+def test_remul_model_trains_it(cls):
+    x = everything()
+    x["neighbors"] = np.tile(np.arange(NODES, dtype="int32"), (BATCH, NODES, 1))
+    sym = symmetry(groups.SO3(), edges="scalar", neighbors="scalar")
+    remul = RemulModel(small(cls), sym, seed=0)
+    remul.compile(keras.optimizers.Adam(1e-3), "mse")
+    y = x["positions"] + 0.5 * x["velocities"]
+    logs = remul.fit(x, y, batch_size=BATCH, verbose=0).history
+    assert np.isfinite(logs["loss"][0])
+    error = logs["equivariance_error"][0]
+    assert error < 1e-4 if cls is EGNN else error > 1e-3
+
+
+@pytest.mark.parametrize("cls", GRAPHS)
+def test_every_weight_learns_and_every_layer_is_built(cls):
+    x, model = everything(), small(cls)
+    model.compile(keras.optimizers.SGD(0.1), "mse")
+    model.train_on_batch(x, x["positions"] + 1.0)
+    assert all(layer.built for layer in model._flatten_layers())
+    before = model.get_weights()
+    model.train_on_batch(x, x["positions"] + 1.0)
+    for v, old in zip(model.weights, before, strict=True):
+        assert np.abs(ops.convert_to_numpy(v) - old).max() > 0, v.path
+
+
+@pytest.mark.parametrize("cls", GRAPHS)
+def test_list_made_inside_a_model(cls):
+    model = small(cls)
+    positions = keras.Input((NODES, 3))
+    neighbors = knn_graph(positions, 3)
+    y = model({"positions": positions, "neighbors": neighbors})
+    whole = keras.Model(positions, y)
+    x = inputs()["positions"]
+    lists = ops.convert_to_numpy(knn_graph(x, 3))
+    expected = call(model, {"positions": x, "neighbors": lists})
+    np.testing.assert_allclose(
+        whole.predict(x, batch_size=BATCH, verbose=0), expected, atol=1e-5
+    )
+    # Sizes may change from call to call.
+    fewer = {"positions": x[:, :4], "neighbors": lists[:, :4] % 4}
+    assert call(model, fewer).shape == (BATCH, 4, 3)
+
+
+# --- Readouts ---
+
+
+@pytest.mark.parametrize("cls", ALL)
+def test_readouts(cls):
+    x = inputs()
+    nodes = small(cls, readout="nodes", units=2)
+    graph = small(cls, readout="graph", units=2)
+    y = call(nodes, x)
+    assert y.shape == (BATCH, NODES, 2)
+    assert np.abs(y).max() > 1e-3
+    graph.build({key: a.shape for key, a in x.items()})
+    graph.set_weights(nodes.get_weights())
+    np.testing.assert_allclose(call(graph, x), y.sum(axis=1), rtol=1e-4)
+    mask = np.arange(NODES) < np.full((BATCH, 1), VALID)
+    assert call(graph, {**x, "mask": mask}).shape == (BATCH, 2)
+    with pytest.raises(ValueError, match="readout.*energy"):
+        small(cls, readout="energy")
+
+
+def test_clear_errors():
+    x = everything()
+    with pytest.raises(ValueError, match="'edges'.*about pairs"):
+        small(Transformer)(x)
+    with pytest.raises(ValueError, match="invariant.*charges.*velocities"):
+        small(EGNN, edge_products=["velocities"])(x)
+    with pytest.raises(ValueError, match="'edges'.*4, 6, 6.*4, 6, 5, 2"):
+        small(EGNN)({**x, "edges": x["edges"][:, :, 1:]})
+    model = small(EGNN)
+    model.build({key: a.shape for key, a in x.items()})
+    with pytest.raises(ValueError, match="built with 2 features"):
+        model({key: x[key] for key in x if key != "edges"})
