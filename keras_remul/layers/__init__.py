@@ -2,5 +2,14 @@
 
 from keras_remul.layers.attention import MultiHeadSelfAttention
 from keras_remul.layers.transformer_block import TransformerBlock
+from keras_remul.layers.vector_block import (
+    VectorNormalization,
+    VectorTransformerBlock,
+)
 
-__all__ = ["MultiHeadSelfAttention", "TransformerBlock"]
+__all__ = [
+    "MultiHeadSelfAttention",
+    "TransformerBlock",
+    "VectorNormalization",
+    "VectorTransformerBlock",
+]

@@ -1,5 +1,6 @@
 """Models; none of them knows how it is trained."""
 
 from keras_remul.models.transformer import Transformer
+from keras_remul.models.vector_transformer import VectorTransformer
 
-__all__ = ["Transformer"]
+__all__ = ["Transformer", "VectorTransformer"]
