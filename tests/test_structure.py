@@ -191,7 +191,14 @@ def configurable():
         weighting.Constant(),
         layers.MultiHeadSelfAttention(8, 2),
         layers.TransformerBlock(8, 2),
+        layers.VectorNormalization(),
+        layers.VectorTransformerBlock(8, 4, 2),
+        layers.MultivectorDense(4),
+        layers.MultivectorNormalization(),
+        layers.GATrBlock(8, 4, 2),
         models.Transformer(),
+        models.VectorTransformer(),
+        models.GATr(),
         keras_remul.metrics.EquivarianceError(),
     )
     symmetry = Symmetry(groups.SO3(), "vector", "vector")

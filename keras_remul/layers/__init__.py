@@ -1,6 +1,11 @@
 """Building blocks of the models; each works on its own in any Keras model."""
 
 from keras_remul.layers.attention import MultiHeadSelfAttention
+from keras_remul.layers.gatr_block import GATrBlock
+from keras_remul.layers.multivector import (
+    MultivectorDense,
+    MultivectorNormalization,
+)
 from keras_remul.layers.transformer_block import TransformerBlock
 from keras_remul.layers.vector_block import (
     VectorNormalization,
@@ -8,7 +13,10 @@ from keras_remul.layers.vector_block import (
 )
 
 __all__ = [
+    "GATrBlock",
     "MultiHeadSelfAttention",
+    "MultivectorDense",
+    "MultivectorNormalization",
     "TransformerBlock",
     "VectorNormalization",
     "VectorTransformerBlock",
