@@ -39,9 +39,7 @@ class MultivectorDense(keras.layers.Layer):
     def __init__(self, units, **kwargs):
         super().__init__(**kwargs)
         self.units = units
-        self.from_scalars = keras.layers.Dense(
-            units, dtype=self.dtype_policy, name="from_scalars"
-        )
+        self.supports_masking = True
 
     def build(self, x_shape, s_shape=None):
         parities, channels = x_shape[1], x_shape[-1] // 2
@@ -53,8 +51,10 @@ class MultivectorDense(keras.layers.Layer):
             name="kernel",
         )
         if s_shape is not None:
+            self.from_scalars = keras.layers.Dense(
+                self.units, dtype=self.dtype_policy, name="from_scalars"
+            )
             self.from_scalars.build(s_shape)
-        self.from_scalars.built = True
 
     def call(self, x, s=None):
         parities, n, width = x.shape[1], ops.shape(x)[3], x.shape[-1]
@@ -112,6 +112,7 @@ class MultivectorNormalization(keras.layers.Layer):
     def __init__(self, epsilon=1e-2, **kwargs):
         super().__init__(**kwargs)
         self.epsilon = epsilon
+        self.supports_masking = True
         self.built = True
 
     def call(self, x):

@@ -32,6 +32,7 @@ class VectorNormalization(keras.layers.Layer):
     def __init__(self, epsilon=1e-5, **kwargs):
         super().__init__(**kwargs)
         self.epsilon = epsilon
+        self.supports_masking = True
         self.built = True
 
     def call(self, v):

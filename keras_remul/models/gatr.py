@@ -185,7 +185,7 @@ def _embedding_table():
     table = np.zeros((8, 8, 2, 2, 2), "float32")
     table[0, 0, 0, 0, 0] = 1.0  # 1, of the translation
     table[0, 7, 1, 0, 0] = 1.0  # e123, of the point
-    table[7, 0, 0, 1, 1] = -1.0  # distance of the plane from the origin
+    table[7, 0, 0, 1, 1] = 1.0  # distance of the plane from the origin
     for i, (row, sign) in enumerate(zip(POINT_ROWS, POINT_SIGNS, strict=True)):
         table[1 + i, row, 1, 1, 0] = sign
         table[4 + i, 1 << i, 0, 1, 0] = 1.0
