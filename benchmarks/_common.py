@@ -21,7 +21,7 @@ WIDTHS = {
         hidden_dim=4 * w, vector_dim=4 * max(1, w // 4), num_heads=4
     ),
     "GATr": lambda w: dict(hidden_dim=4 * w, multivector_dim=16, num_heads=4),
-    "SE3Transformer": lambda w: dict(hidden_dim=4 * w, num_heads=4),
+    "SE3Transformer": lambda w: dict(hidden_dim=16, radial_dim=w),
     "EGNN": lambda w: dict(hidden_dim=4 * w),
     "MessagePassingNetwork": lambda w: dict(hidden_dim=4 * w),
 }

@@ -17,8 +17,13 @@ BATCH, NODES, VALID = 8, 5, 3
 SMALL = {
     "VectorTransformer": dict(hidden_dim=8, vector_dim=4, num_heads=2),
     "GATr": dict(hidden_dim=8, multivector_dim=8, num_heads=2),
+    "SE3Transformer": dict(
+        num_degrees=3, hidden_dim=4, num_heads=2, radial_dim=8
+    ),
 }
 NAMES = list(SMALL)
+GROUPS = {name: groups.E3() for name in SMALL}
+GROUPS["SE3Transformer"] = groups.SE3()
 
 
 def small(name, num_layers=1, **kwargs):
@@ -57,19 +62,26 @@ def symmetry(group):
 @pytest.mark.parametrize("name", NAMES)
 def test_equivariant_before_and_after_training(name):
     x, model = inputs(), small(name)
-    e3 = symmetry(groups.E3())
+    own = symmetry(GROUPS[name])
     # Twisted: the target is chiral, so that training pulls away from O(3).
     target = x["positions"] + np.cross(x["positions"], x["velocities"])
     model.compile(keras.optimizers.Adam(1e-2), "mse")
     uniform = x["positions"] + x["velocities"]
     assert np.abs(model.predict(x, verbose=0) - uniform).max() > 1e-3
-    assert_equivariant(model, e3, x, tolerance=1e-5)
+    assert_equivariant(model, own, x, tolerance=1e-5)
     before = model.evaluate(x, target, verbose=0)
     many = {key: np.tile(a, (100, 1, 1)) for key, a in x.items()}
     many_targets = np.tile(target, (100, 1, 1))
     model.fit(many, many_targets, BATCH, shuffle=False, verbose=0)
     assert model.evaluate(x, target, verbose=0) < before
-    assert_equivariant(model, e3, x, tolerance=1e-5)
+    assert_equivariant(model, own, x, tolerance=1e-5)
+
+
+def test_kernels_of_both_parities_see_a_reflection():
+    model = small("SE3Transformer", num_layers=2)
+    assert_not_equivariant(
+        model, symmetry(groups.E3()), inputs(), at_least=1e-4
+    )
 
 
 class BiasedVectors(models.VectorTransformer):
@@ -104,16 +116,18 @@ import keras
 from keras.src.backend.common import dtypes
 dtypes.BIT64_TO_BIT32_DTYPE["float64"] = "float64"
 keras.config.set_floatx("float64")
-from keras_remul import evaluate_equivariance, groups
+from keras_remul import evaluate_equivariance
 sys.path.insert(0, "tests")
-from test_models_equivariant import NAMES, inputs, small, symmetry
+from test_models_equivariant import GROUPS, NAMES, inputs, small, symmetry
 
 x = {key: a.astype("float64") for key, a in inputs().items()}
 for name in NAMES:
     model = small(name)
     model.compile("adam", "mse")
     model.fit(x, x["positions"], epochs=2, verbose=0)
-    result = evaluate_equivariance(model, x, symmetry(groups.E3()), samples=4)
+    result = evaluate_equivariance(
+        model, x, symmetry(GROUPS[name]), samples=4
+    )
     assert 0 < result["relative_error"] < 1e-12, (name, result)
 """
 

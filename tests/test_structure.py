@@ -198,7 +198,10 @@ def configurable():
         layers.GATrBlock(8, 4, 2),
         models.Transformer(),
         models.VectorTransformer(),
+        layers.IrrepDense(4),
+        layers.SE3TransformerBlock(2, 4, 2),
         models.GATr(),
+        models.SE3Transformer(),
         keras_remul.metrics.EquivarianceError(),
     )
     symmetry = Symmetry(groups.SO3(), "vector", "vector")

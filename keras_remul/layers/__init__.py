@@ -6,6 +6,7 @@ from keras_remul.layers.multivector import (
     MultivectorDense,
     MultivectorNormalization,
 )
+from keras_remul.layers.se3_block import IrrepDense, SE3TransformerBlock
 from keras_remul.layers.transformer_block import TransformerBlock
 from keras_remul.layers.vector_block import (
     VectorNormalization,
@@ -14,9 +15,11 @@ from keras_remul.layers.vector_block import (
 
 __all__ = [
     "GATrBlock",
+    "IrrepDense",
     "MultiHeadSelfAttention",
     "MultivectorDense",
     "MultivectorNormalization",
+    "SE3TransformerBlock",
     "TransformerBlock",
     "VectorNormalization",
     "VectorTransformerBlock",
