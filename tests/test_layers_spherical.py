@@ -90,7 +90,7 @@ def test_cross_product_is_the_antisymmetric_one():
 
 def test_coefficients_are_those_of_e3nn():
     o3 = pytest.importorskip("e3nn.o3", reason="needs e3nn")
-    for l, k, j in [(1, 1, 2), (2, 1, 2), (3, 2, 4)]:
+    for l, k, j in [(1, 1, 2), (2, 1, 2), (3, 2, 4)]:  # noqa: E741
         expected = np.sqrt(2 * l + 1) * o3.wigner_3j(l, k, j).numpy()
         q = clebsch_gordan(l, k, j)
         sign = np.sign((q * expected).sum())

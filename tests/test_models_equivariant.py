@@ -205,3 +205,22 @@ def test_clear_errors(name):
         model({**x, "spin": x["charges"]})
     with pytest.raises(ValueError, match="multiple"):
         getattr(models, name)(**{**SMALL[name], "num_heads": 3})
+
+
+@pytest.mark.parametrize(
+    "name, variant",
+    [
+        ("Transformer", "nbody_gravity"),
+        ("GATr", "nbody_gravity"),
+        ("SE3Transformer", "nbody_charged"),
+    ],
+)
+def test_variants(name, variant):
+    cls = getattr(models, name)
+    model = cls.variant(variant, num_layers=1)
+    expected = {**cls.variants[variant], "num_layers": 1}
+    assert expected.items() <= model.get_config().items()
+    with pytest.raises(ValueError, match=f"mean '{variant}'"):
+        cls.variant(variant[:-1])
+    with pytest.raises(ValueError, match="no variants"):
+        models.VectorTransformer.variant(variant)

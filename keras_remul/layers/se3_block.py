@@ -211,4 +211,4 @@ def degrees(num_degrees):
 
 def _split(f, num_degrees):
     """The components `(B, N, 2l + 1, C)` of each degree l."""
-    return [f[:, :, l**2 : (l + 1) ** 2] for l in range(num_degrees)]
+    return [f[:, :, d**2 : (d + 1) ** 2] for d in range(num_degrees)]

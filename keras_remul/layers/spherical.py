@@ -119,4 +119,4 @@ def kernel_basis(num_degrees, k):
 
 def paths(num_degrees, k):
     """Number of paths (l, j) from degree k to each degree l < num_degrees."""
-    return [2 * min(l, k) + 1 for l in range(num_degrees)]
+    return [2 * min(degree, k) + 1 for degree in range(num_degrees)]

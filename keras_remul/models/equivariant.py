@@ -5,9 +5,10 @@ from keras import ops
 
 from keras_remul.masking import AttachMask
 from keras_remul.models.transformer import _node_shapes
+from keras_remul.models.variants import Variants
 
 
-class EquivariantModel(keras.Model):
+class EquivariantModel(Variants, keras.Model):
     """Positions in, positions out, and every layer equivariant to E(3).
 
     `y = x + s v + displacement(x - mean(x), v, scalars)`

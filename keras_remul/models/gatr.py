@@ -58,6 +58,13 @@ class GATr(EquivariantModel):
         Brehmer et al., "Geometric Algebra Transformer", arXiv 2305.18415.
     """
 
+    # "nbody_gravity" is that of arXiv 2305.18415.
+    variants = {
+        "nbody_gravity": dict(
+            num_layers=10, hidden_dim=128, multivector_dim=16, num_heads=8
+        )
+    }
+
     # --- Layers ---
 
     def __init__(

@@ -53,6 +53,13 @@ class SE3Transformer(EquivariantModel):
         Fuchs et al., "SE(3)-Transformers", arXiv 2006.10503.
     """
 
+    # "nbody_charged" is that of arXiv 2006.10503.
+    variants = {
+        "nbody_charged": dict(
+            num_layers=4, num_degrees=4, hidden_dim=8, num_heads=1
+        )
+    }
+
     # --- Layers ---
 
     def __init__(

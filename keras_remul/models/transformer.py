@@ -5,10 +5,11 @@ from keras import ops
 
 from keras_remul.layers import TransformerBlock
 from keras_remul.masking import AttachMask
+from keras_remul.models.variants import Variants
 
 
 @keras.saving.register_keras_serializable(package="keras_remul")
-class Transformer(keras.Model):
+class Transformer(Variants, keras.Model):
     """Unconstrained transformer over nodes: positions in, positions out.
 
     `h = Blocks(Dense([x - mean(x), v, features]))`
@@ -60,6 +61,11 @@ class Transformer(keras.Model):
     Reference:
         Vaswani et al., "Attention is all you need", arXiv 1706.03762.
     """
+
+    # "nbody_gravity" is that of arXiv 2410.17878.
+    variants = {
+        "nbody_gravity": dict(num_layers=10, hidden_dim=384, num_heads=8)
+    }
 
     # --- Layers ---
 
