@@ -64,10 +64,15 @@ def make(name, parameters, layers):
         model.build(shapes)
         return model
 
-    width = 1
-    while build(width).count_params() < parameters:
-        width += 1
-    candidates = [build(w) for w in (width - 1, width) if w]
+    # Bisection: on JAX each build compiles the initializers of its shapes.
+    low, high = 0, 64
+    while high - low > 1:
+        middle = (low + high) // 2
+        if build(middle).count_params() < parameters:
+            low = middle
+        else:
+            high = middle
+    candidates = [build(width) for width in (low, high) if width]
     model = min(candidates, key=lambda m: abs(m.count_params() - parameters))
     if abs(model.count_params() / parameters - 1) > 0.1:
         raise ValueError(
