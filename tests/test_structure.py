@@ -199,6 +199,16 @@ def configurable():
         models.MessagePassingNetwork(),
         models.EGNN(),
         models.ConservativeForces(models.EGNN(readout="graph")),
+        layers.VectorNormalization(),
+        layers.VectorTransformerBlock(8, 4, 2),
+        layers.MultivectorDense(4),
+        layers.MultivectorNormalization(),
+        layers.GATrBlock(8, 4, 2),
+        models.VectorTransformer(),
+        layers.IrrepDense(4),
+        layers.SE3TransformerBlock(2, 4, 2),
+        models.GATr(),
+        models.SE3Transformer(),
         keras_remul.metrics.EquivarianceError(),
     )
     symmetry = Symmetry(groups.SO3(), "vector", "vector")

@@ -2,12 +2,29 @@
 
 from keras_remul.layers.attention import MultiHeadSelfAttention
 from keras_remul.layers.egnn_layer import EGNNLayer
+from keras_remul.layers.gatr_block import GATrBlock
 from keras_remul.layers.message_passing import MessagePassing
+from keras_remul.layers.multivector import (
+    MultivectorDense,
+    MultivectorNormalization,
+)
+from keras_remul.layers.se3_block import IrrepDense, SE3TransformerBlock
 from keras_remul.layers.transformer_block import TransformerBlock
+from keras_remul.layers.vector_block import (
+    VectorNormalization,
+    VectorTransformerBlock,
+)
 
 __all__ = [
     "EGNNLayer",
+    "GATrBlock",
+    "IrrepDense",
     "MessagePassing",
     "MultiHeadSelfAttention",
+    "MultivectorDense",
+    "MultivectorNormalization",
+    "SE3TransformerBlock",
     "TransformerBlock",
+    "VectorNormalization",
+    "VectorTransformerBlock",
 ]

@@ -2,7 +2,18 @@
 
 from keras_remul.models.egnn import EGNN
 from keras_remul.models.forces import ConservativeForces
+from keras_remul.models.gatr import GATr
 from keras_remul.models.message_passing import MessagePassingNetwork
+from keras_remul.models.se3_transformer import SE3Transformer
 from keras_remul.models.transformer import Transformer
+from keras_remul.models.vector_transformer import VectorTransformer
 
-__all__ = ["EGNN", "ConservativeForces", "MessagePassingNetwork", "Transformer"]
+__all__ = [
+    "EGNN",
+    "ConservativeForces",
+    "GATr",
+    "MessagePassingNetwork",
+    "SE3Transformer",
+    "Transformer",
+    "VectorTransformer",
+]

@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_remul.graphs import pair_mask
 from keras_remul.masking import AttachMask
+from keras_remul.models.variants import Variants
 
 READOUTS = ("positions", "nodes", "graph")
 
@@ -41,7 +42,7 @@ class Pairs(NamedTuple):
     box: object
 
 
-class NodeModel(keras.Model):
+class NodeModel(Variants, keras.Model):
     """Base of models that take a dict of node features and a mask.
 
     A subclass calls `build_readout` at the end of its `build`, and begins and
@@ -94,7 +95,11 @@ class NodeModel(keras.Model):
             name="head",
         )
         self.head.build((None, None, width))
-        if moves and "velocities" in self.node_shapes:
+        if moves:
+            self.build_velocity_scale()
+
+    def build_velocity_scale(self):
+        if "velocities" in self.node_shapes:
             self.velocity_scale = self.add_weight(
                 shape=(), initializer="ones", name="velocity_scale"
             )
@@ -138,13 +143,17 @@ class NodeModel(keras.Model):
 
     def write(self, nodes, h):
         """The output of the model, from nodes h `(B, N, C)`."""
-        h = ops.cast(self.head(h), self.variable_dtype)
-        if self.readout != "positions":
-            return self.finish(nodes, h)
+        h = self.head(h)
+        if self.readout == "positions":
+            return self.move(nodes, h)
+        return self.finish(nodes, ops.cast(h, self.variable_dtype))
+
+    def move(self, nodes, step):
+        """x + s v + step, for vectors `(B, N, D)`."""
         y = nodes.positions
         if "velocities" in nodes.features:
             y = y + self.velocity_scale * nodes.features["velocities"]
-        return self.finish(nodes, y + h)
+        return self.finish(nodes, y + ops.cast(step, self.variable_dtype))
 
     def finish(self, nodes, y):
         """y `(B, N, ...)` with its mask; for a graph, the sum over nodes."""

@@ -64,6 +64,11 @@ class Transformer(NodeModel):
         Vaswani et al., "Attention is all you need", arXiv 1706.03762.
     """
 
+    # "nbody_gravity" is that of arXiv 2410.17878.
+    variants = {
+        "nbody_gravity": dict(num_layers=10, hidden_dim=384, num_heads=8)
+    }
+
     # --- Layers ---
 
     def __init__(

@@ -1,0 +1,38 @@
+"""Attention of queries, keys and values that a layer has made."""
+
+import keras
+from keras import ops
+
+
+def attend(q, k, v, mask=None):
+    """`softmax(q k^T) v` over the nodes, head by head.
+
+    The queries are expected to be scaled. The softmax is taken in float32 or
+    better; a key of a padded node has weight exactly zero, and a sample
+    without any valid node gives finite values.
+
+    Args:
+        q: queries `(B, N, K, F)`.
+        k: keys `(B, N, K, F)`.
+        v: values `(B, N, K, G)`.
+        mask: optional `(B, N)`, boolean, true where a node is valid.
+
+    Returns:
+        `(B, N, K, G)`.
+    """
+    if mask is not None:
+        mask = mask[:, None, None, :]  # (B, 1, 1, N)
+    # torch has a fused kernel for one width of q, k and v; the others are
+    # fastest with plain products.
+    fused = keras.backend.backend() == "torch" and q.shape[-1] == v.shape[-1]
+    if fused:
+        return ops.dot_product_attention(q, k, v, mask=mask, scale=1.0)
+    q, k, v = (ops.transpose(a, (0, 2, 1, 3)) for a in (q, k, v))
+    logits = ops.matmul(q, ops.swapaxes(k, -1, -2))  # (B, K, N, N)
+    dtype = logits.dtype
+    if keras.backend.standardize_dtype(dtype) in ("float16", "bfloat16"):
+        logits = ops.cast(logits, "float32")
+    if mask is not None:
+        logits = ops.where(mask, logits, -1e30)
+    weights = ops.cast(ops.softmax(logits, axis=-1), dtype)
+    return ops.transpose(ops.matmul(weights, v), (0, 2, 1, 3))

@@ -1,0 +1,75 @@
+"""What the strictly equivariant models have in common."""
+
+from keras import ops
+
+from keras_remul.models.base import NodeModel
+
+
+class EquivariantModel(NodeModel):
+    """Positions in, positions out, and every layer equivariant to E(3).
+
+    `y = x + s v + displacement(x - mean(x), v, scalars)`
+
+    A subclass gives `build_layers` and `displacement`. The scalars are the
+    features of the nodes, and the lengths of x - mean(x) and of v. Padded
+    nodes are set to zero before `displacement` sees them.
+    """
+
+    def __init__(self, **kwargs):
+        super().__init__(readout="positions", **kwargs)
+
+    def build_layers(self, num_vectors, num_scalars):
+        """Builds the sublayers.
+
+        Args:
+            num_vectors: 2 with velocities, else 1.
+            num_scalars: width of `scalars`.
+        """
+        raise NotImplementedError
+
+    def displacement(self, vectors, scalars, mask, training):
+        """The vector `(B, N, 3)` that is added to the uniform motion.
+
+        Args:
+            vectors: centred positions, and velocities if there are any, each
+                `(B, N, 3)`.
+            scalars: `(B, N, F)`.
+            mask: `(B, N)`, boolean, or None.
+            training: whether dropout is applied.
+        """
+        raise NotImplementedError
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        if self.node_shapes["positions"] != 3:
+            raise ValueError(
+                f"{type(self).__name__} needs positions of three dimensions. "
+                f"Received: {self.node_shapes['positions']}"
+            )
+        num_vectors = 1 + ("velocities" in self.node_shapes)
+        features = sum(self.node_shapes.values()) - 3 * num_vectors
+        self.build_layers(num_vectors, features + num_vectors)
+        self.build_velocity_scale()
+
+    def call(self, inputs, training=None):
+        nodes = self.read(inputs)
+        x = dict(nodes.features)
+        vectors = [x.pop("positions")]
+        if nodes.mask is not None:
+            valid = nodes.mask[:, :, None]
+            vectors[0] = ops.where(valid, vectors[0], 0.0)
+        if "velocities" in x:
+            vectors.append(x.pop("velocities"))
+        # The epsilon keeps the gradient at rest finite.
+        lengths = [
+            ops.sqrt(ops.sum(ops.square(v), axis=-1, keepdims=True) + 1e-6)
+            for v in vectors
+        ]
+        scalars = ops.concatenate([*lengths, *x.values()], axis=-1)
+        step = self.displacement(vectors, scalars, nodes.mask, training)
+        return self.move(nodes, step)
+
+    def get_config(self):
+        config = super().get_config()
+        del config["readout"], config["units"]
+        return config

@@ -1,0 +1,136 @@
+"""Transformer on scalars and vectors: the lean strictly equivariant model."""
+
+import keras
+from keras import ops
+
+from keras_remul.layers.vector_block import (
+    VectorNormalization,
+    VectorTransformerBlock,
+)
+from keras_remul.models.equivariant import EquivariantModel
+
+
+@keras.saving.register_keras_serializable(package="keras_remul")
+class VectorTransformer(EquivariantModel):
+    """E(3)-equivariant transformer with scalar and vector channels only.
+
+    `s, v = Blocks(Dense(scalars), W [x - mean(x), v])`
+    `y = x + s_0 v + sum_c Dense(Norm(s))_c Norm(v)_c`
+
+    Exactly equivariant to translations (the mean is taken off), to rotations
+    and reflections (vectors are mixed by maps without bias, and seen by
+    scalars through scalar products alone), and to permutations of the nodes.
+    It costs about two and a half times an unconstrained transformer of the
+    same size, which makes it the control that an approximately equivariant
+    model has to beat. Masks and dtypes as in `Transformer`.
+
+    Args:
+        num_layers: number of blocks.
+        hidden_dim: C, scalars per node.
+        vector_dim: V, vectors per node.
+        num_heads: K, a divisor of `hidden_dim` and of `vector_dim`.
+        mlp_ratio: hidden width of each MLP as a multiple of both widths.
+        **kwargs: `name` and `dtype`, for `keras.Model`.
+
+    Call arguments:
+        inputs: dict of `"positions"` `(B, N, 3)`; optional `"velocities"`
+            `(B, N, 3)`; optional `"mask"` `(B, N)`; each other key is an
+            invariant feature of the nodes `(B, N, F)`.
+
+    Returns:
+        Positions `(B, N, 3)`. Those of padded nodes are finite numbers without
+        meaning.
+
+    Raises:
+        ValueError: a key is missing or unknown, or an axis has another length.
+
+    Example:
+        >>> model = VectorTransformer(num_layers=2)
+        >>> x = {"positions": keras.random.normal((8, 5, 3)),
+        ...      "velocities": keras.random.normal((8, 5, 3))}
+        >>> model(x).shape
+        (8, 5, 3)
+
+    Reference:
+        In the manner of the slim Lorentz-equivariant transformer of
+        arXiv 2512.17011, for Euclidean vectors.
+    """
+
+    # --- Layers ---
+
+    def __init__(
+        self,
+        num_layers=4,
+        hidden_dim=64,
+        vector_dim=16,
+        num_heads=4,
+        mlp_ratio=2,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.num_layers = num_layers
+        self.hidden_dim = hidden_dim
+        self.vector_dim = vector_dim
+        self.num_heads = num_heads
+        self.mlp_ratio = mlp_ratio
+        dtype = self.dtype_policy
+        self.embedding = keras.layers.Dense(
+            hidden_dim, dtype=dtype, name="embedding"
+        )
+        self.vector_embedding = keras.layers.Dense(
+            vector_dim, use_bias=False, dtype=dtype, name="vector_embedding"
+        )
+        self.blocks = [
+            VectorTransformerBlock(
+                hidden_dim,
+                vector_dim,
+                num_heads,
+                mlp_ratio,
+                dtype=dtype,
+                name=f"block_{i}",
+            )
+            for i in range(num_layers)
+        ]
+        self.norm = keras.layers.LayerNormalization(
+            epsilon=1e-5, dtype=dtype, name="norm"
+        )
+        self.vector_norm = VectorNormalization(dtype=dtype, name="vector_norm")
+        self.head = keras.layers.Dense(
+            vector_dim,
+            kernel_initializer=keras.initializers.VarianceScaling(1e-2),
+            dtype=dtype,
+            name="head",
+        )
+
+    def build_layers(self, num_vectors, num_scalars):
+        scalars = (None, None, self.hidden_dim)
+        vectors = (None, None, 3, self.vector_dim)
+        self.embedding.build((None, None, num_scalars))
+        self.vector_embedding.build((None, None, 3, num_vectors))
+        for block in self.blocks:
+            block.build(scalars, vectors)
+        self.norm.build(scalars)
+        self.vector_norm.build(vectors)
+        self.head.build(scalars)
+
+    # --- Forward pass ---
+
+    def displacement(self, vectors, scalars, mask, training):
+        s = self.embedding(scalars)  # (B, N, C)
+        v = self.vector_embedding(ops.stack(vectors, axis=-1))  # (B, N, 3, V)
+        for block in self.blocks:
+            s, v = block(s, v, mask=mask)
+        weights = self.head(self.norm(s))[:, :, None, :]
+        return ops.sum(weights * self.vector_norm(v), axis=-1)  # (B, N, 3)
+
+    # --- Config ---
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_layers": self.num_layers,
+            "hidden_dim": self.hidden_dim,
+            "vector_dim": self.vector_dim,
+            "num_heads": self.num_heads,
+            "mlp_ratio": self.mlp_ratio,
+        }
