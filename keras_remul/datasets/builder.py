@@ -8,6 +8,14 @@ from etils import epath
 from tensorflow_datasets.core.utils import tqdm_utils
 
 
+def _manual_dir(dl_manager):
+    # `dl_manager.manual_dir` raises where the folder is absent or empty.
+    try:
+        return dl_manager.manual_dir
+    except AssertionError:
+        return epath.Path(dl_manager._manual_dir)
+
+
 class ArrayBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """A builder whose splits are dicts of arrays that fit into memory.
 
@@ -24,6 +32,7 @@ class ArrayBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "First release."}
     CITATION = HOMEPAGE = LICENSE = None
+    MANUAL_DOWNLOAD_INSTRUCTIONS = "Files that `load` cannot download."
     SPLITS = ("train", "validation", "test")
 
     def __init_subclass__(cls, **kwargs):
@@ -41,6 +50,43 @@ class ArrayBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     def verbose(self):
         """Whether progress bars are shown."""
         return getattr(tqdm_utils, "_active", True)
+
+    def manual_file(self, dl_manager, name):
+        """Path of a file in the folder of manual downloads.
+
+        Raises:
+            FileNotFoundError: where it is not there; says what is to be done.
+        """
+        path = _manual_dir(dl_manager) / name
+        if not path.exists():
+            raise FileNotFoundError(
+                f"{self.name} needs the file {path}, which is not there. Pass "
+                "`manual_dir` to `load`, or put it there.\n"
+                f"{self.MANUAL_DOWNLOAD_INSTRUCTIONS or ''}"
+            )
+        return path
+
+    def files(self, dl_manager, names, url):
+        """Paths of files: put there by hand, or else downloaded.
+
+        Args:
+            dl_manager: the download manager of TFDS, which checks the hashes
+                in `checksums.tsv`.
+            names: dict of names relative to `url` and to the folder of manual
+                downloads.
+            url: what stands before the names.
+
+        Returns:
+            A dict of paths with the keys of `names`.
+        """
+        manual = _manual_dir(dl_manager)
+        paths = {key: manual / name for key, name in names.items()}
+        absent = {
+            key: f"{url}/{name}"
+            for key, name in names.items()
+            if not paths[key].exists()
+        }
+        return {**paths, **dl_manager.download(absent)} if absent else paths
 
     def _shapes(self):
         """Shape of each feature, without the sample axis."""

@@ -92,12 +92,17 @@ def builder_maker(name, config=None, data_dir=None):
     return functools.partial(cls, config=config, data_dir=data_dir)
 
 
-def _prepare(make_builder, verbose):
+def _prepare(make_builder, manual_dir, verbose):
     """Prepares the data set; nothing is left behind where this fails."""
+    import tensorflow_datasets as tfds
+
     builder = make_builder()
+    settings = tfds.download.DownloadConfig(manual_dir=manual_dir)
     try:
         with _quiet(verbose):
-            builder.download_and_prepare(file_format=_file_format())
+            builder.download_and_prepare(
+                download_config=settings, file_format=_file_format()
+            )
     except OSError:
         # Another process may have finished the same data set meanwhile.
         builder = make_builder()
@@ -107,7 +112,13 @@ def _prepare(make_builder, verbose):
 
 
 def load(
-    name, split="train", config=None, data_dir=None, download=True, verbose=1
+    name,
+    split="train",
+    config=None,
+    data_dir=None,
+    manual_dir=None,
+    download=True,
+    verbose=1,
 ):
     """Loads a data set as NumPy arrays; prepares it at the first call.
 
@@ -130,6 +141,8 @@ def load(
         data_dir: folder of the data sets. Defaults to that of TFDS: the
             environment variable `TFDS_DATA_DIR`, else
             `~/tensorflow_datasets`.
+        manual_dir: folder of files that were downloaded by hand, for data sets
+            that need some. Defaults to `downloads/manual` in `data_dir`.
         download: whether to prepare (download or simulate) a data set that
             is not there. Defaults to True.
         verbose: 0 for no progress bar and no messages. Defaults to 1.
@@ -141,7 +154,7 @@ def load(
     Raises:
         ValueError: for an unknown name, split or configuration.
         FileNotFoundError: where the data set is not there and `download` is
-            False.
+            False, or a file to be downloaded by hand is not there.
 
     Example:
 
@@ -165,7 +178,7 @@ def load(
                     f"`load({name!r}, download=True)` once, or pass "
                     "`data_dir`."
                 )
-            builder = _prepare(make_builder, verbose)
+            builder = _prepare(make_builder, manual_dir, verbose)
 
     pairs = []
     for one in splits:

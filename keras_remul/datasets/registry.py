@@ -31,6 +31,7 @@ class Entry:
     target: str = "targets"
 
 
+_UPRIGHT = groups.SO2(axis="y")
 _DATASETS = {
     "nbody_charged": Entry(
         builder="keras_remul.datasets.nbody_charged.builder:NbodyCharged",
@@ -53,6 +54,17 @@ _DATASETS = {
         outputs="point",
         group=groups.SO3(),
         exact=(groups.E3(), groups.Permutations(4)),
+    ),
+    "cmu_mocap": Entry(
+        builder="keras_remul.datasets.cmu_mocap.builder:CmuMocap",
+        inputs={
+            "positions": "point",
+            "velocities": "vector",
+            "joints": "scalar",
+        },
+        outputs="point",
+        group=_UPRIGHT,
+        approximate=(_UPRIGHT, groups.Translations()),
     ),
 }
 
