@@ -72,9 +72,7 @@ def windows(positions, starts, horizon):
     return {
         "positions": x,
         "velocities": positions[starts + 1] - x,
-        "joints": np.broadcast_to(
-            np.eye(x.shape[1]), (len(x), *[x.shape[1]] * 2)
-        ),
+        "joints": np.broadcast_to(np.eye(joints), (len(x), joints, joints)),
         "targets": positions[starts + horizon],
     }
 
