@@ -72,19 +72,19 @@ class ArrayBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         Args:
             dl_manager: the download manager of TFDS, which checks the hashes
                 in `checksums.tsv`.
-            names: dict of names relative to `url` and to the folder of manual
+            names: names relative to `url` and to the folder of manual
                 downloads.
             url: what stands before the names.
 
         Returns:
-            A dict of paths with the keys of `names`.
+            A dict of names to paths.
         """
         manual = _manual_dir(dl_manager)
-        paths = {key: manual / name for key, name in names.items()}
+        paths = {name: manual / name for name in names}
         absent = {
-            key: f"{url}/{name}"
-            for key, name in names.items()
-            if not paths[key].exists()
+            name: f"{url}/{name}"
+            for name, path in paths.items()
+            if not path.exists()
         }
         return {**paths, **dl_manager.download(absent)} if absent else paths
 

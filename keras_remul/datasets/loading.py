@@ -50,7 +50,7 @@ def _quiet(verbose):
 
 
 @contextlib.contextmanager
-def _errors_only():
+def errors_only():
     """TFDS warns of each folder that it is about to fill for the first time."""
     from absl import logging
 
@@ -166,7 +166,7 @@ def load(
     target = registry.entry(name).target
     make_builder = builder_maker(name, config, data_dir)
     splits = split if isinstance(split, (list, tuple)) else [split]
-    with _errors_only():
+    with errors_only():
         builder = make_builder()
         for one in splits:
             _check_split(one, builder.split_names)

@@ -20,15 +20,20 @@ class Entry:
             symmetric.
         approximate: groups under which it is nearly so.
         target: key of the target feature.
+        horizon: time from input to target in units of the velocities.
+        centre: node that stands for the place of a sample where nodes have a
+            fixed order, or None for the mean of the nodes.
     """
 
     builder: str
     inputs: dict
     outputs: str
     group: groups.Group
+    horizon: float | None = None
     exact: tuple = ()
     approximate: tuple = ()
     target: str = "targets"
+    centre: int | None = None
 
 
 _UPRIGHT = groups.SO2(axis="y")
@@ -42,6 +47,7 @@ _DATASETS = {
         },
         outputs="point",
         group=groups.SO3(),
+        horizon=1.0,
         exact=(groups.E3(), groups.Permutations(5)),
     ),
     "nbody_gravity": Entry(
@@ -53,6 +59,7 @@ _DATASETS = {
         },
         outputs="point",
         group=groups.SO3(),
+        horizon=0.1,
         exact=(groups.E3(), groups.Permutations(4)),
     ),
     "cmu_mocap": Entry(
@@ -64,7 +71,9 @@ _DATASETS = {
         },
         outputs="point",
         group=_UPRIGHT,
+        horizon=30,
         approximate=(_UPRIGHT, groups.Translations()),
+        centre=0,
     ),
 }
 

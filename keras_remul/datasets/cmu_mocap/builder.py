@@ -182,20 +182,19 @@ here, as 35/35.asf, 35/35_01.amc, ...
             return read_run_09(path, config.horizon)
         splits = {split: list(getattr(config, split)) for split in self.SPLITS}
         subject = f"{config.subject:02}"
-        names = {"skeleton": f"{subject}.asf"}
-        for trial in sum(splits.values(), []):
-            names[trial] = f"{subject}_{trial:02}.amc"
-        paths = self.files(
-            dl_manager,
-            {key: f"{subject}/{name}" for key, name in names.items()},
-            URL,
-        )
-        skeleton = read_skeleton(paths["skeleton"])
+        skeleton_name = f"{subject}/{subject}.asf"
+        names = {
+            trial: f"{subject}/{subject}_{trial:02}.amc"
+            for trials in splits.values()
+            for trial in trials
+        }
+        paths = self.files(dl_manager, [skeleton_name, *names.values()], URL)
+        skeleton = read_skeleton(paths[skeleton_name])
         arrays = {}
         for split, trials in splits.items():
             parts = []
             for trial in trials:
-                motion = read_motion(paths[trial], skeleton)
+                motion = read_motion(paths[names[trial]], skeleton)
                 x = joint_positions(skeleton, motion)
                 starts = config.starts(split, trial, len(x))
                 parts.append(windows(x, starts, config.horizon))
