@@ -8,14 +8,6 @@ from etils import epath
 from tensorflow_datasets.core.utils import tqdm_utils
 
 
-def _manual_dir(dl_manager):
-    # `dl_manager.manual_dir` raises where the folder is absent or empty.
-    try:
-        return dl_manager.manual_dir
-    except AssertionError:
-        return epath.Path(dl_manager._manual_dir)
-
-
 class ArrayBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """A builder whose splits are dicts of arrays that fit into memory.
 
@@ -51,13 +43,18 @@ class ArrayBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         """Whether progress bars are shown."""
         return getattr(tqdm_utils, "_active", True)
 
+    def manual_path(self, dl_manager, name):
+        """Path in the folder of manual downloads, be it there or not."""
+        # `dl_manager.manual_dir` raises where the folder is absent or empty.
+        return epath.Path(dl_manager._manual_dir) / name
+
     def manual_file(self, dl_manager, name):
         """Path of a file in the folder of manual downloads.
 
         Raises:
             FileNotFoundError: where it is not there; says what is to be done.
         """
-        path = _manual_dir(dl_manager) / name
+        path = self.manual_path(dl_manager, name)
         if not path.exists():
             raise FileNotFoundError(
                 f"{self.name} needs the file {path}, which is not there. Pass "
@@ -79,8 +76,7 @@ class ArrayBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         Returns:
             A dict of names to paths.
         """
-        manual = _manual_dir(dl_manager)
-        paths = {name: manual / name for name in names}
+        paths = {name: self.manual_path(dl_manager, name) for name in names}
         absent = {
             name: f"{url}/{name}"
             for name, path in paths.items()

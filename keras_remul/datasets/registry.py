@@ -36,6 +36,21 @@ class Entry:
     centre: int | None = None
 
 
+def _molecules(builder, horizon):
+    return Entry(
+        builder=builder,
+        inputs={
+            "positions": "point",
+            "velocities": "vector",
+            "atomic_numbers": "scalar",
+        },
+        outputs="point",
+        group=groups.SO3(),
+        horizon=horizon,
+        exact=(groups.E3(),),
+    )
+
+
 _UPRIGHT = groups.SO2(axis="y")
 _DATASETS = {
     "nbody_charged": Entry(
@@ -75,6 +90,9 @@ _DATASETS = {
         approximate=(_UPRIGHT, groups.Translations()),
         centre=0,
     ),
+    "md17": _molecules("keras_remul.datasets.md17.builder:Md17", 3000),
+    "rmd17": _molecules("keras_remul.datasets.md17.builder:Rmd17", 3000),
+    "xtb_md": _molecules("keras_remul.datasets.xtb_md.builder:XtbMd", 1500.0),
 }
 
 

@@ -130,8 +130,8 @@ def _write(path, **arrays):
 def _read(path):
     """The arrays of a chunk, or None where the file is damaged."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return dict(file)
+        with open(path, "rb") as file:  # np.load leaves damaged files open
+            return dict(np.load(file, allow_pickle=False))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
 
@@ -206,6 +206,22 @@ def simulate(
             state = chunk
             bar.update(CHUNK)
     return paths
+
+
+def trajectory(molecule, folder, steps, verbose=1):
+    """Positions and velocities `(F, N, 3)`; simulates what is not there yet.
+
+    A trajectory that is there whole needs neither tblite nor ASE.
+    """
+    paths = chunk_paths(folder)[: steps // CHUNK]
+    chunks = [_read(path) for path in paths]
+    if len(chunks) < steps // CHUNK or any(c is None for c in chunks):
+        paths = simulate(molecule, folder, steps, verbose=verbose)
+        chunks = [_read(path) for path in paths]
+    return tuple(
+        np.concatenate([chunk[key] for chunk in chunks])
+        for key in ("positions", "velocities")
+    )
 
 
 def _simulate_chunk(molecule, x, v):
