@@ -17,6 +17,9 @@ SAVE_EVERY = 10  # steps
 CHUNK = 2000  # steps
 EQUILIBRATION = 4000  # steps
 FRICTION = 0.02  # 1/fs
+# Of the self-consistent charges. At tblite's default, 1, the energy of ethanol
+# falls by 0.6 meV in each 1000 steps; at 0.01 it stays, for 14 % more time.
+ACCURACY = 0.01
 MOLECULES = json.loads(
     pathlib.Path(__file__).with_name("molecules.json").read_text()
 )
@@ -44,7 +47,7 @@ def gfn2(molecule):
         )
     ase, TBLite = _ase()
     atoms = ase.Atoms(**MOLECULES[molecule])
-    atoms.calc = TBLite(method="GFN2-xTB", verbosity=0)
+    atoms.calc = TBLite(method="GFN2-xTB", accuracy=ACCURACY, verbosity=0)
     return atoms
 
 
@@ -182,7 +185,12 @@ def simulate(
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     run = json.dumps(
-        {"molecule": molecule, "temperature": temperature, "seed": seed}
+        {
+            "molecule": molecule,
+            "temperature": temperature,
+            "seed": seed,
+            "accuracy": ACCURACY,
+        }
     )
     state = _read(folder / "start.npz")
     if state is None:
