@@ -40,7 +40,7 @@ def test_registry_fits_the_builder(name, tmp_path):
         assert "Units:" in info.description
         assert info.redistribution_info.license
         for feature in info.features.values():
-            assert feature.np_dtype == "float32"
+            assert np.dtype(feature.np_dtype) == np.float32
     assert spec.exact or spec.approximate
     datasets.symmetry(name)
     assert list(tmp_path.iterdir()) == []
