@@ -4,6 +4,8 @@ import argparse
 import os
 import sys
 
+from keras_remul.datasets import commands as commands_of_datasets
+
 # TensorFlow and absl write their start-up notes to the terminal otherwise.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -57,8 +59,13 @@ def main(argv=None):
         help="folder of the data sets (default: that of TFDS)",
     )
     quickstart.set_defaults(run=_quickstart)
+    commands_of_datasets.add_parser(commands)
     arguments = parser.parse_args(argv)
-    arguments.run(arguments)
+    try:
+        arguments.run(arguments)
+    except (ValueError, OSError, ImportError) as error:
+        print(f"keras-remul: {error}", file=sys.stderr)
+        return 1
     return 0
 
 

@@ -69,7 +69,8 @@ def test_content_of_the_wheel(wheel):
     assert tops == {"keras_remul", f"keras_remul-{version}.dist-info"}
     source = {
         path.relative_to(ROOT).as_posix()
-        for path in (ROOT / "keras_remul").rglob("*.py")
+        for path in (ROOT / "keras_remul").rglob("*")
+        if path.suffix in (".py", ".json", ".tsv")
     }
     assert source <= names
     assert "keras_remul/_zoo/README.md" in names

@@ -1,6 +1,7 @@
 """`load`: a data set as NumPy arrays, whichever backends are installed."""
 
 import contextlib
+import functools
 import importlib.util
 import io
 import re
@@ -49,7 +50,7 @@ def _quiet(verbose):
 
 
 @contextlib.contextmanager
-def _errors_only():
+def errors_only():
     """TFDS warns of each folder that it is about to fill for the first time."""
     from absl import logging
 
@@ -71,12 +72,37 @@ def _check_split(split, valid):
             raise registry.nearest("split", split, valid)
 
 
-def _prepare(make_builder, verbose):
+def builder_maker(name, config=None, data_dir=None):
+    """A function that makes the TFDS builder of `"name"` or `"name/config"`.
+
+    Raises:
+        ValueError: for an unknown name or configuration, or two of them.
+    """
+    _, in_name = registry.split_name(name)
+    cls = registry.builder_class(name)
+    if in_name is not None:
+        if config is not None:
+            raise ValueError(
+                "Pass the configuration in `name` or as `config`, not both. "
+                f"Received: name={name!r}, config={config!r}"
+            )
+        config = in_name
+    if isinstance(config, str) and config not in cls.builder_configs:
+        raise registry.nearest("config", config, cls.builder_configs)
+    return functools.partial(cls, config=config, data_dir=data_dir)
+
+
+def _prepare(make_builder, manual_dir, verbose):
     """Prepares the data set; nothing is left behind where this fails."""
+    import tensorflow_datasets as tfds
+
     builder = make_builder()
+    settings = tfds.download.DownloadConfig(manual_dir=manual_dir)
     try:
         with _quiet(verbose):
-            builder.download_and_prepare(file_format=_file_format())
+            builder.download_and_prepare(
+                download_config=settings, file_format=_file_format()
+            )
     except OSError:
         # Another process may have finished the same data set meanwhile.
         builder = make_builder()
@@ -86,7 +112,13 @@ def _prepare(make_builder, verbose):
 
 
 def load(
-    name, split="train", config=None, data_dir=None, download=True, verbose=1
+    name,
+    split="train",
+    config=None,
+    data_dir=None,
+    manual_dir=None,
+    download=True,
+    verbose=1,
 ):
     """Loads a data set as NumPy arrays; prepares it at the first call.
 
@@ -97,16 +129,20 @@ def load(
     `tfds.data_source` reads. This function reads both.
 
     Args:
-        name: name of a data set, see `list_datasets`.
+        name: name of a data set, see `list_datasets`; with a configuration,
+            `"name/config"`, as in TFDS.
         split: split in the syntax of TFDS, such as `"train"`,
             `"train[:100]"`, `"test[50%:]"` or `"train+validation"`, or a
             `tfds.core.ReadInstruction`, or a list of these. Defaults to
             `"train"`.
         config: name of a configuration of the builder, or a
-            `tfds.core.BuilderConfig`. Defaults to the first, `"default"`.
+            `tfds.core.BuilderConfig`. Defaults to the one in `name`, else
+            the first.
         data_dir: folder of the data sets. Defaults to that of TFDS: the
             environment variable `TFDS_DATA_DIR`, else
             `~/tensorflow_datasets`.
+        manual_dir: folder of files that were downloaded by hand, for data sets
+            that need some. Defaults to `downloads/manual` in `data_dir`.
         download: whether to prepare (download or simulate) a data set that
             is not there. Defaults to True.
         verbose: 0 for no progress bar and no messages. Defaults to 1.
@@ -118,36 +154,31 @@ def load(
     Raises:
         ValueError: for an unknown name, split or configuration.
         FileNotFoundError: where the data set is not there and `download` is
-            False.
+            False, or a file to be downloaded by hand is not there.
 
     Example:
 
     >>> x, y = keras_remul.datasets.load("nbody_charged", split="test[:100]")
     >>> x["positions"].shape, y.shape
     ((100, 5, 3), (100, 5, 3))
+    >>> x, y = keras_remul.datasets.load("nbody_gravity/remul", "test_ood")
     """
     target = registry.entry(name).target
-    cls = registry.builder_class(name)
-    if isinstance(config, str) and config not in cls.builder_configs:
-        raise registry.nearest("config", config, cls.builder_configs)
+    make_builder = builder_maker(name, config, data_dir)
     splits = split if isinstance(split, (list, tuple)) else [split]
-    for one in splits:
-        _check_split(one, cls.SPLITS)
-
-    def make_builder():
-        return cls(config=config, data_dir=data_dir)
-
-    with _errors_only():
+    with errors_only():
         builder = make_builder()
-    if not builder.is_prepared():
-        if not download:
-            raise FileNotFoundError(
-                f"The data set {name!r} is not prepared in "
-                f"{builder.data_dir}, and download=False. Call "
-                f"`load({name!r}, download=True)` once, or pass `data_dir`."
-            )
-        with _errors_only():
-            builder = _prepare(make_builder, verbose)
+        for one in splits:
+            _check_split(one, builder.split_names)
+        if not builder.is_prepared():
+            if not download:
+                raise FileNotFoundError(
+                    f"The data set {name!r} is not prepared in "
+                    f"{builder.data_dir}, and download=False. Call "
+                    f"`load({name!r}, download=True)` once, or pass "
+                    "`data_dir`."
+                )
+            builder = _prepare(make_builder, manual_dir, verbose)
 
     pairs = []
     for one in splits:

@@ -4,6 +4,8 @@ import dataclasses
 import difflib
 import importlib
 
+from keras_remul import groups
+
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
@@ -13,17 +15,43 @@ class Entry:
         builder: `"module:class"` of the TFDS builder.
         inputs: representation of each input feature.
         outputs: representation of the target.
-        group: name in `keras_remul.groups` of the default training group.
+        group: the default training group.
+        exact: groups under which the law that makes targets from inputs is
+            symmetric.
+        approximate: groups under which it is nearly so.
         target: key of the target feature.
+        horizon: time from input to target in units of the velocities.
+        centre: node that stands for the place of a sample where nodes have a
+            fixed order, or None for the mean of the nodes.
     """
 
     builder: str
     inputs: dict
     outputs: str
-    group: str
+    group: groups.Group
+    horizon: float | None = None
+    exact: tuple = ()
+    approximate: tuple = ()
     target: str = "targets"
+    centre: int | None = None
 
 
+def _molecules(builder, horizon):
+    return Entry(
+        builder=builder,
+        inputs={
+            "positions": "point",
+            "velocities": "vector",
+            "atomic_numbers": "scalar",
+        },
+        outputs="point",
+        group=groups.SO3(),
+        horizon=horizon,
+        exact=(groups.E3(),),
+    )
+
+
+_UPRIGHT = groups.SO2(axis="y")
 _DATASETS = {
     "nbody_charged": Entry(
         builder="keras_remul.datasets.nbody_charged.builder:NbodyCharged",
@@ -33,8 +61,38 @@ _DATASETS = {
             "charges": "scalar",
         },
         outputs="point",
-        group="SO3",
+        group=groups.SO3(),
+        horizon=1.0,
+        exact=(groups.E3(), groups.Permutations(5)),
     ),
+    "nbody_gravity": Entry(
+        builder="keras_remul.datasets.nbody_gravity.builder:NbodyGravity",
+        inputs={
+            "positions": "point",
+            "velocities": "vector",
+            "masses": "scalar",
+        },
+        outputs="point",
+        group=groups.SO3(),
+        horizon=0.1,
+        exact=(groups.E3(), groups.Permutations(4)),
+    ),
+    "cmu_mocap": Entry(
+        builder="keras_remul.datasets.cmu_mocap.builder:CmuMocap",
+        inputs={
+            "positions": "point",
+            "velocities": "vector",
+            "joints": "scalar",
+        },
+        outputs="point",
+        group=_UPRIGHT,
+        horizon=30,
+        approximate=(_UPRIGHT, groups.Translations()),
+        centre=0,
+    ),
+    "md17": _molecules("keras_remul.datasets.md17.builder:Md17", 3000),
+    "rmd17": _molecules("keras_remul.datasets.md17.builder:Rmd17", 3000),
+    "xtb_md": _molecules("keras_remul.datasets.xtb_md.builder:XtbMd", 1500.0),
 }
 
 
@@ -49,8 +107,15 @@ def nearest(argument, received, valid):
     )
 
 
+def split_name(name):
+    """`"name"` or `"name/config"` to (name, config or None)."""
+    name, slash, config = str(name).partition("/")
+    return name, config if slash else None
+
+
 def entry(name):
-    """The `Entry` of a data set."""
+    """The `Entry` of a data set; the configuration is left aside."""
+    name, _ = split_name(name)
     if name not in _DATASETS:
         raise nearest("name", name, _DATASETS)
     return _DATASETS[name]
@@ -95,7 +160,7 @@ def symmetry(name, group=None):
     """The `Symmetry` of a data set: how each feature transforms.
 
     Args:
-        name: name of a data set.
+        name: name of a data set, as for `load`.
         group: a `keras_remul.groups.Group`. Defaults to the group that the
             presets were trained with, SO(3) for `nbody_charged`. It may be
             smaller than the exact symmetry of the data (E(3) there).
@@ -110,10 +175,9 @@ def symmetry(name, group=None):
 
     >>> symmetry = keras_remul.datasets.symmetry("nbody_charged")
     """
-    from keras_remul import groups
     from keras_remul.symmetry import Symmetry
 
     spec = entry(name)
     if group is None:
-        group = getattr(groups, spec.group)()
+        group = spec.group
     return Symmetry(group, inputs=dict(spec.inputs), outputs=spec.outputs)

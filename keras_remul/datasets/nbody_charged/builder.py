@@ -2,39 +2,11 @@
 
 import dataclasses
 
-import numpy as np
 import tensorflow_datasets as tfds
-from etils import epath
-from tensorflow_datasets.core.utils import tqdm_utils
 
+from keras_remul.datasets.builder import ArrayBuilder
 from keras_remul.datasets.nbody_charged.initial import initial_states
 from keras_remul.datasets.nbody_charged.simulator import simulate
-
-_DESCRIPTION = """
-Five charged bodies in three dimensions: predict where they are 1.0 time unit
-later.
-
-Bodies have unit mass and charge -1 or +1 (like charges repel, unit coupling).
-They start at x ~ N(0, 1) with speed 0.5 in a random direction; the
-acceleration sum_j c_i c_j (x_i - x_j) / r_ij^3 is clipped to +-100 in each
-component; symplectic Euler with time step 0.001. Inputs are positions,
-velocities and charges at frame 30 (time 3.1), targets the positions at frame
-40 (time 4.1). All quantities are dimensionless. Nothing is downloaded: the
-simulator reproduces the official data "nbody_small" (seed 43) bit by bit on
-x86-64 with AVX-512, and all but 4 % of the systems to 1e-6 where `numpy.power`
-rounds otherwise (close encounters are chaotic). The equations of motion are
-symmetric under E(3), up to the clipping.
-"""
-
-_CITATION = """
-@inproceedings{satorras2021en,
-  title={E(n) Equivariant Graph Neural Networks},
-  author={Satorras, Victor Garcia and Hoogeboom, Emiel and Welling, Max},
-  booktitle={International Conference on Machine Learning},
-  year={2021},
-  url={https://arxiv.org/abs/2102.09844}
-}
-"""
 
 INPUT_FRAME, TARGET_FRAME = 30, 40
 NUM_BODIES = 5
@@ -83,12 +55,39 @@ class NbodyChargedConfig(tfds.core.BuilderConfig):
         }
 
 
-class NbodyCharged(tfds.core.GeneratorBasedBuilder):
+class NbodyCharged(ArrayBuilder):
     """Charged 5-body systems of the EGNN paper, simulated when prepared."""
 
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "First release."}
-    SPLITS = ("train", "validation", "test")
+    DESCRIPTION = """
+Five charged bodies in three dimensions: predict where they are 1.0 time unit
+later.
+
+Bodies have unit mass and charge -1 or +1 (like charges repel, unit coupling).
+They start at x ~ N(0, 1) with speed 0.5 in a random direction; the
+acceleration sum_j c_i c_j (x_i - x_j) / r_ij^3 is clipped to +-100 in each
+component; symplectic Euler with time step 0.001. Inputs are positions,
+velocities and charges at frame 30 (time 3.1), targets the positions at frame
+40 (time 4.1). All quantities are dimensionless. Nothing is downloaded: the
+simulator reproduces the official data "nbody_small" (seed 43) bit by bit on
+x86-64 with AVX-512, and all but 4 % of the systems to 1e-6 where `numpy.power`
+rounds otherwise (close encounters are chaotic). The equations of motion are
+symmetric under E(3), up to the clipping.
+"""
+    CITATION = """
+@inproceedings{satorras2021en,
+  title={E(n) Equivariant Graph Neural Networks},
+  author={Satorras, Victor Garcia and Hoogeboom, Emiel and Welling, Max},
+  booktitle={International Conference on Machine Learning},
+  year={2021},
+  url={https://arxiv.org/abs/2102.09844}
+}
+"""
+    HOMEPAGE = "https://arxiv.org/abs/2102.09844"
+    LICENSE = "Apache-2.0 (simulated by keras_remul)"
+    UNITS = {
+        "positions, velocities, targets": "dimensionless",
+        "charges": "-1 or +1",
+    }
     BUILDER_CONFIGS = [
         NbodyChargedConfig(
             name="default",
@@ -100,41 +99,23 @@ class NbodyCharged(tfds.core.GeneratorBasedBuilder):
             train=10000,
         ),
     ]
-    # Without this, TFDS 4.9 needs the package importlib_resources.
-    code_path = epath.Path(__file__)
-    pkg_dir_path = code_path.parent
 
-    def _info(self):
-        vectors = tfds.features.Tensor(shape=(NUM_BODIES, 3), dtype=np.float32)
-        scalars = tfds.features.Tensor(shape=(NUM_BODIES, 1), dtype=np.float32)
-        return tfds.core.DatasetInfo(
-            builder=self,
-            description=_DESCRIPTION,
-            features=tfds.features.FeaturesDict(
-                {
-                    "positions": vectors,
-                    "velocities": vectors,
-                    "charges": scalars,
-                    "targets": vectors,
-                }
-            ),
-            homepage="https://arxiv.org/abs/2102.09844",
-            citation=_CITATION,
-            disable_shuffling=True,  # the order of the official data
-        )
+    def _shapes(self):
+        return {
+            "positions": (NUM_BODIES, 3),
+            "velocities": (NUM_BODIES, 3),
+            "charges": (NUM_BODIES, 1),
+            "targets": (NUM_BODIES, 3),
+        }
 
-    def _split_generators(self, dl_manager):
+    def _arrays(self, dl_manager):
         config = self.builder_config
         ranges = config.ranges()
         c, x, v = initial_states(
             [ranges[split] for split in self.SPLITS], config.seed, NUM_BODIES
         )
         x, v = simulate(
-            c,
-            x,
-            v,
-            frames=(INPUT_FRAME, TARGET_FRAME),
-            verbose=getattr(tqdm_utils, "_active", True),
+            c, x, v, frames=(INPUT_FRAME, TARGET_FRAME), verbose=self.verbose
         )
         data = {
             "positions": x[:, 0],
@@ -142,16 +123,10 @@ class NbodyCharged(tfds.core.GeneratorBasedBuilder):
             "charges": c[:, :, None],
             "targets": x[:, 1],
         }
-        generators, first = {}, 0
+        arrays, first = {}, 0
         for split in self.SPLITS:
             start, stop = ranges[split]
             rows = slice(first, first + stop - start)
             first = rows.stop
-            generators[split] = self._generate_examples(
-                {k: a[rows].astype("float32") for k, a in data.items()}
-            )
-        return generators
-
-    def _generate_examples(self, data):
-        for i in range(len(data["targets"])):
-            yield i, {key: array[i] for key, array in data.items()}
+            arrays[split] = {key: array[rows] for key, array in data.items()}
+        return arrays

@@ -1,0 +1,133 @@
+"""What a model has to beat: baselines without a network."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_remul.datasets import loading, registry
+
+PENALTIES = tuple(10.0**k for k in range(-4, 7))
+
+
+def _flat(x):
+    return np.reshape(x, (len(x), -1)).astype("float64")
+
+
+def fit_time(x, y):
+    """The t of least squares in y = x + t v."""
+    v = _flat(x["velocities"])
+    return float((v * (_flat(y) - _flat(x["positions"]))).sum() / (v**2).sum())
+
+
+def _drift(x, time):
+    return x["positions"] + time * x["velocities"].astype("float64")
+
+
+class Ridge:
+    """Linear map from all coordinates to the residual of x + t v.
+
+        y = x + t v + W [x - c, T v],    |y - target|^2 + lambda |W|^2 minimal
+
+    without an intercept; t is fitted, T the time from input to target, c the
+    position of one node or the mean. It knows nothing of any symmetry, and
+    needs nodes that come in a fixed order.
+
+    Args:
+        time: t.
+        horizon: T.
+        centre: index of the node, or None for the mean.
+    """
+
+    def __init__(self, time, horizon, centre=None):
+        self.time, self.horizon, self.centre = time, horizon, centre
+        self.weights = None
+
+    def _inputs(self, x):
+        positions = x["positions"].astype("float64")
+        if self.centre is None:
+            centre = positions.mean(axis=1, keepdims=True)
+        else:
+            centre = positions[:, self.centre, None]
+        velocities = self.horizon * _flat(x["velocities"])
+        return np.concatenate([_flat(positions - centre), velocities], axis=1)
+
+    def fit(self, train, validation):
+        """Fits W for each lambda of 1e-4, ..., 1e6; the best on validation."""
+        x, y = train
+        u, s, vt = np.linalg.svd(self._inputs(x), full_matrices=False)
+        projected = u.T @ _flat(y - _drift(x, self.time))
+        errors = []
+        for penalty in PENALTIES:
+            self.weights = vt.T @ ((s / (s**2 + penalty))[:, None] * projected)
+            errors.append(_mse(self(validation[0]), validation[1]))
+        self.penalty = PENALTIES[int(np.argmin(errors))]
+        factors = (s / (s**2 + self.penalty))[:, None]
+        self.weights = vt.T @ (factors * projected)
+        return self
+
+    def __call__(self, x):
+        residual = self._inputs(x) @ self.weights
+        return _drift(x, self.time) + residual.reshape(x["positions"].shape)
+
+
+def _mse(prediction, y):
+    return float(((prediction - y.astype("float64")) ** 2).mean())
+
+
+def baselines(data, symmetry, horizon, centre=None, seed=0):
+    """Errors of x, x + T v, x + t v with t fitted, and ridge regression.
+
+    Fitted on `"train"`, lambda chosen on `"validation"`. Errors are means of
+    squares over samples, nodes and coordinates.
+
+    Args:
+        data: dict of splits to (x, y) with `"positions"` and `"velocities"`.
+        symmetry: a `keras_remul.Symmetry`; test data are also moved by random
+            elements of its group.
+        horizon: T, the time from input to target in units of the velocities.
+        centre: node whose position is taken off in the ridge regression, or
+            None for the mean.
+        seed: seed of the elements. Defaults to 0.
+
+    Returns:
+        `{name: {"validation": ..., "test": ..., "test moved": ...}}`, with
+        each further split of `data`; `name` says the fitted t and lambda.
+
+    Raises:
+        ValueError: where positions or velocities are missing.
+    """
+    for key in ("positions", "velocities"):
+        if key not in data["train"][0]:
+            raise ValueError(
+                "Baselines need the features 'positions' and 'velocities'. "
+                f"Received: {sorted(data['train'][0])}"
+            )
+    sets = {split: pair for split, pair in data.items() if split != "train"}
+    x, y = data["test"]
+    g = symmetry.group.sample(len(y), seed=seed)
+    sets["test moved"] = keras.tree.map_structure(
+        ops.convert_to_numpy,
+        (symmetry.transform_inputs(g, x), symmetry.transform_outputs(g, y)),
+    )
+    time = fit_time(*data["train"])
+    ridge = Ridge(time, horizon, centre).fit(data["train"], data["validation"])
+    models = {
+        "copy: x": lambda x: x["positions"],
+        f"drift: x + {horizon:.4g} v": lambda x: _drift(x, horizon),
+        f"fitted drift: x + {time:.4g} v": lambda x: _drift(x, time),
+        f"ridge: lambda {ridge.penalty:g}": ridge,
+    }
+    return {
+        name: {split: _mse(model(x), y) for split, (x, y) in sets.items()}
+        for name, model in models.items()
+    }
+
+
+def of_dataset(name, seed=0, **kwargs):
+    """`baselines` of a data set by name; `kwargs` go to `load`."""
+    spec = registry.entry(name)
+    splits = loading.builder_maker(name)().split_names
+    pairs = loading.load(name, list(splits), **kwargs)
+    data = dict(zip(splits, pairs, strict=True))
+    symmetry = registry.symmetry(name)
+    return baselines(data, symmetry, spec.horizon, spec.centre, seed)

@@ -1,0 +1,1 @@
+"""CMU motion capture: reader of Acclaim files and TFDS builder."""

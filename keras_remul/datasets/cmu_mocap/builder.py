@@ -1,0 +1,210 @@
+"""The TFDS builder `cmu_mocap`."""
+
+import dataclasses
+import json
+import pathlib
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from keras_remul.datasets.builder import ArrayBuilder
+from keras_remul.datasets.cmu_mocap.acclaim import (
+    joint_positions,
+    read_motion,
+    read_skeleton,
+)
+
+URL = "http://mocap.cs.cmu.edu/subjects"
+NUM_JOINTS = 31
+# Starts of the windows that walk_35 keeps, {split: {trial: [...]}}.
+WALK_35 = json.loads(
+    pathlib.Path(__file__).with_name("walk_35.json").read_text()
+)
+RUN_09_FILE = "cmu09_run.npz"
+RUN_09_STARTS = {"train": 40, "validation": 80, "test": 80}
+
+
+@dataclasses.dataclass(kw_only=True)
+class CmuMocapConfig(tfds.core.BuilderConfig):
+    """Which trials of a subject make each split.
+
+    Args:
+        subject: number of the subject.
+        train, validation, test: numbers of the trials of each split; or a dict
+            from these to lists of first frames.
+        windows: windows drawn from each trial, without repetition, where the
+            first frames are not given; trials with fewer give all they have.
+        horizon: frames from input to target. Defaults to 30, that is 0.25 s.
+        seed: the windows of a trial are drawn from
+            `default_rng([seed, subject, trial])`.
+    """
+
+    subject: int
+    train: tuple | dict = ()
+    validation: tuple | dict = ()
+    test: tuple | dict = ()
+    windows: int = 100
+    horizon: int = 30
+    seed: int = 0
+
+    def starts(self, split, trial, length):
+        """First frames of the windows of a trial of `length` frames."""
+        trials = getattr(self, split)
+        room = length - self.horizon
+        if isinstance(trials, dict):
+            starts = np.asarray(trials[trial])
+        elif room > 0:
+            rng = np.random.default_rng([self.seed, self.subject, trial])
+            starts = rng.permutation(room)[: self.windows]
+        if room <= 0 or starts.max() >= room:
+            raise ValueError(
+                f"Trial {trial} of subject {self.subject} has {length} frames, "
+                f"too few for windows of {self.horizon + 1} frames. It may be "
+                "cut short."
+            )
+        return starts
+
+
+def windows(positions, starts, horizon):
+    """Input and target at the first frames `starts` of `(T, J, 3)`."""
+    x = positions[starts]
+    joints = x.shape[1]
+    return {
+        "positions": x,
+        "velocities": positions[starts + 1] - x,
+        "joints": np.broadcast_to(np.eye(joints), (len(x), joints, joints)),
+        "targets": positions[starts + horizon],
+    }
+
+
+def read_run_09(path, horizon):
+    """The official split of subject 9 from its npz file."""
+    with np.load(path, allow_pickle=False) as file:
+        data = dict(file)
+    names = {"train": "train", "validation": "val", "test": "test"}
+    wanted = {"X", "length"} | {
+        f"{name}_{key}" for name in names.values() for key in ("case", "start")
+    }
+    if not wanted <= set(data):
+        raise ValueError(
+            f"Expected the keys {sorted(wanted)} in {path}. Received: "
+            f"{sorted(data)}"
+        )
+    x, length = data["X"], data["length"]
+    if x.shape[1:] != (NUM_JOINTS, 3) or length.sum() != len(x):
+        raise ValueError(
+            f"Expected `X` of shape (sum of `length`, {NUM_JOINTS}, 3) in "
+            f"{path}. Received: {x.shape}, lengths {length.tolist()}"
+        )
+    first = np.cumsum(length) - length
+    arrays = {}
+    for split, name in names.items():
+        starts = data[f"{name}_start"][:, : RUN_09_STARTS[split]]
+        starts = starts + first[data[f"{name}_case"]][:, None]
+        arrays[split] = windows(x, starts.ravel(), horizon)
+    return arrays
+
+
+class CmuMocap(ArrayBuilder):
+    """Human motion, from the Acclaim files of the CMU data base."""
+
+    DESCRIPTION = """
+Human motion capture at 120 Hz: predict where 31 joints are 30 frames (0.25 s)
+later.
+
+Inputs are the positions x_t of the joints, their velocities x_{t+1} - x_t (per
+frame) and the number of the joint as a one-hot vector; targets are x_{t+30}.
+y points up; rotations about y and horizontal shifts are approximate symmetries
+(the subject walks mostly one way through one room), other rotations are not:
+there is gravity. Splits are by trial.
+
+`run_09`: subject 9 runs, 200 / 240 / 240 windows, the split of the published
+comparisons (GMN, EGNO), read from the file `cmu09_run.npz` in the folder of
+manual downloads. `walk_35`: subject 35 walks, 200 / 500 / 500 windows of 18
+trials; a split of our own, computed from the ASF and AMC files. Any other
+subject: pass a `CmuMocapConfig` as `config`.
+"""
+    CITATION = """
+@misc{cmumocap,
+  title={CMU Graphics Lab Motion Capture Database},
+  author={{Carnegie Mellon University}},
+  url={http://mocap.cs.cmu.edu},
+  note={The data used in this project was obtained from mocap.cs.cmu.edu. The
+        database was created with funding from NSF EIA-0196217.}
+}
+"""
+    HOMEPAGE = "http://mocap.cs.cmu.edu"
+    LICENSE = (
+        "Free for all uses, with acknowledgement (see the citation); the data "
+        "themselves must not be resold."
+    )
+    UNITS = {
+        "positions, targets": "ASF units, 0.45 of them are one inch",
+        "velocities": "ASF units per frame of 1/120 s",
+        "joints": "one-hot",
+    }
+    MANUAL_DOWNLOAD_INSTRUCTIONS = f"""
+`run_09` needs {RUN_09_FILE}: arrays X [frames, 31, 3] (all trials, one after
+another), length [trials], and {{train,val,test}}_case and _start. Other
+configurations download their files from {URL}; where that fails, put them
+here, as 35/35.asf, 35/35_01.amc, ...
+"""
+    BUILDER_CONFIGS = [
+        CmuMocapConfig(
+            name="run_09",
+            description="Subject 9 runs: 200 / 240 / 240, the usual split.",
+            subject=9,
+        ),
+        CmuMocapConfig(
+            name="walk_35",
+            description="Subject 35 walks: 200 / 500 / 500, split by trial.",
+            subject=35,
+            **{
+                split: {int(trial): starts for trial, starts in trials.items()}
+                for split, trials in WALK_35.items()
+            },
+        ),
+    ]
+
+    def _shapes(self):
+        vectors = (NUM_JOINTS, 3)
+        return {
+            "positions": vectors,
+            "velocities": vectors,
+            "joints": (NUM_JOINTS, NUM_JOINTS),
+            "targets": vectors,
+        }
+
+    def _arrays(self, dl_manager):
+        config = self.builder_config
+        if config.name == "run_09":
+            path = self.manual_file(dl_manager, RUN_09_FILE)
+            return read_run_09(path, config.horizon)
+        splits = {split: list(getattr(config, split)) for split in self.SPLITS}
+        subject = f"{config.subject:02}"
+        skeleton_name = f"{subject}/{subject}.asf"
+        names = {
+            trial: f"{subject}/{subject}_{trial:02}.amc"
+            for trials in splits.values()
+            for trial in trials
+        }
+        paths = self.files(dl_manager, [skeleton_name, *names.values()], URL)
+        skeleton = read_skeleton(paths[skeleton_name])
+        arrays = {}
+        for split, trials in splits.items():
+            parts = []
+            for trial in trials:
+                motion = read_motion(paths[names[trial]], skeleton)
+                x = joint_positions(skeleton, motion)
+                starts = config.starts(split, trial, len(x))
+                parts.append(windows(x, starts, config.horizon))
+            if not parts:
+                raise ValueError(
+                    f"Split {split!r} of the configuration {config.name!r} "
+                    "has no trials."
+                )
+            arrays[split] = {
+                key: np.concatenate([part[key] for part in parts])
+                for key in parts[0]
+            }
+        return arrays

@@ -1,0 +1,1 @@
+"""MD17 and revised MD17: molecular dynamics from density functionals."""

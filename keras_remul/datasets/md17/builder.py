@@ -1,0 +1,170 @@
+"""The TFDS builders `md17` and `rmd17`."""
+
+import numpy as np
+
+from keras_remul.datasets import molecules
+from keras_remul.datasets.builder import ArrayBuilder
+
+# Name: (heavy atoms, file of MD17, file of rMD17).
+_MOLECULES = {
+    "aspirin": (13, "md17_aspirin.npz", "rmd17_aspirin.npz"),
+    "benzene": (6, "md17_benzene2017.npz", "rmd17_benzene.npz"),
+    "ethanol": (3, "md17_ethanol.npz", "rmd17_ethanol.npz"),
+    "malonaldehyde": (5, "md17_malonaldehyde.npz", "rmd17_malonaldehyde.npz"),
+    "naphthalene": (10, "md17_naphthalene.npz", "rmd17_naphthalene.npz"),
+    "salicylic_acid": (10, "md17_salicylic.npz", "rmd17_salicylic.npz"),
+    "toluene": (7, "md17_toluene.npz", "rmd17_toluene.npz"),
+    "uracil": (8, "md17_uracil.npz", "rmd17_uracil.npz"),
+}
+_TASK = """
+Inputs are the positions x_t of the atoms other than hydrogen, their velocities
+x_{t+1} - x_t and atomic numbers; targets are x_{t+3000}. A step is 0.5 fs.
+500 / 2000 / 2000 windows are chosen at random from the whole trajectory, as in
+the published comparisons (GMN, EGNO), but with a seed of our own; frames of
+different splits can thus be neighbours in time. The law is symmetric under
+E(3) and permutations of equal atoms.
+"""
+
+
+def _configs():
+    return [
+        molecules.MoleculeConfig(
+            name=name,
+            description=f"{name}, {count} atoms other than hydrogen.",
+            molecule=name,
+            heavy_atoms=count,
+        )
+        for name, (count, _, _) in _MOLECULES.items()
+    ]
+
+
+def read(path, keys):
+    """Arrays of an npz file by their keys.
+
+    Raises:
+        ValueError: where one is missing, or shapes do not fit.
+    """
+    with np.load(path, allow_pickle=False) as file:
+        missing = [key for key in keys if key not in file.files]
+        if missing:
+            raise ValueError(
+                f"Expected the keys {list(keys)} in {path}. Missing: "
+                f"{missing}. Received: {sorted(file.files)}"
+            )
+        arrays = [file[key] for key in keys]
+    positions, numbers = arrays[:2]
+    if positions.ndim != 3 or positions.shape[1:] != (len(numbers), 3):
+        raise ValueError(
+            f"Expected {keys[0]!r} of shape (T, {len(numbers)}, 3) in {path}. "
+            f"Received: {positions.shape}"
+        )
+    molecules.check_angstrom(positions[0], path)
+    return arrays
+
+
+class _Trajectory(ArrayBuilder, skip_registration=True):
+    """What MD17 and revised MD17 have in common."""
+
+    UNITS = {
+        "positions, targets": "Angstrom",
+        "velocities": "Angstrom per step of 0.5 fs",
+        "atomic_numbers": "proton number",
+    }
+    LICENSE = "See the homepage."
+
+    def _shapes(self):
+        return molecules.shapes(self.builder_config)
+
+    def _read(self, dl_manager):
+        """`(path, positions, atomic numbers, time of each frame)`."""
+        raise NotImplementedError
+
+    def _arrays(self, dl_manager):
+        config = self.builder_config
+        path, x, numbers, times = self._read(dl_manager)
+        mask = molecules.heavy(numbers, config, path)
+        x, numbers = x[:, mask], numbers[mask]
+        order = np.argsort(times)
+        x, times = x[order], times[order]
+
+        def place(shift):
+            rows = np.searchsorted(times, times + shift)
+            rows = np.minimum(rows, len(times) - 1)
+            return rows, times[rows] == times + shift
+
+        (after, has_after), (later, has_later) = place(1), place(config.horizon)
+        chosen = molecules.random_windows(
+            np.flatnonzero(has_after & has_later), config.sizes(), config.seed
+        )
+        return {
+            split: molecules.features(
+                x[rows], x[after[rows]] - x[rows], x[later[rows]], numbers
+            )
+            for split, rows in zip(self.SPLITS, chosen, strict=True)
+        }
+
+
+class Md17(_Trajectory):
+    """Trajectories of eight molecules at 500 K, PBE+vdW-TS."""
+
+    DESCRIPTION = f"""
+MD17: where are the atoms of a molecule 1.5 ps later?
+{_TASK}"""
+    CITATION = """
+@article{chmiela2017machine,
+  title={Machine learning of accurate energy-conserving molecular force fields},
+  author={Chmiela, Stefan and Tkatchenko, Alexandre and Sauceda, Huziel E. and
+          Poltavsky, Igor and Sch{\\"u}tt, Kristof T. and M{\\"u}ller,
+          Klaus-Robert},
+  journal={Science Advances},
+  year={2017}
+}
+"""
+    HOMEPAGE = "http://www.sgdml.org"
+    URL = "http://www.quantum-machine.org/gdml/data/npz"
+    BUILDER_CONFIGS = _configs()
+
+    def _read(self, dl_manager):
+        name = _MOLECULES[self.builder_config.molecule][1]
+        path = self.files(dl_manager, [name], self.URL)[name]
+        x, numbers = read(path, ("R", "z"))
+        return path, x, numbers, np.arange(len(x))
+
+
+class Rmd17(_Trajectory):
+    """Frames of MD17, computed again; a part of each trajectory."""
+
+    DESCRIPTION = f"""
+Revised MD17: where are the atoms of a molecule 1.5 ps later?
+
+The 100,000 frames of each molecule are a part of its MD17 trajectory. Windows
+are those whose three frames (t, t + 1, t + 3000) are all there; where these
+are too few, as for the longest trajectories, preparing is refused: use `md17`,
+whose positions are the same.
+{_TASK}"""
+    CITATION = """
+@article{christensen2020role,
+  title={On the role of gradients for machine learning of molecular energies and
+         forces},
+  author={Christensen, Anders S. and von Lilienfeld, O. Anatole},
+  journal={Machine Learning: Science and Technology},
+  year={2020}
+}
+"""
+    HOMEPAGE = "https://archive.materialscloud.org/record/2020.82"
+    URL = (
+        "https://archive.materialscloud.org/record/file?"
+        "filename=rmd17.tar.bz2&record_id=466"
+    )
+    BUILDER_CONFIGS = _configs()
+
+    def _read(self, dl_manager):
+        name = _MOLECULES[self.builder_config.molecule][2]
+        path = self.manual_path(dl_manager, name)
+        if not path.exists():
+            folder = dl_manager.download_and_extract(self.URL)
+            path = folder / "rmd17" / "npz_data" / name
+        x, numbers, times = read(
+            path, ("coords", "nuclear_charges", "old_indices")
+        )
+        return path, x, numbers, times

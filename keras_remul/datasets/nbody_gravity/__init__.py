@@ -1,0 +1,1 @@
+"""A star and its planets: simulator (NumPy only) and TFDS builder."""

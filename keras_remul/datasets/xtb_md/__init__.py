@@ -1,0 +1,1 @@
+"""Molecular dynamics with GFN2-xTB: simulator (extra `md`) and TFDS builder."""
