@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 
+from keras_remul import train_command
 from keras_remul.datasets import commands as commands_of_datasets
 
 # TensorFlow and absl write their start-up notes to the terminal otherwise.
@@ -60,6 +61,7 @@ def main(argv=None):
     )
     quickstart.set_defaults(run=_quickstart)
     commands_of_datasets.add_parser(commands)
+    train_command.add_parser(commands)
     arguments = parser.parse_args(argv)
     try:
         arguments.run(arguments)

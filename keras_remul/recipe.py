@@ -1,0 +1,252 @@
+"""Recipes: trainings that can be repeated, killed and resumed."""
+
+import dataclasses
+import json
+import math
+import os
+import pathlib
+import platform
+import time
+from collections.abc import Callable
+
+import keras
+import numpy as np
+
+from keras_remul import datasets
+from keras_remul.evaluation import evaluate_equivariance
+from keras_remul.presets import save_to_preset
+from keras_remul.training import RemulModel
+from keras_remul.version import __version__
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """One training: data, model, objective, budget.
+
+    AdamW with a cosine schedule, which a twentieth of the steps warms up, and
+    the mean squared error. Trained in blocks of epochs; after each, weights
+    and history are on disk, and a run that was killed goes on from there with
+    the same numbers as if it had not been (but for dropout on PyTorch, which
+    draws from a generator that is not saved).
+
+    Attributes:
+        dataset: name for `datasets.load`.
+        model: function without arguments that makes the model.
+        objective: function without arguments that makes the arguments of
+            `RemulModel`, such as its weighting.
+        symmetry: function without arguments that makes the `Symmetry` of the
+            training and the evaluation. Defaults to that of the data set.
+        epochs, batch_size, learning_rate, weight_decay: the budget.
+        seed: of the weights, the order of the samples and g.
+        block: epochs between two checkpoints.
+    """
+
+    dataset: str
+    model: Callable
+    objective: Callable
+    symmetry: Callable | None = None
+    epochs: int = 300
+    batch_size: int = 100
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-4
+    seed: int = 0
+    block: int = 10
+
+    def replace(self, **changes):
+        """The recipe with other values; text is converted to the field's type.
+
+        Raises:
+            ValueError: for a name that is no field, or is a function.
+        """
+        settable = [
+            field.name
+            for field in dataclasses.fields(self)
+            if isinstance(getattr(self, field.name), (int, float, str))
+        ]
+        for name, value in changes.items():
+            if isinstance(value, str):
+                if name not in settable:
+                    raise ValueError(
+                        f"Expected one of {settable} to be set. Received: "
+                        f"{name}={value}"
+                    )
+                changes[name] = type(getattr(self, name))(value)
+        return dataclasses.replace(self, **changes)
+
+    def run(self, output, data_dir=None, verbose=1):
+        """Trains, or goes on with, or shows what is done.
+
+        Args:
+            output: folder for the last checkpoint, `history.json`, `preset/`
+                and `result.json`.
+            data_dir: folder of the data sets, see `datasets.load`.
+            verbose: 1 prints a line per block. Defaults to 1.
+
+        Returns:
+            The content of `result.json`.
+
+        Raises:
+            ValueError: where `output` holds a run of another recipe.
+        """
+        output = pathlib.Path(output)
+        output.mkdir(parents=True, exist_ok=True)
+        symmetry = (
+            self.symmetry or (lambda: datasets.symmetry(self.dataset))
+        )()
+        keras.utils.set_random_seed(self.seed)
+        model = self.model()
+        remul = RemulModel(model, symmetry, seed=self.seed, **self.objective())
+        config = self._config(model, remul)
+        finished = _read(output / "result.json")
+        _check_same(config, _read(output / "config.json"), output)
+        if finished:
+            return finished
+        _write(output / "config.json", config)
+        splits = ["train", "validation", "test"]
+        data = datasets.load(self.dataset, split=splits, data_dir=data_dir)
+        self._compile(remul, len(data[0][1]))
+        history = self._train(remul, data, output, verbose)
+        metrics = _measure(model, symmetry, data)
+        few = {key: value[:16] for key, value in data[2][0].items()}
+        result = {
+            **config,
+            "parameters": model.count_params(),
+            "seconds": history["seconds"],
+            "validation_mse": history["val_mse"][-1],
+            **metrics,
+            "backend": keras.backend.backend(),
+            "versions": {
+                "keras": keras.__version__,
+                "keras_remul": __version__,
+            },
+            "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        }
+        save_to_preset(model, output / "preset", x=few, metadata=result)
+        _write(output / "result.json", result)
+        return result
+
+    def _config(self, model, remul):
+        return {
+            "dataset": self.dataset,
+            "model": {type(model).__name__: model.get_config()},
+            "symmetry": repr(remul.symmetry),
+            "weighting": repr(remul.weighting),
+            "target": remul.target,
+            "transforms": remul.transforms,
+            "epochs": self.epochs,
+            "batch_size": self.batch_size,
+            "learning_rate": self.learning_rate,
+            "weight_decay": self.weight_decay,
+            "seed": self.seed,
+        }
+
+    def _compile(self, remul, samples):
+        steps = self.epochs * math.ceil(samples / self.batch_size)
+        rate = keras.optimizers.schedules.CosineDecay(
+            0.0,
+            steps,
+            warmup_target=self.learning_rate,
+            warmup_steps=steps // 20,
+        )
+        remul.compile(
+            keras.optimizers.AdamW(rate, weight_decay=self.weight_decay),
+            loss="mse",
+            metrics=[keras.metrics.MeanSquaredError("mse")],
+        )
+
+    def _train(self, remul, data, output, verbose):
+        (x, y), validation, _ = data
+        history = _read(output / "history.json") or {"seconds": 0.0}
+        remul.model(keras.tree.map_structure(lambda a: a[:1], x))
+        remul.built = True
+        remul.optimizer.build(remul.trainable_variables)
+        done = len(history.get("loss", []))
+        if done:
+            remul.load_weights(output / f"epoch_{done}.weights.h5")
+        while done < self.epochs:
+            start = time.perf_counter()
+            first, last = done, min(done + self.block, self.epochs)
+            for done in range(first + 1, last + 1):
+                logs = self._epoch(remul, x, y, done)
+                if done == last:
+                    logs |= _validate(remul, validation)
+                for name, value in logs.items():
+                    history[name] = [*history.get(name, []), float(value)]
+            history["seconds"] += time.perf_counter() - start
+            # The history says which weights count: a kill in between costs
+            # one block.
+            remul.save_weights(output / f"epoch_{done}.weights.h5")
+            _write(output / "history.json", history)
+            (output / f"epoch_{first}.weights.h5").unlink(missing_ok=True)
+            if verbose:
+                print(
+                    f"{output.name}: epoch {done} of "
+                    f"{self.epochs}, validation MSE "
+                    f"{history['val_mse'][-1]:.5f}, "
+                    f"{history['seconds'] / 60:.1f} min",
+                    flush=True,
+                )
+        return history
+
+    def _epoch(self, remul, x, y, number):
+        """Trains one epoch, whose order of samples depends on its number."""
+        # fit has an order of its own, which a new process would not go on with
+        rng = np.random.default_rng([self.seed, number])
+        order = rng.permutation(len(y))
+        x = keras.tree.map_structure(lambda a: a[order], x)
+        history = remul.fit(
+            x,
+            y[order],
+            batch_size=self.batch_size,
+            initial_epoch=number - 1,
+            epochs=number,
+            shuffle=False,
+            verbose=0,
+        )
+        return {name: values[0] for name, values in history.history.items()}
+
+
+def _validate(remul, data):
+    logs = remul.evaluate(*data, batch_size=500, verbose=0, return_dict=True)
+    return {f"val_{name}": value for name, value in logs.items()}
+
+
+def _measure(model, symmetry, data):
+    """Task error and equivariance on the training and the test samples."""
+    (x_train, y_train), _, (x, y) = data
+    n = min(1000, len(y_train))
+    some = {key: value[:n] for key, value in x_train.items()}
+    result = evaluate_equivariance(
+        model, x, symmetry, y, samples=10, reference=x["positions"]
+    )
+    return {
+        "train_mse": _mse(model, some, y_train[:n]),
+        "test_mse": _mse(model, x, y),
+        **result,
+    }
+
+
+def _mse(model, x, y):
+    y_pred = model.predict(x, batch_size=500, verbose=0)
+    return float(np.mean((y_pred - y) ** 2))
+
+
+def _check_same(config, earlier, output):
+    config = json.loads(json.dumps(config))
+    for key in earlier or {}:
+        # Names of layers are numbered by the process.
+        if key != "model" and earlier[key] != config[key]:
+            raise ValueError(
+                f"{output} holds a run with {key}={earlier[key]!r}. Give "
+                f"another folder, or remove it. Received: {config[key]!r}"
+            )
+
+
+def _read(path):
+    return json.loads(path.read_text()) if path.is_file() else None
+
+
+def _write(path, content):
+    temporary = path.with_suffix(".new")
+    temporary.write_text(json.dumps(content, indent=2) + "\n")
+    os.replace(temporary, path)

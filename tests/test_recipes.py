@@ -1,0 +1,117 @@
+"""Recipes: each one loads, and a run that was killed goes on exactly."""
+
+import json
+import pathlib
+
+import keras
+import numpy as np
+import pytest
+
+from keras_remul import cli, datasets, from_preset, models, recipe, weighting
+from keras_remul.recipe import Recipe
+from keras_remul.train_command import load_recipe
+
+FILES = sorted((pathlib.Path(__file__).parents[1] / "recipes").glob("*.py"))
+
+
+@pytest.fixture(autouse=True)
+def data(bodies, monkeypatch):
+    """The small bodies in place of each data set."""
+    monkeypatch.setattr(datasets, "load", lambda *a, **k: [bodies] * 3)
+
+
+# On PyTorch dropout draws from a generator that is not saved.
+DROPOUT = 0.0 if keras.backend.backend() == "torch" else 0.1
+
+
+def small(**changes):
+    recipe = Recipe(
+        dataset="nbody_charged",
+        model=lambda: models.Transformer(
+            num_layers=1, hidden_dim=8, num_heads=2, dropout=DROPOUT
+        ),
+        objective=lambda: dict(weighting=weighting.GradNorm()),
+        epochs=4,
+        batch_size=4,
+        block=2,
+    )
+    return recipe.replace(**changes)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_recipe_loads(file, bodies):
+    loaded = load_recipe(file)
+    assert loaded.model()(bodies[0]).shape == (12, 5, 3)
+    symmetry = datasets.symmetry(loaded.dataset)
+    recipe.RemulModel(loaded.model(), symmetry, **loaded.objective())
+    assert file.read_text().startswith('"""')
+
+
+def test_a_killed_run_goes_on_with_the_same_numbers(tmp_path, monkeypatch):
+    straight = small().run(tmp_path / "straight", verbose=0)
+
+    def killed(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    write, count = recipe._write, []
+
+    def write_once(path, content):
+        # The kill comes after the weights and before the history.
+        if path.name == "history.json":
+            count.append(path)
+            if len(count) == 2:
+                killed()
+        write(path, content)
+
+    monkeypatch.setattr(recipe, "_write", write_once)
+    with pytest.raises(KeyboardInterrupt):
+        small().run(tmp_path / "killed", verbose=0)
+    again = small().run(tmp_path / "killed", verbose=0)
+    assert again["test_mse"] == pytest.approx(straight["test_mse"], rel=1e-6)
+    histories = [
+        json.loads((tmp_path / name / "history.json").read_text())
+        for name in ("straight", "killed")
+    ]
+    assert len(histories[0]["loss"]) == 4
+    np.testing.assert_allclose(
+        histories[0]["loss"], histories[1]["loss"], rtol=1e-5
+    )
+    assert histories[0]["loss"][0] != histories[0]["loss"][-1]
+    # What is finished is not done again, and the preset is that model.
+    assert small().run(tmp_path / "killed", verbose=0) == again
+    x = datasets.load("")[0][0]
+    y = from_preset(tmp_path / "killed" / "preset").predict(x, verbose=0)
+    mse = np.mean((y - datasets.load("")[0][1]) ** 2)
+    assert mse == pytest.approx(again["test_mse"], rel=1e-4)
+    assert len(list((tmp_path / "killed").glob("*.weights.h5"))) == 1
+
+
+def test_another_recipe_in_the_same_folder(tmp_path):
+    small().run(tmp_path, verbose=0)
+    with pytest.raises(ValueError, match="holds a run with seed=0"):
+        small(seed=1).run(tmp_path, verbose=0)
+
+
+def test_command(tmp_path, capsys):
+    file = tmp_path / "mine.py"
+    file.write_text(
+        '"""Mine."""\nimport keras_remul as kr\n'
+        "from keras_remul.recipe import Recipe\n"
+        "RECIPE = Recipe('nbody_charged', lambda: kr.models.EGNN("
+        "num_layers=1, hidden_dim=4), dict, epochs=1)\n"
+    )
+    output = tmp_path / "out"
+    arguments = ["train", str(file), "--output", str(output)]
+    assert cli.main([*arguments, "--set", "epochs=2"]) == 0
+    assert "test_mse" in capsys.readouterr().out
+    result = json.loads((output / "result.json").read_text())
+    assert result["epochs"] == 2
+    assert result["backend"] == keras.backend.backend()
+    assert result["relative_error"] < 1e-4
+    with pytest.raises(ValueError, match="to be set.*epoch=2"):
+        load_recipe(file).replace(epoch="2")
+    with pytest.raises(ValueError, match="There is no recipe .*mine.py"):
+        load_recipe(tmp_path / "yours.py")
+    file.write_text("x = 1")
+    with pytest.raises(ValueError, match="does not define RECIPE"):
+        load_recipe(file)
