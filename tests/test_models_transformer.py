@@ -185,3 +185,103 @@ def test_clear_errors():
         model({key: x[key] for key in x if key != "mass"})
     with pytest.raises(ValueError, match="(?s)Expected.*Received.*spin"):
         model({**x, "spin": x["mass"]})
+
+
+# Pair bias, registers, stochastic depth.
+
+
+def grown(**kwargs):
+    return Transformer(
+        num_layers=2,
+        hidden_dim=16,
+        num_heads=2,
+        pair_bias=True,
+        edge_products=["charges"],
+        num_registers=2,
+        **kwargs,
+    )
+
+
+def strong(model, x):
+    """With a head and biases large enough to be seen."""
+    model(x)
+    model.head.kernel.assign(model.head.kernel * 100)
+    output = model.bias.output_dense
+    output.kernel.assign(output.kernel * 5)
+    return model
+
+
+def test_grown_padding_order_and_translations(tmp_path):
+    x = inputs()
+    x["edges"] = np.random.default_rng(1).normal(size=(BATCH, NODES, NODES, 1))
+    x = {key: value.astype("float32") for key, value in x.items()}
+    model = strong(grown(), x)
+    y = call(model, x)
+    masked = {key: value.copy() for key, value in padded(x).items()}
+    masked["velocities"][:, VALID:] = np.nan
+    masked["edges"][:, VALID:] = masked["edges"][:, :, VALID:] = np.nan
+    few = {**cut(x), "edges": x["edges"][:, :VALID, :VALID]}
+    np.testing.assert_allclose(
+        call(model, masked)[:, :VALID], call(model, few), atol=1e-5
+    )
+    order = np.random.default_rng(2).permutation(NODES)
+    moved = {key: value[:, order] for key, value in x.items()}
+    moved["edges"] = moved["edges"][:, :, order]
+    np.testing.assert_allclose(call(model, moved), y[:, order], atol=1e-5)
+    moved = {**x, "positions": x["positions"] + 3.0}
+    np.testing.assert_allclose(call(model, moved), y + 3.0, atol=1e-4)
+    # Each of its parts matters.
+    for key in ("edges", "charges"):
+        other = {**x, key: -x[key]}
+        assert np.abs(call(model, other) - y).max() > 1e-3
+    model.registers.assign(-model.registers)
+    assert np.abs(call(model, x) - y).max() > 1e-3
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(call(again, x), call(model, x), atol=1e-6)
+
+
+def test_pair_bias_alone_sees_distances():
+    x = inputs()
+    x["positions"] = np.zeros_like(x["positions"])
+    x["box"] = np.full((BATCH, 3), 100.0, "float32")
+    model = strong(Transformer(1, 16, 2, pair_bias=True), x)
+    model.embedding.kernel.assign(
+        np.where(np.arange(9)[:, None] < 3, 0.0, model.embedding.kernel)
+    )  # nothing but the bias sees the positions now
+    near = call(model, x) - x["positions"]
+    x["positions"][:, 0] = 3.0
+    far = call(model, x) - x["positions"]
+    assert np.abs(far - near).max() > 1e-3
+    x["positions"][:, 0] = 103.0  # the same place in the periodic box
+    again = call(model, x) - x["positions"]
+    np.testing.assert_allclose(again, far, atol=1e-4)
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
+def test_stochastic_depth_and_training(policy):
+    x = inputs()
+    keras.config.set_dtype_policy(policy)
+    model = grown(stochastic_depth=0.5)
+    model.compile(keras.optimizers.Adam(1e-2), "mse")
+    y = x["positions"] + 0.5 * x["velocities"]
+    history = model.fit(x, y, epochs=8, verbose=0).history
+    assert np.isfinite(history["loss"]).all()
+    assert history["loss"][-1] < history["loss"][0]
+    a, b = (model(x, training=True) for _ in range(2))
+    assert np.abs(ops.convert_to_numpy(a - b)).max() > 1e-5
+    a, b = (model(x, training=False) for _ in range(2))
+    assert np.abs(ops.convert_to_numpy(a - b)).max() == 0.0
+
+
+def test_errors_of_pairs():
+    x = inputs()
+    with pytest.raises(ValueError, match="needs `pair_bias=True`"):
+        Transformer(edge_products=["charges"])
+    with pytest.raises(ValueError, match=r"inputs\['edges'\].*about pairs"):
+        small()({**x, "edges": np.zeros((BATCH, NODES, NODES, 1))})
+    with pytest.raises(ValueError, match="attends to all nodes"):
+        lists = np.zeros((BATCH, NODES, 2), "int32")
+        grown()({**x, "neighbors": lists})
+    with pytest.raises(ValueError, match="to name invariant features.*mass"):
+        Transformer(pair_bias=True, edge_products=["spin"])(x)

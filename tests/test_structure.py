@@ -193,6 +193,7 @@ def configurable():
         weighting.Constant(),
         layers.MultiHeadSelfAttention(8, 2),
         layers.TransformerBlock(8, 2),
+        layers.PairBias(2, 2),
         layers.MessagePassing(8),
         layers.EGNNLayer(8),
         models.Transformer(),

@@ -8,6 +8,7 @@ from keras_remul.layers.multivector import (
     MultivectorDense,
     MultivectorNormalization,
 )
+from keras_remul.layers.pair_bias import PairBias
 from keras_remul.layers.se3_block import IrrepDense, SE3TransformerBlock
 from keras_remul.layers.transformer_block import TransformerBlock
 from keras_remul.layers.vector_block import (
@@ -23,6 +24,7 @@ __all__ = [
     "MultiHeadSelfAttention",
     "MultivectorDense",
     "MultivectorNormalization",
+    "PairBias",
     "SE3TransformerBlock",
     "TransformerBlock",
     "VectorNormalization",

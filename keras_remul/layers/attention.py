@@ -26,6 +26,8 @@ class MultiHeadSelfAttention(keras.layers.Layer):
     Call arguments:
         x: `(B, N, C')`.
         mask: optional `(B, N)`, true or nonzero where a node is valid.
+        bias: optional `(B, K, N, N)`, added to the logits q k^T: what is known
+            of each pair of a query and a key.
         training: whether dropout is applied.
 
     Returns:
@@ -73,7 +75,7 @@ class MultiHeadSelfAttention(keras.layers.Layer):
         if self.drop is not None:
             self.drop.build((None, self.num_heads, None, None))
 
-    def call(self, x, mask=None, training=None):
+    def call(self, x, mask=None, bias=None, training=None):
         num_nodes = ops.shape(x)[1]
         qkv = ops.reshape(
             self.qkv(x),
@@ -81,14 +83,15 @@ class MultiHeadSelfAttention(keras.layers.Layer):
         )  # (B, N, K, 3 C/K)
         if mask is not None:
             mask = ops.cast(mask, "bool")[:, None, None, :]  # (B, 1, 1, N)
-        y = self._attend(qkv, mask, training)  # (B, N, K, C/K)
+        y = self._attend(qkv, mask, bias, training)  # (B, N, K, C/K)
         return self.output_dense(ops.reshape(y, (-1, num_nodes, self.dim)))
 
-    def _attend(self, qkv, mask, training):
+    def _attend(self, qkv, mask, bias, training):
         # torch has a fused kernel. The others are fastest with plain products,
         # and Keras' float16 attention does not run on JAX on a CPU.
         # Split, not sliced: the gradient of a slice is a whole array.
-        if keras.backend.backend() == "torch" and self.drop is None:
+        fused = keras.backend.backend() == "torch" and bias is None
+        if fused and self.drop is None:
             q, k, v = ops.split(qkv, 3, axis=-1)  # each (B, N, K, C/K)
             return ops.dot_product_attention(q, k, v, mask=mask)
         qkv = ops.transpose(qkv, (0, 2, 1, 3))  # (B, K, N, 3 C/K)
@@ -96,6 +99,8 @@ class MultiHeadSelfAttention(keras.layers.Layer):
         logits = ops.matmul(q * self.scale, ops.swapaxes(k, -1, -2))
         if self.compute_dtype in ("float16", "bfloat16"):
             logits = ops.cast(logits, "float32")
+        if bias is not None:
+            logits = logits + ops.cast(bias, logits.dtype)
         if mask is not None:
             logits = ops.where(mask, logits, -1e30)
         weights = ops.softmax(logits, axis=-1)

@@ -21,11 +21,14 @@ class TransformerBlock(keras.layers.Layer):
         mlp_ratio: width of the MLP's hidden layer as a multiple of `dim`.
         dropout: rate for attention weights and for the output of both
             branches.
+        stochastic_depth: rate at which a whole branch of a sample is left out
+            in training (Huang et al., arXiv 1603.09382).
         **kwargs: `name`, `dtype` and the like, for `keras.layers.Layer`.
 
     Call arguments:
         x: `(B, N, C)`.
         mask: optional `(B, N)`, true or nonzero where a node is valid.
+        bias: optional `(B, K, N, N)`, added to the attention logits.
         training: whether dropout is applied.
 
     Returns:
@@ -44,12 +47,21 @@ class TransformerBlock(keras.layers.Layer):
         arXiv 2002.04745.
     """
 
-    def __init__(self, dim, num_heads, mlp_ratio=4, dropout=0.0, **kwargs):
+    def __init__(
+        self,
+        dim,
+        num_heads,
+        mlp_ratio=4,
+        dropout=0.0,
+        stochastic_depth=0.0,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         self.dim = dim
         self.num_heads = num_heads
         self.mlp_ratio = mlp_ratio
         self.dropout = dropout
+        self.stochastic_depth = stochastic_depth
         self.supports_masking = True
         dtype = self.dtype_policy
         self.attention_norm = keras.layers.LayerNormalization(
@@ -65,11 +77,20 @@ class TransformerBlock(keras.layers.Layer):
             int(mlp_ratio * dim), dtype=dtype, name="mlp_in"
         )
         self.mlp_out = keras.layers.Dense(dim, dtype=dtype, name="mlp_out")
-        self.drop = (
-            keras.layers.Dropout(dropout, dtype=dtype, name="drop")
-            if dropout
-            else None
-        )
+        self.drops = []
+        if dropout:
+            self.drops.append(
+                keras.layers.Dropout(dropout, dtype=dtype, name="drop")
+            )
+        if stochastic_depth:  # whole branches, sample by sample
+            self.drops.append(
+                keras.layers.Dropout(
+                    stochastic_depth,
+                    noise_shape=(None, 1, 1),
+                    dtype=dtype,
+                    name="drop_branch",
+                )
+            )
 
     def build(self, input_shape):
         self.attention_norm.build(input_shape)
@@ -77,17 +98,21 @@ class TransformerBlock(keras.layers.Layer):
         self.mlp_norm.build(input_shape)
         self.mlp_in.build(input_shape)
         self.mlp_out.build((*input_shape[:-1], self.mlp_in.units))
-        if self.drop is not None:
-            self.drop.build(input_shape)
+        for drop in self.drops:
+            drop.build(input_shape)
 
-    def call(self, x, mask=None, training=None):
-        y = self.attention(self.attention_norm(x), mask=mask, training=training)
+    def call(self, x, mask=None, bias=None, training=None):
+        y = self.attention(
+            self.attention_norm(x), mask=mask, bias=bias, training=training
+        )
         x = x + self._drop(y, training)
         y = ops.gelu(self.mlp_in(self.mlp_norm(x)), approximate=True)
         return x + self._drop(self.mlp_out(y), training)
 
     def _drop(self, y, training):
-        return y if self.drop is None else self.drop(y, training=training)
+        for drop in self.drops:
+            y = drop(y, training=training)
+        return y
 
     def compute_output_shape(self, input_shape):
         return input_shape
@@ -99,4 +124,5 @@ class TransformerBlock(keras.layers.Layer):
             "num_heads": self.num_heads,
             "mlp_ratio": self.mlp_ratio,
             "dropout": self.dropout,
+            "stochastic_depth": self.stochastic_depth,
         }

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import keras
 from keras import ops
 
-from keras_remul.graphs import pair_mask
+from keras_remul.graphs import displacements, gather_nodes, pair_mask
 from keras_remul.masking import AttachMask
 from keras_remul.models.variants import Variants
 
@@ -59,9 +59,12 @@ class NodeModel(Variants, keras.Model):
 
     Attributes:
         reads_pairs: whether `"neighbors"`, `"edges"` and `"box"` are inputs.
+        edge_products: keys of the features f whose products f_i f_j are among
+            the features of pairs.
     """
 
     reads_pairs = False
+    edge_products = ()
 
     def __init__(self, readout="positions", units=1, **kwargs):
         # Without autocast: float16 would round positions before centring.
@@ -140,6 +143,30 @@ class NodeModel(Variants, keras.Model):
             edges = ops.cast(edges, self.variable_dtype)
             edges = ops.where(mask[..., None], edges, 0.0)
         return Pairs(neighbors, mask, edges, inputs.get("box"))
+
+    def count_pair_features(self):
+        """Width of `pair_features`."""
+        scalars = set(self.node_shapes) - {"positions", "velocities"}
+        if not scalars.issuperset(self.edge_products):
+            raise ValueError(
+                "Expected `edge_products` to name invariant features of the "
+                f"nodes, {sorted(scalars)}. Received: {self.edge_products}"
+            )
+        products = sum(self.node_shapes[key] for key in self.edge_products)
+        return 1 + products + self.edge_dim
+
+    def pair_features(self, nodes, pairs):
+        """Squared distances, products f_i f_j of features, given features."""
+        x = nodes.features["positions"]
+        result = [displacements(x, pairs.neighbors, pairs.box)[1]]
+        for key in self.edge_products:
+            f = nodes.features[key]
+            result.append(
+                ops.expand_dims(f, 2) * gather_nodes(f, pairs.neighbors)
+            )
+        if pairs.edges is not None:
+            result.append(pairs.edges)
+        return ops.concatenate(result, axis=-1)
 
     def write(self, nodes, h):
         """The output of the model, from nodes h `(B, N, C)`."""

@@ -3,7 +3,6 @@
 import keras
 from keras import ops
 
-from keras_remul.graphs import displacements, gather_nodes
 from keras_remul.layers import EGNNLayer
 from keras_remul.models.base import NodeModel
 
@@ -99,14 +98,7 @@ class EGNN(NodeModel):
     def build(self, input_shape):
         super().build(input_shape)
         shapes = dict(self.node_shapes)
-        scalars = set(shapes) - {"positions", "velocities"}
-        if not scalars.issuperset(self.edge_products):
-            raise ValueError(
-                "Expected `edge_products` to name invariant features of the "
-                f"nodes, {sorted(scalars)}. Received: {self.edge_products}"
-            )
-        edge_dim = 1 + self.edge_dim
-        edge_dim += sum(shapes[key] for key in self.edge_products)
+        edge_dim = self.count_pair_features()
         vector_shape = (None, None, shapes.pop("positions"))
         velocity_shape = None
         if shapes.pop("velocities", None):
@@ -127,7 +119,7 @@ class EGNN(NodeModel):
         pairs = self.read_pairs(inputs, nodes)
         start = x = nodes.features["positions"]
         velocities = nodes.features.get("velocities")
-        edges = self._edges(nodes, pairs)
+        edges = self.pair_features(nodes, pairs)
         h = self.embedding(self._invariants(nodes))
         for layer in self.blocks:
             h, x = layer(
@@ -153,18 +145,6 @@ class EGNN(NodeModel):
             # The root has no derivative at rest.
             features.insert(0, ops.sqrt(square + 1e-12))
         return ops.concatenate(features or [ones], axis=-1)
-
-    def _edges(self, nodes, pairs):
-        x = nodes.features["positions"]
-        edges = [displacements(x, pairs.neighbors, pairs.box)[1]]
-        for key in self.edge_products:
-            f = nodes.features[key]
-            edges.append(
-                ops.expand_dims(f, 2) * gather_nodes(f, pairs.neighbors)
-            )
-        if pairs.edges is not None:
-            edges.append(pairs.edges)
-        return ops.concatenate(edges, axis=-1)
 
     # --- Config ---
 

@@ -30,6 +30,8 @@ class MessagePassingNetwork(NodeModel):
     Args:
         num_layers: number of rounds of messages.
         hidden_dim: C, the width of nodes and messages.
+        edge_products: keys of features f of the nodes whose products f_i f_j
+            the messages see, such as `"charges"`.
         readout: `"positions"`; or `"nodes"`, scalars of each node; or
             `"graph"`, scalars of the sample, each the sum over its nodes.
         units: number of scalars, where the readout is not `"positions"`.
@@ -71,6 +73,7 @@ class MessagePassingNetwork(NodeModel):
         self,
         num_layers=4,
         hidden_dim=64,
+        edge_products=(),
         readout="positions",
         units=1,
         **kwargs,
@@ -78,6 +81,7 @@ class MessagePassingNetwork(NodeModel):
         super().__init__(readout, units, **kwargs)
         self.num_layers = num_layers
         self.hidden_dim = hidden_dim
+        self.edge_products = list(edge_products)
         dtype = self.dtype_policy
         self.embedding = keras.layers.Dense(
             hidden_dim, dtype=dtype, name="embedding"
@@ -94,7 +98,7 @@ class MessagePassingNetwork(NodeModel):
         super().build(input_shape)
         self.embedding.build((None, None, sum(self.node_shapes.values())))
         hidden_shape = (None, None, self.hidden_dim)
-        width = self.node_shapes["positions"] + 1 + self.edge_dim
+        width = self.node_shapes["positions"] + self.count_pair_features()
         for layer in self.blocks:
             layer.build(hidden_shape, (None, None, None, width))
         self.decoder.build(hidden_shape)
@@ -106,10 +110,10 @@ class MessagePassingNetwork(NodeModel):
         nodes = self.read(inputs)
         pairs = self.read_pairs(inputs, nodes)
         x = nodes.features["positions"]
-        edges = list(displacements(x, pairs.neighbors, pairs.box))
-        if pairs.edges is not None:
-            edges.append(pairs.edges)
-        edges = ops.concatenate(edges, axis=-1)
+        away, _ = displacements(x, pairs.neighbors, pairs.box)
+        edges = ops.concatenate(
+            [away, self.pair_features(nodes, pairs)], axis=-1
+        )
         features = list(nodes.features.values())
         h = self.embedding(ops.concatenate(features, axis=-1))
         for layer in self.blocks:
@@ -123,4 +127,5 @@ class MessagePassingNetwork(NodeModel):
             **super().get_config(),
             "num_layers": self.num_layers,
             "hidden_dim": self.hidden_dim,
+            "edge_products": self.edge_products,
         }

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_remul.layers import TransformerBlock
+from keras_remul.layers import PairBias, TransformerBlock
 from keras_remul.models.base import NodeModel
 
 
@@ -11,7 +11,7 @@ from keras_remul.models.base import NodeModel
 class Transformer(NodeModel):
     """Unconstrained transformer over nodes: positions in, positions out.
 
-    `h = Blocks(Dense([x - mean(x), v, features]))`
+    `h = Blocks(Dense([x - mean(x), v, features]), bias(pairs))`
     `y = x + s v + Dense(Norm(h))`
 
     Equivariant by construction to permutations of the nodes (there is no
@@ -33,6 +33,15 @@ class Transformer(NodeModel):
         num_heads: K, a divisor of `hidden_dim`.
         mlp_ratio: width of each MLP as a multiple of `hidden_dim`.
         dropout: rate for attention weights and branches in training.
+        stochastic_depth: rate at which the branches of the last block are left
+            out in training, sample by sample; it rises from 0 at the first.
+        pair_bias: whether attention also sees the distance of each pair, see
+            `layers.PairBias`; optional inputs `"edges"` `(B, N, N, F)`,
+            features of the pairs, and `"box"` `(B, D)` are then taken too.
+        edge_products: with `pair_bias`, keys of features f of the nodes whose
+            products f_i f_j are features of the pairs, such as `"charges"`.
+        num_registers: trainable tokens beside the nodes, which attend and are
+            attended to, and are dropped at the end (arXiv 2309.16588).
         readout: `"positions"`; or `"nodes"`, scalars of each node; or
             `"graph"`, scalars of the sample, each the sum over its nodes.
         units: number of scalars, where the readout is not `"positions"`.
@@ -78,6 +87,10 @@ class Transformer(NodeModel):
         num_heads=4,
         mlp_ratio=4,
         dropout=0.0,
+        stochastic_depth=0.0,
+        pair_bias=False,
+        edge_products=(),
+        num_registers=0,
         readout="positions",
         units=1,
         **kwargs,
@@ -88,6 +101,15 @@ class Transformer(NodeModel):
         self.num_heads = num_heads
         self.mlp_ratio = mlp_ratio
         self.dropout = dropout
+        self.stochastic_depth = stochastic_depth
+        self.pair_bias = self.reads_pairs = pair_bias
+        self.edge_products = list(edge_products)
+        self.num_registers = num_registers
+        if edge_products and not pair_bias:
+            raise ValueError(
+                "Argument `edge_products` needs `pair_bias=True`. Received: "
+                f"edge_products={edge_products!r}"
+            )
         dtype = self.dtype_policy
         self.embedding = keras.layers.Dense(
             hidden_dim, dtype=dtype, name="embedding"
@@ -98,6 +120,7 @@ class Transformer(NodeModel):
                 num_heads,
                 mlp_ratio,
                 dropout,
+                stochastic_depth * i / max(num_layers - 1, 1),
                 dtype=dtype,
                 name=f"block_{i}",
             )
@@ -107,8 +130,27 @@ class Transformer(NodeModel):
             epsilon=1e-5, dtype=dtype, name="norm"
         )
 
+        if pair_bias:
+            self.bias = PairBias(
+                num_layers, num_heads, dtype=dtype, name="pair_bias"
+            )
+
     def build(self, input_shape):
         super().build(input_shape)
+        if "neighbors" in input_shape:
+            raise ValueError(
+                'Transformer attends to all nodes: leave inputs["neighbors"] '
+                "out, or use MessagePassingNetwork."
+            )
+        if self.pair_bias:
+            width = self.count_pair_features()
+            self.bias.build((None, None, None, width))
+        if self.num_registers:
+            self.registers = self.add_weight(
+                shape=(1, self.num_registers, self.hidden_dim),
+                initializer=keras.initializers.RandomNormal(stddev=0.02),
+                name="registers",
+            )
         self.embedding.build((None, None, sum(self.node_shapes.values())))
         hidden_shape = (None, None, self.hidden_dim)
         for block in self.blocks:
@@ -122,9 +164,28 @@ class Transformer(NodeModel):
         nodes = self.read(inputs)
         features = list(nodes.features.values())
         h = self.embedding(ops.concatenate(features, axis=-1))
-        for block in self.blocks:
-            h = block(h, mask=nodes.mask, training=training)  # (B, N, C)
-        return self.write(nodes, self.norm(h))
+        num_nodes = ops.shape(h)[1]
+        mask, biases = nodes.mask, [None] * self.num_layers
+        if self.pair_bias:
+            pairs = self.read_pairs(inputs, nodes)
+            biases = self.bias(self.pair_features(nodes, pairs))
+        if self.num_registers:
+            h, mask, biases = self._append_registers(h, mask, biases)
+        for block, bias in zip(self.blocks, biases, strict=True):
+            h = block(h, mask=mask, bias=bias, training=training)  # (B, N, C)
+        return self.write(nodes, self.norm(h[:, :num_nodes]))
+
+    def _append_registers(self, h, mask, biases):
+        count = self.num_registers
+        registers = ops.cast(self.registers, h.dtype)
+        registers = ops.repeat(registers, ops.shape(h)[0], axis=0)
+        h = ops.concatenate([h, registers], axis=1)
+        if mask is not None:
+            mask = ops.pad(mask, [[0, 0], [0, count]], constant_values=True)
+        if self.pair_bias:
+            widths = [[0, 0], [0, 0], [0, count], [0, count]]
+            biases = [ops.pad(bias, widths) for bias in biases]
+        return h, mask, biases
 
     # --- Config ---
 
@@ -136,4 +197,8 @@ class Transformer(NodeModel):
             "num_heads": self.num_heads,
             "mlp_ratio": self.mlp_ratio,
             "dropout": self.dropout,
+            "stochastic_depth": self.stochastic_depth,
+            "pair_bias": self.pair_bias,
+            "edge_products": self.edge_products,
+            "num_registers": self.num_registers,
         }
