@@ -158,16 +158,19 @@ def torch_encoder(parameters, layers):
 
 
 def interleaved(functions, repeats):
-    """Median seconds of each, called in turn: a slow spell strikes all."""
+    """Median CPU seconds of each, called in turn: a slow spell strikes all.
+
+    CPU time, of all threads, does not count what other processes take.
+    """
     for function in functions.values():
         function()
         function()
     times = {name: [] for name in functions}
     for _ in range(repeats):
         for name, function in functions.items():
-            start = time.perf_counter()
+            start = time.process_time()
             function()
-            times[name].append(time.perf_counter() - start)
+            times[name].append(time.process_time() - start)
     return {name: statistics.median(t) for name, t in times.items()}
 
 
@@ -195,6 +198,7 @@ def run(arguments, make_functions, output):
     for nodes in arguments.nodes:
         for batch in arguments.batch:
             functions = make_functions(batch, nodes)
+            print(f"# {nodes} nodes, batch {batch}", flush=True)
             seconds = interleaved(functions, arguments.repeats)
             for name, t in seconds.items():
                 rows.append(
