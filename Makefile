@@ -4,6 +4,8 @@
 PYTHON ?= python3
 KERAS_BACKEND ?= jax
 BACKENDS ?= jax torch tensorflow
+TESTS ?= tests
+JOBS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
@@ -23,7 +25,9 @@ help:
 	@echo "make quickstart   simulate, train, measure and draw, in minutes"
 	@echo "                  KERAS_BACKEND=jax|torch|tensorflow (default: jax)"
 	@echo "make test         all tests on the three backends"
-	@echo "                  BACKENDS=\"jax torch\" for some of them"
+	@echo "                  BACKENDS=\"jax torch\" for some of them,"
+	@echo "                  TESTS=tests/test_groups.py for some tests,"
+	@echo "                  JOBS=1 to see it run, one after the other"
 	@echo "make lint         style"
 	@echo "make clean        removes .venv and what the commands wrote"
 
@@ -50,15 +54,16 @@ $(VENV)/with-tests: $(VENV)/made $(SOURCES)
 quickstart: $(VENV)/with-$(KERAS_BACKEND)
 	KERAS_BACKEND=$(KERAS_BACKEND) $(BIN)/keras-remul quickstart
 
-# All backends run even where one fails; one process each.
+# All backends run even where one fails; one process each, JOBS at a time, one
+# thread each, since torch's threads are slow where others want the cores.
 test: $(VENV)/with-tests lint
-	@failed=""; for backend in $(BACKENDS); do \
-		echo "== tests on $$backend"; \
-		KERAS_BACKEND=$$backend $(BIN)/python -m pytest \
-			|| failed="$$failed $$backend"; \
-	done; \
-	if [ -n "$$failed" ]; then echo "Failed on:$$failed"; exit 1; fi; \
-	echo "All tests passed on: $(BACKENDS)"
+	@$(MAKE) --no-print-directory --keep-going --output-sync --jobs=$(JOBS) \
+		$(BACKENDS:%=test-on-%)
+	@echo "All tests passed on: $(BACKENDS)"
+
+test-on-%:
+	@echo "== tests on $*"
+	@OMP_NUM_THREADS=1 KERAS_BACKEND=$* $(BIN)/python -m pytest $(TESTS)
 
 lint: $(VENV)/with-tests
 	$(BIN)/ruff check .
