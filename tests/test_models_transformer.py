@@ -222,14 +222,18 @@ def test_grown_padding_order_and_translations(tmp_path):
     masked["edges"][:, VALID:] = masked["edges"][:, :, VALID:] = np.nan
     few = {**cut(x), "edges": x["edges"][:, :VALID, :VALID]}
     np.testing.assert_allclose(
-        call(model, masked)[:, :VALID], call(model, few), atol=1e-5
+        call(model, masked)[:, :VALID], call(model, few), rtol=1e-5, atol=1e-4
     )
     order = np.random.default_rng(2).permutation(NODES)
     moved = {key: value[:, order] for key, value in x.items()}
     moved["edges"] = moved["edges"][:, :, order]
-    np.testing.assert_allclose(call(model, moved), y[:, order], atol=1e-5)
+    np.testing.assert_allclose(
+        call(model, moved), y[:, order], rtol=1e-5, atol=1e-4
+    )
     moved = {**x, "positions": x["positions"] + 3.0}
-    np.testing.assert_allclose(call(model, moved), y + 3.0, atol=1e-4)
+    np.testing.assert_allclose(
+        call(model, moved), y + 3.0, rtol=1e-5, atol=1e-4
+    )
     # Each of its parts matters.
     for key in ("edges", "charges"):
         other = {**x, key: -x[key]}
