@@ -54,6 +54,22 @@ def every(model, interval, step, other, args):
     return jax.lax.cond(iterations % interval == 0, step, other, *args)
 
 
+def write_exported(model, path, format, signature):
+    model.export(path, format=format, verbose=False, input_signature=signature)
+
+
+def load_exported(path, format):
+    if format != "tf_saved_model":
+        return None
+    import tensorflow as tf  # jax2tf writes it, so it is there
+
+    program = tf.saved_model.load(str(path))
+    return lambda x: keras.tree.map_structure(
+        lambda a: a.numpy(),
+        program.serve(keras.tree.map_structure(tf.constant, x)),
+    )
+
+
 class TaskGradients:
     _task = None
 

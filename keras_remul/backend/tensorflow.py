@@ -2,6 +2,7 @@
 
 import threading
 
+import keras
 import tensorflow as tf
 
 from keras_remul.backend import devices
@@ -49,6 +50,20 @@ def every(model, interval, step, other, args):
 
 # Each replica of a tf.distribute strategy runs its step in a thread.
 _local = threading.local()
+
+
+def write_exported(model, path, format, signature):
+    model.export(path, format=format, verbose=False, input_signature=signature)
+
+
+def load_exported(path, format):
+    if format != "tf_saved_model":
+        return None
+    program = tf.saved_model.load(str(path))
+    return lambda x: keras.tree.map_structure(
+        lambda a: a.numpy(),
+        program.serve(keras.tree.map_structure(tf.constant, x)),
+    )
 
 
 class TaskGradients:
