@@ -13,8 +13,8 @@ signatures, so that a diff of two of them shows only the framework:
     every(model, interval, step, other, args)
                                    `step(*args)` at every `interval`-th step of
                                    the optimizer, else `other(*args)`
-    load_exported(path, format)    an exported file as a function of arrays, None
-                                   where the backend does not read it
+    load_exported(path, format)    an exported file as a function of arrays, or
+                                   None where the backend cannot
     write_exported(model, path, format, signature)
                                    `model.export` with the batch size free
     TaskGradients                  mixin of RemulModel: tells its weighting the
