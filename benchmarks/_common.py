@@ -185,7 +185,7 @@ def add_arguments(parser):
     parser.add_argument("--repeats", type=int, default=20)
 
 
-def run(arguments, make_functions, output):
+def run(arguments, make_functions, output, steps=1):
     """Times all, prints, and writes `output`.csv and `output`.png.
 
     Args:
@@ -193,6 +193,7 @@ def run(arguments, make_functions, output):
         make_functions: from batch and nodes to the functions to be timed, by
             name; ratios are to "Transformer".
         output: stem of the files.
+        steps: how many steps each call of a function makes.
     """
     rows = []
     for nodes in arguments.nodes:
@@ -207,7 +208,7 @@ def run(arguments, make_functions, output):
                         "model": name,
                         "nodes": nodes,
                         "batch": batch,
-                        "milliseconds": round(1e3 * t, 4),
+                        "milliseconds": round(1e3 * t / steps, 4),
                         "ratio": round(t / seconds["Transformer"], 3),
                     }
                 )

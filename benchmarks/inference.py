@@ -2,8 +2,8 @@
 
     OMP_NUM_THREADS=1 KERAS_BACKEND=jax python benchmarks/inference.py
 
-Equal depth and parameters, calls interleaved, medians. Each model runs as
-under `predict`: compiled on JAX and TensorFlow, eager on torch, where
+Equal depth and parameters, calls interleaved, medians of CPU time. Each model
+runs as under `predict`: compiled on JAX and TensorFlow, eager on torch, where
 `torch.nn.TransformerEncoder` stands beside them. Writes inference.csv and
 inference.png.
 """

@@ -2,10 +2,10 @@
 
     OMP_NUM_THREADS=1 KERAS_BACKEND=jax python benchmarks/train_step.py
 
-Equal depth and parameters, interleaved, medians, as multiples of the plain
-step of Transformer. One step is a `fit` of ten batches divided by ten, so that
-what Keras adds to each step counts. `torch.nn.TransformerEncoder` stands
-beside them on torch. Writes train_step.csv and train_step.png.
+Equal depth and parameters, interleaved, medians of CPU time, as multiples of
+the plain step of Transformer. One step is a `fit` of ten batches divided by
+ten, so that what Keras adds to each step counts. `torch.nn.TransformerEncoder`
+stands beside them on torch. Writes train_step.csv and train_step.png.
 """
 
 import argparse
@@ -56,7 +56,7 @@ def main():
             functions["torch encoder"] = steps
         return functions
 
-    _common.run(arguments, make_functions, arguments.output)
+    _common.run(arguments, make_functions, arguments.output, STEPS)
 
 
 if __name__ == "__main__":
