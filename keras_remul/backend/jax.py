@@ -1,5 +1,7 @@
 """JAX: state is passed in and out of a step, never changed in place."""
 
+import warnings
+
 import jax
 import jax.numpy as jnp
 import keras
@@ -55,7 +57,12 @@ def every(model, interval, step, other, args):
 
 
 def write_exported(model, path, format, signature):
-    model.export(path, format=format, verbose=False, input_signature=signature)
+    # jax2tf warns of its own deprecated parts.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        model.export(
+            path, format=format, verbose=False, input_signature=signature
+        )
 
 
 def load_exported(path, format):

@@ -1,6 +1,7 @@
 """TensorFlow: a step changes its variables in place."""
 
 import threading
+import warnings
 
 import keras
 import tensorflow as tf
@@ -53,7 +54,12 @@ _local = threading.local()
 
 
 def write_exported(model, path, format, signature):
-    model.export(path, format=format, verbose=False, input_signature=signature)
+    # tf2onnx warns of its own deprecated parts.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        model.export(
+            path, format=format, verbose=False, input_signature=signature
+        )
 
 
 def load_exported(path, format):
