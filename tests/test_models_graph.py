@@ -20,7 +20,7 @@ ALL = [*GRAPHS, Transformer]
 
 def small(cls, **kwargs):
     keras.utils.set_random_seed(0)
-    return cls(**{"num_layers": 1, "hidden_dim": 16, **kwargs})
+    return cls(**{"num_layers": 1, "hidden_dim": 8, **kwargs})
 
 
 def inputs(seed=0, **widths):
@@ -172,7 +172,7 @@ def test_only_egnn_is_equivariant(cls):
 
 
 def test_egnn_after_training():
-    x, model = inputs(), small(EGNN, num_layers=2)
+    x, model = inputs(), small(EGNN)
     model.compile(keras.optimizers.Adam(1e-2), "mse")
     start = call(model, x)
     steps = {key: np.tile(a, (100, 1, 1)) for key, a in x.items()}
@@ -193,7 +193,7 @@ rng = np.random.default_rng(0)
 x = {k: rng.normal(size=(4, 5, 3)) for k in ("positions", "velocities")}
 inputs = {"positions": "point", "velocities": "vector"}
 symmetry = kr.Symmetry(kr.groups.E3(), inputs, "point")
-model = kr.models.EGNN(num_layers=2, hidden_dim=16)
+model = kr.models.EGNN(num_layers=1, hidden_dim=4)
 result = kr.evaluate_equivariance(model, x, symmetry, samples=2)
 error = result["relative_error"]
 assert 0 < error < 1e-10, error
@@ -235,8 +235,14 @@ def test_permutation(cls):
 # --- Padding and lists ---
 
 
-@pytest.mark.parametrize("cls", GRAPHS)
-@pytest.mark.parametrize("readout", ["positions", "graph"])
+@pytest.mark.parametrize(
+    "cls, readout",
+    [
+        (MessagePassingNetwork, "positions"),
+        (EGNN, "positions"),
+        (EGNN, "graph"),
+    ],
+)
 def test_padding_changes_nothing(cls, readout):
     x, model = everything(), small(cls, readout=readout)
     cut = {k: a[:, :VALID] for k, a in x.items() if k != "mask"}
@@ -313,8 +319,10 @@ def test_save_and_load(cls, tmp_path):
     np.testing.assert_allclose(call(loaded, x), y, atol=1e-6)
 
 
-@pytest.mark.parametrize("cls", GRAPHS)
-@pytest.mark.parametrize("dtype", ["mixed_float16", "mixed_bfloat16"])
+@pytest.mark.parametrize(
+    "cls, dtype",
+    [(MessagePassingNetwork, "mixed_float16"), (EGNN, "mixed_bfloat16")],
+)
 def test_fit_in_mixed_precision(cls, dtype):
     x, model = everything(), small(cls, dtype=dtype)
     model.compile(keras.optimizers.Adam(1e-3), "mse")
@@ -375,6 +383,8 @@ def test_list_made_inside_a_model(cls):
 @pytest.mark.parametrize("cls", ALL)
 def test_readouts(cls):
     x = inputs()
+    mask = np.arange(NODES) < np.full((BATCH, 1), VALID)
+    x["mask"] = mask
     nodes = small(cls, readout="nodes", units=2)
     graph = small(cls, readout="graph", units=2)
     y = call(nodes, x)
@@ -382,9 +392,8 @@ def test_readouts(cls):
     assert np.abs(y).max() > 1e-3
     graph.build({key: a.shape for key, a in x.items()})
     graph.set_weights(nodes.get_weights())
-    np.testing.assert_allclose(call(graph, x), y.sum(axis=1), rtol=1e-4)
-    mask = np.arange(NODES) < np.full((BATCH, 1), VALID)
-    assert call(graph, {**x, "mask": mask}).shape == (BATCH, 2)
+    total = y[:, :VALID].sum(axis=1)
+    np.testing.assert_allclose(call(graph, x), total, rtol=1e-4)
     with pytest.raises(ValueError, match="readout.*energy"):
         small(cls, readout="energy")
 

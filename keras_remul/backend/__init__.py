@@ -13,6 +13,10 @@ signatures, so that a diff of two of them shows only the framework:
     every(model, interval, step, other, args)
                                    `step(*args)` at every `interval`-th step of
                                    the optimizer, else `other(*args)`
+    load_exported(path, format)    an exported file as a function of arrays, or
+                                   None where the backend cannot
+    write_exported(model, path, format, signature)
+                                   `model.export` with the batch size free
     TaskGradients                  mixin of RemulModel: tells its weighting the
                                    norms of the gradients of each task
 """
@@ -24,27 +28,33 @@ if keras.backend.backend() == "jax":
         TaskGradients,
         every,
         jvp,
+        load_exported,
         map_batch,
         matmul,
         value_and_gradient,
+        write_exported,
     )
 elif keras.backend.backend() == "torch":
     from keras_remul.backend.torch import (
         TaskGradients,
         every,
         jvp,
+        load_exported,
         map_batch,
         matmul,
         value_and_gradient,
+        write_exported,
     )
 elif keras.backend.backend() == "tensorflow":
     from keras_remul.backend.tensorflow import (
         TaskGradients,
         every,
         jvp,
+        load_exported,
         map_batch,
         matmul,
         value_and_gradient,
+        write_exported,
     )
 else:
     raise ImportError(
@@ -56,7 +66,9 @@ __all__ = [
     "TaskGradients",
     "every",
     "jvp",
+    "load_exported",
     "map_batch",
     "matmul",
     "value_and_gradient",
+    "write_exported",
 ]

@@ -1,5 +1,7 @@
 """JAX: state is passed in and out of a step, never changed in place."""
 
+import warnings
+
 import jax
 import jax.numpy as jnp
 import keras
@@ -52,6 +54,27 @@ def every(model, interval, step, other, args):
     index = [v is optimizer.iterations for v in optimizer.variables].index(True)
     iterations = args[0][2][index]
     return jax.lax.cond(iterations % interval == 0, step, other, *args)
+
+
+def write_exported(model, path, format, signature):
+    # jax2tf warns of its own deprecated parts.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        model.export(
+            path, format=format, verbose=False, input_signature=signature
+        )
+
+
+def load_exported(path, format):
+    if format != "tf_saved_model":
+        return None
+    import tensorflow as tf  # jax2tf writes it, so it is there
+
+    program = tf.saved_model.load(str(path))
+    return lambda x: keras.tree.map_structure(
+        lambda a: a.numpy(),
+        program.serve(keras.tree.map_structure(tf.constant, x)),
+    )
 
 
 class TaskGradients:

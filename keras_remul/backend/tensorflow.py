@@ -1,7 +1,9 @@
 """TensorFlow: a step changes its variables in place."""
 
 import threading
+import warnings
 
+import keras
 import tensorflow as tf
 
 from keras_remul.backend import devices
@@ -49,6 +51,25 @@ def every(model, interval, step, other, args):
 
 # Each replica of a tf.distribute strategy runs its step in a thread.
 _local = threading.local()
+
+
+def write_exported(model, path, format, signature):
+    # tf2onnx warns of its own deprecated parts.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        model.export(
+            path, format=format, verbose=False, input_signature=signature
+        )
+
+
+def load_exported(path, format):
+    if format != "tf_saved_model":
+        return None
+    program = tf.saved_model.load(str(path))
+    return lambda x: keras.tree.map_structure(
+        lambda a: a.numpy(),
+        program.serve(keras.tree.map_structure(tf.constant, x)),
+    )
 
 
 class TaskGradients:

@@ -2,6 +2,7 @@
 
 import warnings
 
+import keras
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -39,6 +40,51 @@ def map_batch(model, fn, args):
 def every(model, interval, step, other, args):
     iterations = int(model.optimizer.iterations)
     return step(*args) if iterations % interval == 0 else other(*args)
+
+
+def write_exported(model, path, format, signature):
+    batch = torch.export.Dim("batch")
+    free = keras.tree.map_structure(lambda spec: {0: batch}, signature)
+    # torch warns of its own deprecated parts.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = path.with_suffix(".pt2")
+        model.export(
+            program,
+            format="torch",
+            verbose=False,
+            input_signature=signature,
+            dynamic_shapes=[tuple(free)],
+        )
+        if format == "torch":
+            return
+        # Keras' own way, TorchScript, has no free batch size for these models.
+        torch.onnx.export(
+            torch.export.load(str(program)),
+            (),
+            str(path),
+            dynamo=True,
+            verbose=False,
+            external_data=False,
+            input_names=[s.name for s in keras.tree.flatten(signature)],
+        )
+        program.unlink()
+
+
+def load_exported(path, format):
+    if format != "torch":
+        return None
+    # Loading brings a deprecated part of torch along.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.export.load(str(path)).module()
+
+    def run(x):
+        with torch.no_grad():
+            y = program(keras.tree.map_structure(torch.as_tensor, x))
+        return keras.tree.map_structure(lambda a: a.cpu().numpy(), y)
+
+    return run
 
 
 class TaskGradients:

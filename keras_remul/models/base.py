@@ -115,7 +115,7 @@ class NodeModel(Variants, keras.Model):
         mask = inputs.get("mask")
         x = {
             key: ops.cast(inputs[key], self.variable_dtype)
-            for key in self.node_shapes
+            for key in _in_order(self.node_shapes)
         }
         if mask is None:
             center = ops.mean(x["positions"], axis=1, keepdims=True)
@@ -283,6 +283,14 @@ def node_shapes(shapes, reads_pairs=False):
                 f"Expected inputs[{key!r}] to have the shape {expected}. "
                 f"Received: {tuple(shape)}"
             )
-    others = sorted(set(shapes) - set(known))
-    first = [key for key in ("positions", "velocities") if key in shapes]
-    return {key: shapes[key][-1] for key in first + others}
+    features = set(shapes) - set(known) | {"positions", "velocities"}
+    return {key: shapes[key][-1] for key in _in_order(features & set(shapes))}
+
+
+def _in_order(keys):
+    """Positions, velocities, the others in alphabetical order.
+
+    A dict that a model holds does not keep its order through `torch.export`.
+    """
+    first = [key for key in ("positions", "velocities") if key in keys]
+    return first + sorted(set(keys) - set(first))

@@ -1,0 +1,116 @@
+"""Exported files: they compute what the model does, or are not written."""
+
+import importlib.util
+
+import keras
+import numpy as np
+import pytest
+
+from keras_remul import backend, models
+from keras_remul import export as export_module
+from keras_remul.export import PACKAGES, export
+
+BACKEND = keras.backend.backend()
+FORMATS = [name for name in PACKAGES if BACKEND in PACKAGES[name]]
+SUFFIX = {"onnx": "model.onnx", "tf_saved_model": "model", "torch": "m.pt2"}
+MODELS = {
+    "Transformer": dict(hidden_dim=8, num_heads=2),
+    "EGNN": dict(hidden_dim=8),
+    "MessagePassingNetwork": dict(hidden_dim=8),
+    "VectorTransformer": dict(hidden_dim=8, vector_dim=4, num_heads=2),
+    "GATr": dict(hidden_dim=8, multivector_dim=8, num_heads=2),
+    "SE3Transformer": dict(hidden_dim=4, num_heads=2, radial_dim=8),
+}
+
+# A fault of the converter of PyTorch: squeezes that do not run.
+BROKEN = [("torch", "onnx", "GATr"), ("torch", "onnx", "SE3Transformer")]
+
+
+def inputs(batch=3):
+    rng = np.random.default_rng(0)
+    widths = {"positions": 3, "velocities": 3, "charges": 1}
+    return {
+        key: rng.normal(size=(batch, 5, width)).astype("float32")
+        for key, width in widths.items()
+    }
+
+
+def need(format):
+    for package in PACKAGES[format][BACKEND]:
+        if importlib.util.find_spec(package) is None:
+            pytest.skip(f"{format} on {BACKEND} needs {package}")
+
+
+def files(folder):
+    return sorted(file.name for file in folder.iterdir())
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("name", MODELS)
+def test_the_file_computes_what_the_model_does(name, format, tmp_path):
+    need(format)
+    model = getattr(models, name)(num_layers=1, **MODELS[name])
+    x = inputs()
+    before = model.predict(x, verbose=0)
+    path = tmp_path / SUFFIX[format]
+    if (BACKEND, format, name) in BROKEN:
+        with pytest.raises(RuntimeError, match="does not run"):
+            export(model, path, x, format)
+        assert files(tmp_path) == []
+        return
+    assert export(model, path, x, format) < 1e-5
+    assert files(tmp_path) == [path.name]
+    # Another batch size, another order of the keys; the model is unharmed.
+    run = export_module._load(path, format)
+    y = run({key: np.repeat(x[key], 2, 0) for key in reversed(x)})
+    y = keras.tree.flatten(y)[0]
+    np.testing.assert_allclose(y, np.repeat(before, 2, 0), atol=1e-5)
+    np.testing.assert_allclose(model.predict(x, verbose=0), before, atol=1e-6)
+
+
+@pytest.fixture
+def dense():
+    return keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+
+
+FORMAT = FORMATS[-1]  # which needs the least
+
+
+def test_a_file_with_other_outputs_is_not_written(dense, tmp_path, monkeypatch):
+    need(FORMAT)
+    x = np.random.default_rng(0).normal(size=(4, 3)).astype("float32")
+    path = tmp_path / SUFFIX[FORMAT]
+    write = backend.write_exported
+
+    def wrong(model, *args):
+        weights = model.get_weights()
+        model.set_weights([1.001 * w for w in weights])
+        write(model, *args)
+        model.set_weights(weights)
+
+    monkeypatch.setattr(backend, "write_exported", wrong)
+    with pytest.raises(ValueError, match="difference.*0.001.*1e-05"):
+        export(dense, path, x, FORMAT, tolerance=1e-5)
+    assert files(tmp_path) == []
+    monkeypatch.undo()
+    export(dense, path, x, FORMAT)
+    export(dense, path, x, FORMAT)  # replaces it
+    assert files(tmp_path) == [path.name]
+
+
+def test_clear_errors(dense, tmp_path, monkeypatch):
+    x = np.zeros((4, 3), "float32")
+    with pytest.raises(ValueError, match="`format`.*'tflite'"):
+        export(dense, tmp_path / "model", x, "tflite")
+    other = "tf_saved_model" if BACKEND == "torch" else "torch"
+    with pytest.raises(ValueError, match=f"{BACKEND}.*`format`"):
+        export(dense, tmp_path / "model", x, other)
+    with pytest.raises(ValueError, match="must end with '.onnx'"):
+        export(dense, tmp_path / "model", x, "onnx")
+    with pytest.raises(ValueError, match="two samples"):
+        need(FORMAT)
+        export(dense, tmp_path / SUFFIX[FORMAT], x[:1], FORMAT)
+    monkeypatch.setitem(PACKAGES["onnx"], BACKEND, ["no_such_package"])
+    with pytest.raises(ImportError, match="pip install no_such_package"):
+        export(dense, tmp_path / "model.onnx", x)
+    assert files(tmp_path) == []
