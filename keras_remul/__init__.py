@@ -20,11 +20,14 @@ from keras_remul.evaluation import (
     lie_derivative,
 )
 from keras_remul.presets import (
+    download_preset,
     from_preset,
     list_presets,
     save_to_preset,
+    upload_preset,
     verify_preset,
 )
+from keras_remul.presets.evaluate import evaluate_preset
 from keras_remul.symmetric import Canonicalization, FrameAveraging
 from keras_remul.symmetrization import symmetrize
 from keras_remul.symmetry import Symmetry
@@ -41,8 +44,10 @@ __all__ = [
     "callbacks",
     "datasets",
     "distribution",
+    "download_preset",
     "equivariance_profile",
     "evaluate_equivariance",
+    "evaluate_preset",
     "find_symmetry",
     "from_preset",
     "graphs",
@@ -57,6 +62,7 @@ __all__ = [
     "save_to_preset",
     "symmetrize",
     "testing",
+    "upload_preset",
     "verify_preset",
     "weighting",
 ]

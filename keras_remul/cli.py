@@ -6,6 +6,7 @@ import sys
 
 from keras_remul import train_command
 from keras_remul.datasets import commands as commands_of_datasets
+from keras_remul.presets import commands as commands_of_presets
 
 # TensorFlow and absl write their start-up notes to the terminal otherwise.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -62,6 +63,7 @@ def main(argv=None):
     quickstart.set_defaults(run=_quickstart)
     commands_of_datasets.add_parser(commands)
     train_command.add_parser(commands)
+    commands_of_presets.add_parsers(commands)
     arguments = parser.parse_args(argv)
     try:
         arguments.run(arguments)

@@ -13,8 +13,8 @@ import keras
 import numpy as np
 
 from keras_remul import datasets
-from keras_remul.evaluation import evaluate_equivariance
 from keras_remul.presets import save_to_preset
+from keras_remul.presets.evaluate import measure
 from keras_remul.training import RemulModel
 from keras_remul.version import __version__
 
@@ -106,7 +106,7 @@ class Recipe:
         data = datasets.load(self.dataset, split=splits, data_dir=data_dir)
         self._compile(remul, len(data[0][1]))
         history = self._train(remul, data, output, verbose)
-        metrics = _measure(model, symmetry, data)
+        metrics = measure(model, symmetry, [data[0], data[2]])
         few = {key: value[:16] for key, value in data[2][0].items()}
         result = {
             **config,
@@ -121,7 +121,21 @@ class Recipe:
             },
             "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         }
-        save_to_preset(model, output / "preset", x=few, metadata=result)
+        save_to_preset(
+            model,
+            output / "preset",
+            x=few,
+            symmetry=symmetry,
+            metadata={
+                "dataset": self.dataset,
+                "metrics": metrics | {"validation_mse": history["val_mse"][-1]},
+                "training": {
+                    key: result[key]
+                    for key in (*config, "seconds", "machine")
+                    if key not in ("dataset", "model", "symmetry")
+                },
+            },
+        )
         _write(output / "result.json", result)
         return result
 
@@ -209,26 +223,6 @@ class Recipe:
 def _validate(remul, data):
     logs = remul.evaluate(*data, batch_size=500, verbose=0, return_dict=True)
     return {f"val_{name}": value for name, value in logs.items()}
-
-
-def _measure(model, symmetry, data):
-    """Task error and equivariance on the training and the test samples."""
-    (x_train, y_train), _, (x, y) = data
-    n = min(1000, len(y_train))
-    some = {key: value[:n] for key, value in x_train.items()}
-    result = evaluate_equivariance(
-        model, x, symmetry, y, samples=10, reference=x["positions"]
-    )
-    return {
-        "train_mse": _mse(model, some, y_train[:n]),
-        "test_mse": _mse(model, x, y),
-        **result,
-    }
-
-
-def _mse(model, x, y):
-    y_pred = model.predict(x, batch_size=500, verbose=0)
-    return float(np.mean((y_pred - y) ** 2))
 
 
 def _check_same(config, earlier, output):

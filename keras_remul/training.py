@@ -12,6 +12,7 @@ from keras_remul.losses import NestedLoss
 from keras_remul.masking import AttachMask
 from keras_remul.metrics import centred, equivariance_norms, sample_norms
 from keras_remul.orbit import Orbit, stack
+from keras_remul.presets import PresetMethods
 from keras_remul.symmetry import Symmetry
 from keras_remul.validation import check_finite
 from keras_remul.weighting import Constant, LossWeighting, Measured
@@ -29,7 +30,7 @@ def _put_back(first, rest):
 
 
 @keras.saving.register_keras_serializable(package="keras_remul")
-class RemulModel(backend.TaskGradients, keras.Model):
+class RemulModel(backend.TaskGradients, PresetMethods, keras.Model):
     """Trains a Keras model with equivariance as a second task.
 
     L = alpha L_obj + beta L_equi with

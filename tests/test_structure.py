@@ -98,7 +98,7 @@ def test_backends_are_the_same_file_three_times(folder):
         ("weighting", ["training", "models"]),
         ("layers", ["symmetry", "groups", "weighting", "training", "models"]),
         ("models", ["symmetry", "groups", "weighting", "training", "losses"]),
-        ("training", ["models", "datasets", "presets", "quickstart", "cli"]),
+        ("training", ["models", "datasets", "quickstart", "cli"]),
     ],
 )
 def test_imports_go_one_way(low, high):

@@ -8,6 +8,7 @@ from keras import ops
 from keras_remul.graphs import displacements, gather_nodes, pair_mask
 from keras_remul.masking import AttachMask
 from keras_remul.models.variants import Variants
+from keras_remul.presets import PresetMethods
 
 READOUTS = ("positions", "nodes", "graph")
 
@@ -42,7 +43,7 @@ class Pairs(NamedTuple):
     box: object
 
 
-class NodeModel(Variants, keras.Model):
+class NodeModel(PresetMethods, Variants, keras.Model):
     """Base of models that take a dict of node features and a mask.
 
     A subclass calls `build_readout` at the end of its `build`, and begins and

@@ -2,9 +2,21 @@
 
 from keras_remul.presets.folder import (
     from_preset,
-    list_presets,
+    read_metadata,
     save_to_preset,
     verify_preset,
 )
+from keras_remul.presets.mixin import PresetMethods
+from keras_remul.presets.resolve import download_preset, list_presets
+from keras_remul.presets.upload import upload_preset
 
-__all__ = ["from_preset", "list_presets", "save_to_preset", "verify_preset"]
+__all__ = [
+    "PresetMethods",
+    "download_preset",
+    "from_preset",
+    "list_presets",
+    "read_metadata",
+    "save_to_preset",
+    "upload_preset",
+    "verify_preset",
+]

@@ -2,6 +2,7 @@
 
 Here, too, three files hold the same functions:
 
+    names()                        the devices that the framework sees
     data_parallel(num_devices)     context in which models are made and trained
     replica(training)              (index, number) of the replicas of a step
     shard(args)                    this process's part of a batch
@@ -23,6 +24,7 @@ if keras.backend.backend() == "jax":
         data_parallel,
         forward,
         mean_over_replicas,
+        names,
         replica,
         results,
         shard,
@@ -34,6 +36,7 @@ elif keras.backend.backend() == "torch":
         data_parallel,
         forward,
         mean_over_replicas,
+        names,
         replica,
         results,
         shard,
@@ -45,6 +48,7 @@ else:
         data_parallel,
         forward,
         mean_over_replicas,
+        names,
         replica,
         results,
         shard,
@@ -56,6 +60,7 @@ __all__ = [
     "data_parallel",
     "forward",
     "mean_over_replicas",
+    "names",
     "replica",
     "results",
     "shard",

@@ -6,6 +6,10 @@ import jax
 import keras
 
 
+def names():
+    return [str(device) for device in jax.devices()]
+
+
 @contextlib.contextmanager
 def data_parallel(num_devices):
     if num_devices is not None and num_devices > len(jax.devices()):

@@ -5,6 +5,10 @@ import contextlib
 import tensorflow as tf
 
 
+def names():
+    return [device.name for device in tf.config.list_logical_devices()]
+
+
 @contextlib.contextmanager
 def data_parallel(num_devices):
     gpus = tf.config.list_physical_devices("GPU")

@@ -17,6 +17,12 @@ from torch.nn.parallel import DistributedDataParallel
 _parallel = weakref.WeakKeyDictionary()
 
 
+def names():
+    count = torch.cuda.device_count()
+    gpus = [torch.cuda.get_device_name(i) for i in range(count)]
+    return ["cpu", *gpus]
+
+
 @contextlib.contextmanager
 def data_parallel(num_devices):
     count = int(os.environ.get("WORLD_SIZE", 1))

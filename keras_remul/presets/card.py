@@ -1,0 +1,105 @@
+"""Model cards, written from the metadata of a preset and nothing else."""
+
+_FIGURES = {
+    "test_mse": "test MSE",
+    "symmetrized_mse": "test MSE, symmetrised over the group",
+    "error": "equivariance error E'",
+    "relative_error": "E', relative to the motion",
+    "orbit_variance_share": "share of the MSE that is orbit variance",
+    "train_mse": "training MSE",
+    "validation_mse": "validation MSE",
+}
+_TRAINING = (
+    "recipe",
+    "target",
+    "weighting",
+    "transforms",
+    "epochs",
+    "batch_size",
+    "learning_rate",
+    "weight_decay",
+    "seed",
+    "seconds",
+    "machine",
+)
+
+
+def card(name, facts):
+    """The text of README.md.
+
+    Args:
+        name: of the preset.
+        facts: the metadata, before the hashes of the files are added.
+    """
+    parts = [f"# {name}", _summary(facts), _usage(name)]
+    metrics = facts.get("metrics", {})
+    if metrics:
+        parts += ["## Figures", _figures(facts, metrics)]
+    if facts.get("twins"):
+        parts += ["## Twins", _twins(name, facts)]
+    if "picture" in facts:
+        parts.append(
+            f"![{facts['picture']['text']}]({facts['picture']['file']})"
+        )
+    training = facts.get("training", {})
+    rows = [(key, training[key]) for key in _TRAINING if key in training]
+    if rows:
+        parts += ["## Training", _table(("", ""), rows)]
+    if "symmetry" in facts:
+        group = facts["symmetry"]["config"]["group"]["class_name"]
+        parts.append(
+            f"Symmetry of the training: {group}, as `symmetry` in "
+            "metadata.json, which `keras_remul.presets.read_metadata` reads."
+        )
+    if facts.get("licenses"):
+        rows = sorted(facts["licenses"].items())
+        parts += ["## Licences", _table(("of", "licence"), rows)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _summary(facts):
+    kind = facts["class"].rpartition(">")[2]
+    text = f"{kind}, {facts['parameters']:,} parameters"
+    if "dataset" in facts:
+        text += f", trained on `{facts['dataset']}`"
+    text += f"; keras_remul {facts['keras_remul']} on {facts['backend']}."
+    return "\n\n".join(filter(None, [facts.get("description"), text]))
+
+
+def _usage(name):
+    return (
+        "```python\n"
+        "import keras_remul as kr\n\n"
+        f'model = kr.from_preset("{name}")  # on any backend\n'
+        f'kr.verify_preset("{name}")  # compares with the stored outputs\n'
+        "```"
+    )
+
+
+def _figures(facts, metrics):
+    rows = [
+        (text, f"{metrics[key]:.4g}")
+        for key, text in _FIGURES.items()
+        if key in metrics
+    ]
+    rows += [
+        (f"milliseconds per call, {key}", f"{value:.3g}")
+        for key, value in facts.get("latency", {}).items()
+    ]
+    return _table(("", ""), rows)
+
+
+def _twins(name, facts):
+    keys = ("test_mse", "symmetrized_mse", "error", "parameters")
+    own = {"name": name, "parameters": facts["parameters"], **facts["metrics"]}
+    rows = [
+        (twin["name"], *(f"{twin[key]:.4g}" for key in keys[:-1]))
+        + (f"{twin['parameters']:,}",)
+        for twin in (own, *facts["twins"])
+    ]
+    return _table(("preset", *(_FIGURES.get(k, k) for k in keys)), rows)
+
+
+def _table(head, rows):
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)

@@ -1,0 +1,136 @@
+"""The commands of presets: presets, download, verify, evaluate, export."""
+
+import pathlib
+
+from rich.console import Console
+from rich.table import Table
+
+from keras_remul.presets import folder, resolve
+
+
+def list_command(arguments):
+    """Table of the presets of the package, or of another zoo."""
+    names = resolve.list_presets(arguments.zoo)
+    table = Table("name", "class", "parameters", "data", "test MSE", "E'")
+    for name in names:
+        facts = _summary(name, arguments.zoo)
+        metrics = facts.get("metrics", {})
+        table.add_row(
+            name,
+            facts["class"].rpartition(">")[2],
+            f"{facts['parameters']:,}",
+            facts.get("dataset", ""),
+            *(
+                f"{metrics[key]:.4g}" if key in metrics else ""
+                for key in ("test_mse", "error")
+            ),
+        )
+    Console().print(table)
+    if not names:
+        Console().print(f"No presets. For another zoo set {resolve.ZOO_URL}.")
+
+
+def _summary(name, zoo):
+    from keras_remul.presets import files
+
+    here = resolve.bundled() / name / files.METADATA
+    if zoo is None and here.is_file():
+        return files.read_json(here)
+    zoo = zoo or resolve.default_zoo()
+    return resolve.read_manifest(zoo, wanted=name)[name]["summary"]
+
+
+def download_command(arguments):
+    """Brings a preset into the cache."""
+    path = resolve.download_preset(arguments.name, arguments.zoo)
+    Console().print(f"{arguments.name} is in {path}", soft_wrap=True)
+
+
+def verify_command(arguments):
+    """Compares hashes and outputs."""
+    names = arguments.names or resolve.list_presets(arguments.zoo)
+    if not names:
+        raise ValueError("There are no presets to verify.")
+    for name in names:
+        worst = folder.verify_preset(name, arguments.tolerance, arguments.zoo)
+        Console().print(f"{name}: outputs agree, difference {worst:.2g}")
+
+
+def evaluate_command(arguments):
+    """Measures the figures of the card again."""
+    from keras_remul.presets.evaluate import evaluate_preset
+
+    figures = evaluate_preset(
+        arguments.name, data_dir=arguments.data_dir, zoo=arguments.zoo
+    )
+    table = Table("figure", "card", "here", title=arguments.name)
+    for name, (card, here) in figures.items():
+        table.add_row(name, f"{card:.5g}", f"{here:.5g}")
+    Console().print(table)
+
+
+def export_command(arguments):
+    """Writes a preset as a file for other programs."""
+    from keras_remul.exporting import export
+    from keras_remul.presets import files
+
+    path = resolve.resolve(arguments.name, arguments.zoo)
+    model = folder.from_preset(path)
+    if not (path / files.GOLDEN).is_file():
+        raise ValueError(f"Preset {path} holds no inputs to try the file on.")
+    x = files.restore("input", files.read_golden(path / files.GOLDEN))
+    output = pathlib.Path(arguments.output)
+    difference = export(model, output, x, format=arguments.format)
+    Console().print(
+        f"{output}: outputs agree, difference {difference:.2g}", soft_wrap=True
+    )
+
+
+def doctor_command(arguments):
+    """Versions, devices, cache, and what is wrong."""
+    from keras_remul import doctor
+
+    return doctor.run()
+
+
+def add_parsers(commands):
+    """Adds the commands to those of `keras-remul`."""
+    for name, run, text in (
+        ("presets", list_command, "the pretrained models that there are"),
+        ("download", download_command, "bring a preset into the cache"),
+        ("verify", verify_command, "compare outputs with those stored"),
+        ("evaluate", evaluate_command, "measure the figures of the card again"),
+        ("export", export_command, "write a preset for other programs"),
+        ("doctor", doctor_command, "versions, devices, and what is wrong"),
+    ):
+        parser = commands.add_parser(name, help=text)
+        parser.set_defaults(run=run)
+        if name == "doctor":
+            continue
+        if name == "verify":
+            parser.add_argument(
+                "names", nargs="*", help="names or folders (default: all)"
+            )
+            parser.add_argument(
+                "--tolerance",
+                type=float,
+                default=1e-5,
+                help="relative to the largest output (default: %(default)s)",
+            )
+        elif name != "presets":
+            parser.add_argument("name", help="a name, a folder or an address")
+        parser.add_argument(
+            "--zoo", help=f"address of another zoo (default: {resolve.ZOO_URL})"
+        )
+        if name == "evaluate":
+            parser.add_argument(
+                "--data-dir",
+                help="folder of the data sets (default: that of TFDS)",
+            )
+        if name == "export":
+            parser.add_argument(
+                "--format",
+                default="onnx",
+                help="onnx, tf_saved_model or torch (default: %(default)s)",
+            )
+            parser.add_argument("--output", required=True, help="file to write")

@@ -1,0 +1,27 @@
+"""The methods of models that have to do with presets."""
+
+from keras_remul.presets.folder import from_preset, save_to_preset
+
+
+class PresetMethods:
+    """Adds `from_preset` and `save_to_preset` to a Keras model."""
+
+    @classmethod
+    def from_preset(cls, name_or_path, zoo=None):
+        """Loads a preset of this class; see `keras_remul.from_preset`.
+
+        Raises:
+            ValueError: the preset is of another class; see there for others.
+        """
+        model = from_preset(name_or_path, zoo)
+        if not isinstance(model, cls):
+            raise ValueError(
+                f"Preset {str(name_or_path)!r} is a {type(model).__name__}, "
+                f"not a {cls.__name__}. Use {type(model).__name__}.from_preset "
+                "or keras_remul.from_preset."
+            )
+        return model
+
+    def save_to_preset(self, path, **kwargs):
+        """Writes a preset; see `keras_remul.save_to_preset`."""
+        save_to_preset(self, path, **kwargs)
