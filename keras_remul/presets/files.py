@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import pathlib
 import re
 import zipfile
@@ -161,18 +162,31 @@ def _check_classes(node, where):
 
 
 def read_golden(file):
-    """The arrays of golden.npz, which holds no more than its size."""
-    with zipfile.ZipFile(file) as archive:
-        if any(
-            member.compress_type != zipfile.ZIP_STORED
-            for member in archive.infolist()
-        ):
-            raise ValueError(
-                f"{file} is compressed; golden outputs are stored as they "
-                "are, so that they unpack to no more than their size."
-            )
-    with np.load(file, allow_pickle=False) as golden:
-        return {key: golden[key] for key in golden.files}
+    """The arrays of golden.npz, which hold no more than its size.
+
+    Raises:
+        ValueError: it is no such file, or would unpack to more.
+    """
+    try:
+        with zipfile.ZipFile(file) as archive:
+            for member in archive.infolist():
+                _check_member(archive, member)
+        with np.load(file, allow_pickle=False) as golden:
+            return {key: golden[key] for key in golden.files}
+    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{file} is not accepted: {error}") from error
+
+
+def _check_member(archive, member):
+    if member.compress_type != zipfile.ZIP_STORED:
+        raise ValueError(f"{member.filename} is compressed; we store as is.")
+    with archive.open(member) as stream:
+        version = np.lib.format.read_magic(stream)
+        if version != (1, 0):
+            raise ValueError(f"{member.filename} has the version {version}.")
+        shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
+    if math.prod(shape) * dtype.itemsize > member.file_size:
+        raise ValueError(f"{member.filename} holds less than it declares.")
 
 
 def flatten(prefix, data):

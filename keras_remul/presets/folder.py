@@ -11,6 +11,7 @@ README.md           the model card
 
 import os
 import pathlib
+import shutil
 import tempfile
 
 import keras
@@ -99,12 +100,37 @@ def save_to_preset(
         )
         if x is not None:
             np.savez(folder / files.GOLDEN, **_golden(copy, x, symmetry))
-        (folder / files.CARD).write_text(card(path.name, facts))
-        facts["files"] = files.describe(folder)
-        files.write_json(folder / files.METADATA, facts)
-        if path.exists():
-            os.replace(path, pathlib.Path(scratch) / "old")
-        os.replace(folder, path)
+        _finish(folder, path, facts)
+
+
+def update_metadata(path, **changes):
+    """Changes facts of a preset, and its card; the model stays as it is.
+
+    Args:
+        path: the folder.
+        **changes: facts that are added or replaced, JSON types only.
+
+    Raises:
+        ValueError: the preset is damaged.
+    """
+    path = pathlib.Path(path)
+    facts = files.check_files(path) | changes
+    with tempfile.TemporaryDirectory(
+        dir=path.parent, prefix=f".{path.name}-"
+    ) as scratch:
+        folder = shutil.copytree(path, pathlib.Path(scratch) / "preset")
+        (folder / files.METADATA).unlink()
+        _finish(folder, path, facts)
+
+
+def _finish(folder, path, facts):
+    """Writes card and metadata, and moves the folder to its place."""
+    (folder / files.CARD).write_text(card(path.name, facts))
+    facts["files"] = files.describe(folder)
+    files.write_json(folder / files.METADATA, facts)
+    if path.exists():
+        os.replace(path, folder.parent / "old")
+    os.replace(folder, path)
 
 
 def _golden(model, x, symmetry):
@@ -164,6 +190,8 @@ def _load(path):
     facts = files.check_files(path)
     config = files.read_json(path / files.CONFIG)
     model = files.make(config, path / files.CONFIG)
+    if not isinstance(model, keras.Model):
+        raise ValueError(f"{path / files.CONFIG} is not a Keras model.")
     sharded = files.SHARDED_WEIGHTS in facts["files"]
     weights = path / (files.SHARDED_WEIGHTS if sharded else files.WEIGHTS)
     try:

@@ -1,0 +1,206 @@
+"""What a preset may not do: run code, read other files, unpack to terabytes."""
+
+import io
+import json
+import pathlib
+import zipfile
+
+import h5py
+import keras
+import numpy as np
+import pytest
+
+from keras_remul import from_preset, save_to_preset, verify_preset
+from keras_remul.presets import files
+
+
+@pytest.fixture
+def preset(tmp_path):
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    save_to_preset(model, tmp_path / "p", x=np.ones((2, 3), "float32"))
+    return tmp_path / "p"
+
+
+def sign(preset):
+    """Makes the hashes right, as an attacker would."""
+    facts = json.loads((preset / "metadata.json").read_text())
+    (preset / "metadata.json").unlink()
+    facts["files"] = files.describe(preset)
+    files.write_json(preset / "metadata.json", facts)
+
+
+def layer(class_name, config, module="keras.layers", registered_name=None):
+    return {
+        "module": module,
+        "class_name": class_name,
+        "config": config,
+        "registered_name": registered_name,
+    }
+
+
+CALLED = []
+
+
+def harmful(*args, **kwargs):
+    CALLED.append(args)
+
+
+@pytest.mark.parametrize(
+    "bad, message",
+    [
+        (layer("Lambda", {"function": "exit"}), "'Lambda', which could run"),
+        (layer("__lambda__", {"value": ["4wA=", None, None]}), "could run"),
+        (layer("TFSMLayer", {"filepath": "/tmp/model"}), "could run"),
+        (layer("TorchModuleWrapper", {"module": "abc"}), "could run"),
+        (layer("JaxLayer", {"call_fn": "x"}), "could run"),
+        (layer("FlaxLayer", {"module": "x"}), "could run"),
+        (layer("Unknown", {}, "somewhere", "theirs>Unknown"), "registered"),
+        (layer("Popen", {"args": "id"}, "subprocess"), "registered"),
+        (layer("harmful", {}, __name__), "registered"),
+        (layer("function", "system", "os", "function"), "registered"),
+        (layer("get_file", {}, "keras.utils"), "."),
+        (layer("load_model", {}, "keras.models"), "."),
+        ({"class_name": "Dense"}, "not a Keras model"),
+        ([1], "JSON object"),
+    ],
+    ids=lambda value: str(value)[:60] if isinstance(value, dict) else "",
+)
+def test_configurations_that_are_refused(preset, bad, message):
+    config = json.loads((preset / "config.json").read_text())
+    whole, inside = bad, dict(config)
+    if isinstance(bad, dict) and "module" in bad:
+        inside["config"] = {**config["config"]}
+        inside["config"]["layers"] = [*config["config"]["layers"], bad]
+    else:
+        inside = bad
+    for content in (whole, inside):
+        (preset / "config.json").write_text(json.dumps(content))
+        sign(preset)
+        with pytest.raises(ValueError, match=message):
+            from_preset(preset)
+    assert CALLED == []
+
+
+def test_a_custom_class_loads_once_it_is_registered(tmp_path):
+    @keras.saving.register_keras_serializable(package="tests")
+    class Twice(keras.layers.Layer):
+        def call(self, x):
+            return 2 * x
+
+    model = keras.Sequential([keras.Input((3,)), Twice()])
+    save_to_preset(model, tmp_path / "p", x=np.ones((2, 3), "float32"))
+    assert verify_preset(tmp_path / "p") == 0.0
+    registry = keras.saving.get_custom_objects()
+    del registry["tests>Twice"]
+    with pytest.raises(ValueError, match="import the package that registers"):
+        from_preset(tmp_path / "p")
+
+
+def edit_weights(preset, change):
+    with h5py.File(preset / "model.weights.h5", "r+") as file:
+        found = []
+        file.visititems(
+            lambda name, node: (
+                found.append(name)
+                if isinstance(node, h5py.Dataset) and node.ndim == 2
+                else None
+            )
+        )
+        change(file, found[0])
+    sign(preset)
+
+
+def external_link(file, name):
+    del file[name]
+    file[name] = h5py.ExternalLink("/etc/hostname", "/x")
+
+
+def external_storage(file, name):
+    del file[name]
+    file.create_dataset(name, (3, 2), "f4", external=[("/etc/passwd", 0, 24)])
+
+
+def bomb(file, name):
+    del file[name]
+    # Kilobytes in the file, a terabyte in memory.
+    file.create_dataset(
+        name, (2**20, 2**18), "f4", compression="gzip", chunks=(2**10, 2**10)
+    )
+
+
+def other_shape(file, name):
+    del file[name]
+    file[name] = np.zeros((3, 3), "f4")
+
+
+def missing(file, name):
+    del file[name]
+
+
+@pytest.mark.parametrize(
+    "change", [external_link, external_storage, bomb, other_shape, missing]
+)
+def test_weights_that_are_refused(preset, change):
+    edit_weights(preset, change)
+    with pytest.raises(ValueError, match="does not hold the weights"):
+        from_preset(preset)
+
+
+def test_weights_that_are_no_hdf5(preset):
+    (preset / "model.weights.h5").write_bytes(b"\x80\x04.")
+    sign(preset)
+    with pytest.raises(ValueError, match="does not hold the weights"):
+        from_preset(preset)
+
+
+def array(dtype="<f4", shape=(2, 3), content=bytes(24)):
+    stream = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        stream, {"descr": dtype, "fortran_order": False, "shape": shape}
+    )
+    return stream.getvalue() + content
+
+
+def rewrite_golden(preset, member, compression=zipfile.ZIP_STORED):
+    with zipfile.ZipFile(preset / "golden.npz", "w", compression) as archive:
+        archive.writestr("input.npy", member)
+        archive.writestr("output.npy", array(shape=(2, 2), content=bytes(16)))
+    sign(preset)
+
+
+def test_golden_outputs_that_are_refused(preset):
+    rewrite_golden(preset, bytes(2**24), zipfile.ZIP_DEFLATED)
+    with pytest.raises(ValueError, match="golden.npz.*is compressed"):
+        verify_preset(preset)
+    rewrite_golden(preset, array("|O", (1,), b"\x80\x04K\x01."))
+    with pytest.raises(ValueError, match="allow_pickle=False"):
+        verify_preset(preset)
+    rewrite_golden(preset, array(shape=(2**20, 2**20)))
+    with pytest.raises(ValueError, match="less than it declares"):
+        verify_preset(preset)
+    (preset / "golden.npz").write_bytes(b"PK")
+    sign(preset)
+    with pytest.raises(ValueError, match="golden.npz"):
+        verify_preset(preset)
+
+
+def test_metadata_that_name_other_files(preset):
+    facts = json.loads((preset / "metadata.json").read_text())
+    for name in ("../p/config.json", "/etc/passwd"):
+        facts["files"][name] = facts["files"]["config.json"]
+        (preset / "metadata.json").write_text(json.dumps(facts))
+        with pytest.raises(ValueError, match="only plain names"):
+            from_preset(preset)
+        del facts["files"][name]
+
+
+def test_links_out_of_the_folder(preset, tmp_path):
+    """A link is followed: the hash says what is read, not where it is."""
+    target = tmp_path / "elsewhere.h5"
+    (preset / "model.weights.h5").rename(target)
+    (preset / "model.weights.h5").symlink_to(target)
+    from_preset(preset)
+    assert isinstance(target, pathlib.Path)
+    target.write_bytes(b"changed")
+    with pytest.raises(ValueError, match="damaged"):
+        from_preset(preset)

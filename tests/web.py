@@ -1,0 +1,103 @@
+"""A web server on loopback whose answers can be made wrong."""
+
+import contextlib
+import functools
+import http.server
+import threading
+import time
+
+
+class Handler(http.server.SimpleHTTPRequestHandler):
+    """Serves a folder; `server.faults[path]` are the next answers for path."""
+
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *args):
+        pass
+
+    def do_GET(self):
+        self.server.asked.append(self.path)
+        faults = self.server.faults.get(self.path, [])
+        fault = faults.pop(0) if faults else None
+        if fault is None:
+            return super().do_GET()
+        self.close_connection = True
+        getattr(self, f"answer_{fault}")()
+
+    def _file(self):
+        with open(self.translate_path(self.path), "rb") as file:
+            return file.read()
+
+    def _send(self, content, length):
+        self.send_response(200)
+        self.send_header("Content-Length", str(length))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def answer_cut(self):
+        content = self._file()
+        self._send(content[: len(content) // 2], len(content))
+
+    def answer_other_bytes(self):
+        content = self._file()
+        self._send(content[:-1] + bytes([content[-1] ^ 1]), len(content))
+
+    def answer_shorter(self):
+        self._send(self._file()[:-1], len(self._file()) - 1)
+
+    def answer_error(self):
+        self.send_error(500)
+
+    def answer_missing(self):
+        self.send_error(404)
+
+    def answer_redirect(self):
+        self.send_response(302)
+        self.send_header("Location", f"/elsewhere{self.path}")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def answer_slow(self):
+        content = self._file()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        step = len(content) // 4 + 1
+        for i in range(0, len(content), step):
+            self.wfile.write(content[i : i + step])
+            time.sleep(0.05)
+
+    def answer_silent(self):
+        self.server.finished.wait(10)
+
+    def answer_endless(self):
+        self.send_response(200)
+        self.end_headers()
+        with contextlib.suppress(OSError):
+            while not self.server.finished.is_set():
+                self.wfile.write(b"0" * 2**16)
+                self.server.sent += 2**16
+
+
+class Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+
+
+@contextlib.contextmanager
+def serve(folder, handler=Handler):
+    """A server of a folder: `url`, `asked`, `faults`, bytes `sent`."""
+    server = Server(
+        ("127.0.0.1", 0), functools.partial(handler, directory=str(folder))
+    )
+    server.url = f"http://127.0.0.1:{server.server_port}"
+    server.asked, server.faults, server.sent = [], {}, 0
+    server.finished = threading.Event()
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.finished.set()
+        server.shutdown()
+        server.server_close()
+        thread.join()

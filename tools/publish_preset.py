@@ -1,0 +1,133 @@
+"""Takes a finished run into the zoo, or makes its lists and cards anew.
+
+    python tools/publish_preset.py runs/my_run --name my_preset \
+        --recipe recipes/my_recipe.py --description "What it is."
+    python tools/publish_preset.py
+
+The first form copies `preset/` of the run, measures its latency here and adds
+what the card needs; both then write the twins on every card, and
+`manifest.json`.
+"""
+
+import argparse
+import pathlib
+import platform
+import shutil
+import statistics
+import time
+
+import keras
+import numpy as np
+
+from keras_remul.datasets import registry
+from keras_remul.presets import files, from_preset, read_metadata, verify_preset
+from keras_remul.presets.folder import update_metadata
+
+ZOO = pathlib.Path(__file__).parents[1] / "zoo"
+TWIN = ("test_mse", "symmetrized_mse", "error")
+
+
+def publish(run, name, recipe, description, zoo=ZOO):
+    """Copies a run's preset into the zoo, with what only publishing knows."""
+    source, target = pathlib.Path(run) / "preset", zoo / name
+    verify_preset(source)
+    if target.exists():
+        shutil.rmtree(target)
+    shutil.copytree(source, target)
+    facts = read_metadata(target)
+    builder = registry.builder_class(facts["dataset"])
+    update_metadata(
+        target,
+        description=description,
+        dataset_version=str(builder.VERSION),
+        latency=latency(target),
+        licenses={
+            "code": "Apache-2.0",
+            "weights": "Apache-2.0",
+            "data": builder.LICENSE,
+        },
+        training=facts["training"] | {"recipe": recipe},
+    )
+
+
+def latency(path, repeats=30):
+    """Median milliseconds of `predict_on_batch`, by what was measured."""
+    model = from_preset(path)
+    x = files.restore("input", files.read_golden(path / files.GOLDEN))
+    result = {}
+    for batch in (1, 100):
+        rows = np.arange(batch) % len(keras.tree.flatten(x)[0])
+        some = keras.tree.map_structure(lambda a, rows=rows: a[rows], x)
+        seconds = []
+        for _ in range(repeats + 3):
+            start = time.perf_counter()
+            model.predict_on_batch(some)
+            seconds.append(time.perf_counter() - start)
+        key = (
+            f"batch {batch}, {keras.backend.backend()} on one "
+            f"{platform.machine()} CPU"
+        )
+        result[key] = round(1e3 * statistics.median(seconds[3:]), 3)
+    return result
+
+
+def refresh(zoo=ZOO):
+    """Writes the twins on each card, and the manifest."""
+    names = sorted(file.parent.name for file in zoo.glob(f"*/{files.METADATA}"))
+    facts = {name: files.check_files(zoo / name) for name in names}
+    for name in names:
+        twins = [
+            {
+                "name": other,
+                "parameters": facts[other]["parameters"],
+                **{key: facts[other]["metrics"][key] for key in TWIN},
+            }
+            for other in names
+            if other != name
+            and facts[other]["dataset"] == facts[name]["dataset"]
+        ]
+        if facts[name].get("twins") != twins:
+            update_metadata(zoo / name, twins=twins)
+    files.write_json(zoo / "manifest.json", manifest(zoo, names))
+
+
+def manifest(zoo, names):
+    """Hashes and sizes of all files, and what tables of presets show."""
+    presets = {}
+    for name in names:
+        facts = files.check_files(zoo / name)
+        summary = {
+            key: facts[key]
+            for key in ("class", "parameters", "dataset", "description")
+        }
+        summary["metrics"] = {key: facts["metrics"][key] for key in TWIN}
+        presets[name] = {
+            "files": files.describe(zoo / name),
+            "summary": summary,
+        }
+    return {"format": files.FORMAT, "presets": presets}
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("run", nargs="?", help="folder of a finished run")
+    parser.add_argument("--name", help="of the preset")
+    parser.add_argument("--recipe", help="the file that makes the run")
+    parser.add_argument("--description", help="one sentence for the card")
+    arguments = parser.parse_args()
+    if arguments.run:
+        if not (arguments.name and arguments.recipe and arguments.description):
+            parser.error("--name, --recipe and --description are needed")
+        publish(
+            arguments.run,
+            arguments.name,
+            arguments.recipe,
+            arguments.description,
+        )
+    refresh()
+
+
+if __name__ == "__main__":
+    main()
