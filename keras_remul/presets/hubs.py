@@ -54,6 +54,12 @@ def from_kaggle(address):
             f"/version or without. Received: kaggle://{address}"
         )
     hub = _client("kagglehub", "kaggle")
+    if download.offline():
+        raise ConnectionError(
+            "KERAS_REMUL_OFFLINE is set, and Kaggle's client has no offline "
+            "mode. Give the folder of the preset in its cache instead of "
+            f"kaggle://{address}."
+        )
     try:
         folder = hub.model_download(address)
     except (hub.exceptions.KaggleApiHTTPError, OSError) as error:
