@@ -74,7 +74,8 @@ def save_to_preset(
     config.pop("compile_config", None)
     # A copy has no optimizer, and shows that the configuration can be loaded.
     copy = files.make(config, files.CONFIG)
-    copy.set_weights(model.get_weights())
+    for old, new in zip(_state(model), _state(copy), strict=True):
+        new.assign(old)
     facts = {
         "format": files.FORMAT,
         "class": config["registered_name"] or config["class_name"],
@@ -131,6 +132,12 @@ def _finish(folder, path, facts):
     if path.exists():
         os.replace(path, folder.parent / "old")
     os.replace(folder, path)
+
+
+def _state(model):
+    """Weights and states of random generators; no metrics, no optimizer."""
+    skipped = {id(variable) for variable in model.metrics_variables}
+    return [v for v in model.variables if id(v) not in skipped]
 
 
 def _golden(model, x, symmetry):
