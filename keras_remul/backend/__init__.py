@@ -15,6 +15,8 @@ signatures, so that a diff of two of them shows only the framework:
                                    the optimizer, else `other(*args)`
     load_exported(path, format)    an exported file as a function of arrays, or
                                    None where the backend cannot
+    make_to_load(make)             `make()`, a model whose weights are to be
+                                   loaded, without drawing initial ones
     write_exported(model, path, format, signature)
                                    `model.export` with the batch size free
     TaskGradients                  mixin of RemulModel: tells its weighting the
@@ -29,6 +31,7 @@ if keras.backend.backend() == "jax":
         every,
         jvp,
         load_exported,
+        make_to_load,
         map_batch,
         matmul,
         value_and_gradient,
@@ -40,6 +43,7 @@ elif keras.backend.backend() == "torch":
         every,
         jvp,
         load_exported,
+        make_to_load,
         map_batch,
         matmul,
         value_and_gradient,
@@ -51,6 +55,7 @@ elif keras.backend.backend() == "tensorflow":
         every,
         jvp,
         load_exported,
+        make_to_load,
         map_batch,
         matmul,
         value_and_gradient,
@@ -67,6 +72,7 @@ __all__ = [
     "every",
     "jvp",
     "load_exported",
+    "make_to_load",
     "map_batch",
     "matmul",
     "value_and_gradient",

@@ -17,6 +17,7 @@ import tempfile
 import keras
 import numpy as np
 
+from keras_remul import backend
 from keras_remul.presets import files
 from keras_remul.presets.card import card
 from keras_remul.presets.resolve import resolve
@@ -75,7 +76,7 @@ def save_to_preset(
     # A copy has no optimizer, and shows that the configuration can be loaded.
     copy = files.make(config, files.CONFIG)
     for old, new in zip(_state(model), _state(copy), strict=True):
-        new.assign(old)
+        new.assign(keras.ops.convert_to_numpy(old))
     facts = {
         "format": files.FORMAT,
         "class": config["registered_name"] or config["class_name"],
@@ -196,7 +197,9 @@ def from_preset(name_or_path, zoo=None):
 def _load(path):
     facts = files.check_files(path)
     config = files.read_json(path / files.CONFIG)
-    model = files.make(config, path / files.CONFIG)
+    model = backend.make_to_load(
+        lambda: files.make(config, path / files.CONFIG)
+    )
     if not isinstance(model, keras.Model):
         raise ValueError(f"{path / files.CONFIG} is not a Keras model.")
     sharded = files.SHARDED_WEIGHTS in facts["files"]
