@@ -47,6 +47,35 @@ def quickstart_figure(curves, models, symmetry, data, sample=0):
     return figure
 
 
+def predictions_figure(model, symmetry, x, y, turns=40):
+    """Predicted positions of a few systems, each turned many times.
+
+    Args:
+        model: from the inputs to positions `(B, N, 3)`.
+        symmetry: the `Symmetry` of the data.
+        x: inputs of few systems, with `"positions"`.
+        y: true positions `(B, N, 3)`.
+        turns: elements g for each system.
+
+    Returns:
+        A matplotlib Figure.
+    """
+    n = len(y)
+    figure = Figure(figsize=(4 * n, 4.2), layout="constrained")
+    axes = figure.subplots(1, n, subplot_kw={"projection": "3d"}, squeeze=False)
+    for i, axis in enumerate(axes[0]):
+        one = {key: value[i : i + 1] for key, value in x.items()}
+        path = np.stack([one["positions"][0], y[i]])
+        _draw_system(axis, model, symmetry, one, path, turns)
+    figure.suptitle(
+        f"Each system moved by {turns} random elements of "
+        f"{symmetry.group!r}, predictions moved back.\n"
+        "Circles: true end, joined with the start. Crosses: predicted ends.",
+        fontsize=10,
+    )
+    return figure
+
+
 def true_path(x, frames=10):
     """The simulated motion `(frames + 1, N, 3)` of one system."""
     positions, _ = simulate(

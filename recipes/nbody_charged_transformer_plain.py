@@ -1,10 +1,21 @@
-"""Plain transformer on five charged bodies: no symmetry in the objective."""
+"""Plain transformer on five charged bodies: no symmetry in the objective.
 
-from keras_remul import models, weighting
+Its attention sees the distances and the products of the charges of all pairs,
+through a bias; everything else it has to learn.
+"""
+
+from keras_remul import datasets, groups, models, weighting
 from keras_remul.recipe import Recipe
 
 RECIPE = Recipe(
     dataset="nbody_charged",
-    model=lambda: models.Transformer(num_layers=4, hidden_dim=96, num_heads=8),
+    model=lambda: models.Transformer(
+        num_layers=4,
+        hidden_dim=96,
+        num_heads=8,
+        pair_bias=True,
+        edge_products=["charges"],
+    ),
+    symmetry=lambda: datasets.symmetry("nbody_charged", groups.O3()),
     objective=lambda: dict(weighting=weighting.Constant(beta=0.0)),
 )

@@ -93,6 +93,33 @@ def test_wheel_works_elsewhere_with_one_backend(wheel, tmp_path):
     assert f"trained with {tmp_path}" in done.stdout
 
 
+# Each published preset, with the network cut.
+ALL_PRESETS = """
+import socket
+
+def refuse(*args, **kwargs):
+    raise OSError("a preset of the package needs no network")
+
+socket.socket.connect = socket.getaddrinfo = refuse
+
+import keras_remul as kr
+
+names = kr.list_presets()
+print(len(names), max(kr.verify_preset(name) for name in names))
+"""
+
+
+def test_wheel_holds_the_presets(wheel, tmp_path):
+    zipfile.ZipFile(wheel).extractall(tmp_path / "site")
+    done = run(
+        "-c", ALL_PRESETS, cwd=tmp_path, PYTHONPATH=str(tmp_path / "site")
+    )
+    assert done.returncode == 0, done.stderr
+    count, difference = done.stdout.split()[-2:]
+    assert int(count) == len(list((ROOT / "zoo").glob("*/metadata.json"))) > 0
+    assert float(difference) < 1e-5
+
+
 def test_import_does_not_load_tensorflow_datasets(tmp_path):
     code = (
         "import sys, keras_remul; print('tensorflow_datasets' in sys.modules)"

@@ -19,11 +19,14 @@ import time
 import keras
 import numpy as np
 
+from keras_remul import datasets
 from keras_remul.datasets import registry
 from keras_remul.presets import files, from_preset, read_metadata, verify_preset
 from keras_remul.presets.folder import update_metadata
+from keras_remul.visualization import predictions_figure
 
 ZOO = pathlib.Path(__file__).parents[1] / "zoo"
+PICTURE = "predictions.png"
 TWIN = ("test_mse", "symmetrized_mse", "error")
 
 
@@ -35,10 +38,12 @@ def publish(run, name, recipe, description, zoo=ZOO):
         shutil.rmtree(target)
     shutil.copytree(source, target)
     facts = read_metadata(target)
+    draw(target, facts)
     builder = registry.builder_class(facts["dataset"])
     update_metadata(
         target,
         description=description,
+        picture={"file": PICTURE, "text": "Predictions for systems moved by g"},
         dataset_version=str(builder.VERSION),
         latency=latency(target),
         licenses={
@@ -48,6 +53,16 @@ def publish(run, name, recipe, description, zoo=ZOO):
         },
         training=facts["training"] | {"recipe": recipe},
     )
+
+
+def draw(target, facts):
+    """The picture of the card: three systems of the test split."""
+    x, y = datasets.load(facts["dataset"], split="test", verbose=0)
+    few = keras.tree.map_structure(lambda a: a[:3], x)
+    figure = predictions_figure(
+        from_preset(target), facts["symmetry"], few, y[:3]
+    )
+    figure.savefig(target / PICTURE, dpi=70)
 
 
 def latency(path, repeats=30):
@@ -86,8 +101,7 @@ def refresh(zoo=ZOO):
             if other != name
             and facts[other]["dataset"] == facts[name]["dataset"]
         ]
-        if facts[name].get("twins") != twins:
-            update_metadata(zoo / name, twins=twins)
+        update_metadata(zoo / name, twins=twins)
     files.write_json(zoo / "manifest.json", manifest(zoo, names))
 
 

@@ -42,7 +42,7 @@ def card(name, facts):
             f"![{facts['picture']['text']}]({facts['picture']['file']})"
         )
     training = facts.get("training", {})
-    rows = [(key, training[key]) for key in _TRAINING if key in training]
+    rows = [(k, _short(training[k])) for k in _TRAINING if k in training]
     if rows:
         parts += ["## Training", _table(("", ""), rows)]
     if "symmetry" in facts:
@@ -57,6 +57,10 @@ def card(name, facts):
     return "\n\n".join(parts) + "\n"
 
 
+def _short(value):
+    return f"{value:.4g}" if isinstance(value, float) else value
+
+
 def _summary(facts):
     kind = facts["class"].rpartition(">")[2]
     text = f"{kind}, {facts['parameters']:,} parameters"
@@ -68,10 +72,11 @@ def _summary(facts):
 
 def _usage(name):
     return (
+        "On any backend:\n\n"
         "```python\n"
         "import keras_remul as kr\n\n"
-        f'model = kr.from_preset("{name}")  # on any backend\n'
-        f'kr.verify_preset("{name}")  # compares with the stored outputs\n'
+        f'model = kr.from_preset("{name}")\n'
+        f'kr.verify_preset("{name}")\n'
         "```"
     )
 

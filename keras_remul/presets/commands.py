@@ -12,6 +12,7 @@ def list_command(arguments):
     """Table of the presets of the package, or of another zoo."""
     names = resolve.list_presets(arguments.zoo)
     table = Table("name", "class", "parameters", "data", "test MSE", "E'")
+    table.columns[0].overflow = "fold"
     for name in names:
         facts = _summary(name, arguments.zoo)
         metrics = facts.get("metrics", {})
@@ -71,7 +72,7 @@ def evaluate_command(arguments):
 
 def export_command(arguments):
     """Writes a preset as a file for other programs."""
-    from keras_remul.exporting import export
+    from keras_remul.export import export
     from keras_remul.presets import files
 
     path = resolve.resolve(arguments.name, arguments.zoo)

@@ -48,7 +48,8 @@ def evaluate_preset(name_or_path, data_dir=None, zoo=None):
 
     Returns:
         Dictionary from the name of each figure to a pair of floats, what the
-        card says and what was found.
+        card says and what was found. Those of equivariance are means over 10
+        random g, which differ between backends: they agree to a few percent.
 
     Raises:
         ValueError: the preset names no data set of this library.

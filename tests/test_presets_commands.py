@@ -1,0 +1,87 @@
+"""The commands of presets."""
+
+import keras
+import numpy as np
+import pytest
+
+from keras_remul import cli, datasets, doctor, save_to_preset
+
+NAME = "nbody_charged_mpn_remul"
+
+
+def run(capsys, *arguments):
+    status = cli.main(list(arguments))
+    said = capsys.readouterr()
+    return status, " ".join(said.out.split()), " ".join(said.err.split())
+
+
+def test_presets(capsys, tmp_path):
+    status, said, _ = run(capsys, "presets")
+    assert status == 0
+    assert "105,476" in said and "0.007124" in said
+    (tmp_path / "manifest.json").write_text('{"presets": {}}')
+    status, said, _ = run(capsys, "presets", "--zoo", str(tmp_path))
+    assert status == 0 and "No presets." in said
+
+
+def test_verify(capsys, tmp_path):
+    status, said, _ = run(capsys, "verify", NAME)
+    assert status == 0 and f"{NAME}: outputs agree" in said
+    status, _, error = run(capsys, "verify", NAME, "--tolerance", "-1")
+    assert status == 1 and "gives other outputs" in error
+    status, _, error = run(capsys, "verify", "nbody_charged_mpn_remull")
+    assert status == 1 and "Nearest names" in error
+
+
+def test_download(capsys):
+    status, said, _ = run(capsys, "download", NAME)
+    assert status == 0 and f"{NAME} is in" in said
+
+
+def test_evaluate(capsys, bodies, monkeypatch):
+    monkeypatch.setattr(datasets, "load", lambda *a, **k: [bodies] * 2)
+    status, said, _ = run(capsys, "evaluate", NAME)
+    assert status == 0 and "test_mse │ 0.0071238" in said
+
+
+def test_export(capsys, tmp_path):
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    save_to_preset(model, tmp_path / "p", x=np.ones((2, 3), "float32"))
+    torch = keras.backend.backend() == "torch"
+    format, name = ("torch", "m.pt2") if torch else ("tf_saved_model", "m")
+    output = str(tmp_path / name)
+    status, said, error = run(
+        capsys, "export", str(tmp_path / "p"),
+        "--format", format, "--output", output,
+    )  # fmt: skip
+    assert status == 0, error
+    assert "outputs agree" in said and (tmp_path / name).exists()
+    save_to_preset(model, tmp_path / "p")
+    status, _, error = run(
+        capsys, "export", str(tmp_path / "p"), "--output", output
+    )
+    assert status == 1 and "no inputs" in error
+
+
+def test_doctor(capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_REMUL_CACHE", str(tmp_path))
+    status, said, _ = run(capsys, "doctor")
+    assert status == 0
+    assert keras.__version__ in said and "ok: one training step" in said
+
+    def fails():
+        raise OSError("no space")
+
+    checks = {"right": lambda: None, "the cache can be written": fails}
+    monkeypatch.setattr(doctor, "CHECKS", checks)
+    status, said, error = run(capsys, "doctor")
+    assert status == 1
+    assert "WRONG: the cache can be written: no space" in said
+    assert "1 of 2 checks failed" in error
+
+
+@pytest.mark.parametrize("command", ["download", "evaluate", "export"])
+def test_a_name_is_needed(command, capsys):
+    with pytest.raises(SystemExit):
+        cli.main([command])
+    assert "name" in capsys.readouterr().err

@@ -1,0 +1,107 @@
+"""The published presets: what their cards and the manifest say is true."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import keras
+import pytest
+
+from keras_remul import (
+    datasets,
+    evaluate_preset,
+    from_preset,
+    list_presets,
+    verify_preset,
+)
+from keras_remul.datasets.nbody_charged.builder import NbodyChargedConfig
+from keras_remul.presets import files
+from keras_remul.presets.card import card
+
+ROOT = pathlib.Path(__file__).parents[1]
+ZOO = ROOT / "zoo"
+NAMES = list_presets()
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """The test split, and the training samples that the cards speak of."""
+    splits = ["train", "test"]
+    return datasets.load(
+        "nbody_charged",
+        split=splits,
+        config=NbodyChargedConfig(name="cards", train=1000, validation=1),
+        data_dir=tmp_path_factory.mktemp("data"),
+        verbose=0,
+    )
+
+
+def test_there_are_presets_of_both_kinds():
+    for kind in ("transformer", "mpn"):
+        for training in ("remul", "plain"):
+            assert f"nbody_charged_{kind}_{training}" in NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_outputs_on_this_backend(name):
+    assert verify_preset(name) < 1e-5
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_manifest_and_card(name):
+    manifest = json.loads((ZOO / "manifest.json").read_text())["presets"]
+    assert sorted(manifest) == NAMES
+    entry, facts = manifest[name], files.check_files(ZOO / name)
+    assert entry["files"] == files.describe(ZOO / name)
+    assert sum(f["size"] for f in entry["files"].values()) <= 5 * 2**20
+    model = from_preset(name)
+    assert model.count_params() == facts["parameters"]
+    assert all(w.dtype == "float32" for w in model.weights)
+    for key, value in entry["summary"].items():
+        if key != "metrics":
+            assert facts[key] == value
+    for key, value in entry["summary"]["metrics"].items():
+        assert facts["metrics"][key] == value
+    assert (ZOO / name / files.CARD).read_text() == card(name, facts)
+    assert (ROOT / facts["training"]["recipe"]).is_file()
+    twins = {twin["name"] for twin in facts["twins"]}
+    assert name.rpartition("_")[0] + "_plain" in twins | {name}
+    assert set(facts["licenses"]) == {"code", "weights", "data"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_figures_of_the_card(name, data, monkeypatch):
+    monkeypatch.setattr(datasets, "load", lambda *a, **k: data)
+    figures = evaluate_preset(name)
+    assert "test_mse" in figures and "error" in figures
+    for key, (said, found) in figures.items():
+        # Each backend draws other elements g from the same seed.
+        exact = key in ("test_mse", "train_mse")
+        assert found == pytest.approx(said, rel=1e-3 if exact else 0.1), key
+
+
+TIME = """
+import sys, time
+start = time.perf_counter()
+import keras
+middle = time.perf_counter()
+import keras_remul
+keras_remul.from_preset(sys.argv[1])
+print((time.perf_counter() - middle) / (middle - start))
+"""
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "jax", reason="a promise for JAX alone"
+)
+def test_first_loading_is_quick():
+    done = subprocess.run(
+        [sys.executable, "-c", TIME, "nbody_charged_transformer_remul"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert float(done.stdout) < 1.5
