@@ -3,20 +3,21 @@
     OMP_NUM_THREADS=1 KERAS_BACKEND=jax python benchmarks/inference.py
 
 Equal depth and parameters, calls interleaved, medians of CPU time. Each model
-runs as under `predict`: compiled on JAX and TensorFlow, eager on torch, where
-`torch.nn.TransformerEncoder` stands beside them. Writes inference.csv and
-inference.png.
+runs as under `predict`: compiled on JAX and TensorFlow, eager on torch. Where
+torch is installed, an eager `torch.nn.TransformerEncoder` stands beside them.
+Writes inference.csv and inference.png.
 """
 
 import argparse
+import importlib.util
 
-import keras
 from keras import ops
 
 import _common  # isort: skip
 
 
 def main():
+    has_torch = importlib.util.find_spec("torch") is not None
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     _common.add_arguments(parser)
     parser.add_argument("--output", default="inference", help="file stem")
@@ -27,7 +28,7 @@ def main():
         for name in _common.available(arguments.models)
     }
     predict = {name: _common.inference(m) for name, m in models.items()}
-    if keras.backend.backend() == "torch":
+    if has_torch:
         _, tensor, encoder, _ = _common.torch_encoder(*size)
 
     def make_functions(batch, nodes):
@@ -36,7 +37,7 @@ def main():
         functions = {
             name: lambda f=f: f(tensors) for name, f in predict.items()
         }
-        if keras.backend.backend() == "torch":
+        if has_torch:
             inputs = tensor(x)
             functions["torch encoder"] = lambda: encoder(inputs)
         return functions
