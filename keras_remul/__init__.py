@@ -19,6 +19,7 @@ from keras_remul.evaluation import (
     evaluate_equivariance,
     lie_derivative,
 )
+from keras_remul.exporting import export
 from keras_remul.presets import (
     download_preset,
     from_preset,
@@ -48,6 +49,7 @@ __all__ = [
     "equivariance_profile",
     "evaluate_equivariance",
     "evaluate_preset",
+    "export",
     "find_symmetry",
     "from_preset",
     "graphs",

@@ -151,7 +151,7 @@ def pair_mask(neighbors, mask, num_nodes):
         Booleans `(B, N, K)`; for all nodes `(B, N, N)`, or `(1, N, N)` where
         there is no mask.
     """
-    receivers = ops.arange(num_nodes, dtype="int32")[None, :, None]
+    receivers = ops.arange(0, num_nodes, dtype="int32")[None, :, None]
     if neighbors is None:
         senders = ops.swapaxes(receivers, 1, 2)
         pairs = ops.not_equal(receivers, senders)

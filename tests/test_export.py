@@ -1,14 +1,14 @@
 """Exported files: they compute what the model does, or are not written."""
 
 import importlib.util
+import pathlib
 
 import keras
 import numpy as np
 import pytest
 
-from keras_remul import backend, models
-from keras_remul import export as export_module
-from keras_remul.export import PACKAGES, export
+from keras_remul import backend, export, exporting, models
+from keras_remul.exporting import PACKAGES
 
 BACKEND = keras.backend.backend()
 FORMATS = [name for name in PACKAGES if BACKEND in PACKAGES[name]]
@@ -61,11 +61,22 @@ def test_the_file_computes_what_the_model_does(name, format, tmp_path):
     assert export(model, path, x, format) < 1e-5
     assert files(tmp_path) == [path.name]
     # Another batch size, another order of the keys; the model is unharmed.
-    run = export_module._load(path, format)
+    run = exporting._load(path, format)
     y = run({key: np.repeat(x[key], 2, 0) for key in reversed(x)})
     y = keras.tree.flatten(y)[0]
     np.testing.assert_allclose(y, np.repeat(before, 2, 0), atol=1e-5)
     np.testing.assert_allclose(model.predict(x, verbose=0), before, atol=1e-6)
+
+
+def test_the_table_in_the_docs_is_what_works():
+    page = pathlib.Path(__file__).parents[1] / "docs" / "export.md"
+    for format in PACKAGES:
+        row = [f"`{format}`"]
+        for name in ("tensorflow", "jax", "torch"):
+            broken = [m for b, f, m in BROKEN if (b, f) == (name, format)]
+            works = f"all but {', '.join(broken)}" if broken else "all models"
+            row.append(works if name in PACKAGES[format] else "no")
+        assert f"| {' | '.join(row)} |" in page.read_text()
 
 
 @pytest.fixture

@@ -56,7 +56,7 @@ _local = threading.local()
 def write_exported(model, path, format, signature):
     # tf2onnx warns of its own deprecated parts.
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.simplefilter("ignore")
         model.export(
             path, format=format, verbose=False, input_signature=signature
         )

@@ -119,7 +119,7 @@ class SE3TransformerBlock(keras.layers.Layer):
         self.output_dense = IrrepDense(dim, dtype=dtype, name="output")
         self.skip = IrrepDense(dim, dtype=dtype, name="skip")
         self.radial_in = keras.layers.Dense(
-            radial_dim, activation="gelu", dtype=dtype, name="radial_in"
+            radial_dim, dtype=dtype, name="radial_in"
         )
         self.radial_out = keras.layers.Dense(
             2 * dim * int(np.sum(self.paths)), dtype=dtype, name="radial_out"
@@ -134,7 +134,9 @@ class SE3TransformerBlock(keras.layers.Layer):
 
     def call(self, f, kernels, distance, pairs):
         h = self._nonlinearity(f)
-        radial = self.radial_out(self.radial_in(distance))
+        # The exact gelu has no counterpart in ONNX's converters.
+        radial = ops.gelu(self.radial_in(distance), approximate=True)
+        radial = self.radial_out(radial)
         n, c = ops.shape(f)[1], self.dim
         radial = ops.reshape(radial, (-1, n, n, radial.shape[-1] // c, 1, c))
         num_paths = radial.shape[-3] // 2

@@ -72,7 +72,7 @@ def evaluate_command(arguments):
 
 def export_command(arguments):
     """Writes a preset as a file for other programs."""
-    from keras_remul.export import export
+    from keras_remul.exporting import export
     from keras_remul.presets import files
 
     path = resolve.resolve(arguments.name, arguments.zoo)
