@@ -29,4 +29,9 @@ class AttachMask(keras.layers.Layer):
         return inputs[0]
 
     def compute_mask(self, inputs, mask=None):
-        return ops.cast(inputs[1], "bool")
+        y, mask = inputs
+        # Losses of y (B, N, T, D) are (B, N, T): Keras wants masks of that
+        # rank.
+        missing = max(len(y.shape) - 1 - len(mask.shape), 0)
+        mask = ops.reshape(mask, (*ops.shape(mask), *[1] * missing))
+        return ops.cast(mask, "bool")

@@ -410,3 +410,46 @@ def test_clear_errors():
     model.build({key: a.shape for key, a in x.items()})
     with pytest.raises(ValueError, match="built with 2 features"):
         model({key: x[key] for key in x if key != "edges"})
+
+
+# --- Several times at once ---
+
+
+@pytest.mark.parametrize("cls", [MessagePassingNetwork, Transformer])
+def test_frames(cls):
+    x = {key: a for key, a in everything().items() if key != "edges"}
+    model = small(cls, frames=3)
+    y = call(model, x)
+    assert y.shape == (BATCH, NODES, 3, 3)
+    assert model.compute_output_spec(
+        {"positions": keras.KerasTensor((2, 5, 3))}
+    ).shape == (2, 5, 3, 3)
+    # Nodes may be permuted, padding may hold anything.
+    order = np.array([2, 0, 3, 1, 4, 5])
+    moved = {k: a[:, order] for k, a in x.items() if k != "mask"}
+    moved["positions"][:, VALID:] = 1e6
+    again = call(model, {**moved, "mask": x["mask"]})
+    np.testing.assert_allclose(
+        again[:, :VALID], y[:, order][:, :VALID], atol=1e-5
+    )
+    # Each time has a velocity scale and a step of its own.
+    assert model.velocity_scale.shape == (3, 1)
+    model.velocity_scale.assign([[1.0], [2.0], [3.0]])
+    change = (call(model, x) - y)[:, :VALID]
+    for t in range(3):
+        v = x["velocities"][:, :VALID]
+        np.testing.assert_allclose(change[:, :, t], t * v, atol=1e-5)
+    if cls is not Transformer:
+        return
+    # A masked loss under REMUL.
+    target = np.repeat(x["positions"][:, :, None], 3, axis=2)
+    target[:, VALID:] = np.inf
+    target = np.where(np.isinf(target), 1e3, target).astype("float32")
+    remul = RemulModel(model, symmetry(), seed=0)
+    remul.compile("adam", loss="mse")
+    logs = remul.fit(x, target, batch_size=BATCH, verbose=0).history
+    assert logs["objective_loss"][0] < 100
+    assert logs["equivariance_error"][0] > 0
+    assert cls.from_config(model.get_config()).frames == 3
+    with pytest.raises(ValueError, match="`frames` needs"):
+        call(small(cls, frames=3, readout="nodes"), x)

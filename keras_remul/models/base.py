@@ -62,10 +62,13 @@ class NodeModel(PresetMethods, Variants, keras.Model):
         reads_pairs: whether `"neighbors"`, `"edges"` and `"box"` are inputs.
         edge_products: keys of the features f whose products f_i f_j are among
             the features of pairs.
+        frames: T, for positions at T times `(B, N, T, D)`, each x + s_t v and a
+            step of its own; or None for one, `(B, N, D)`.
     """
 
     reads_pairs = False
     edge_products = ()
+    frames = None
 
     def __init__(self, readout="positions", units=1, **kwargs):
         # Without autocast: float16 would round positions before centring.
@@ -90,8 +93,14 @@ class NodeModel(PresetMethods, Variants, keras.Model):
     def build_readout(self, width):
         """Builds the last layer, from nodes of this width."""
         moves = self.readout == "positions"
+        if self.frames and not moves:
+            raise ValueError(
+                'Argument `frames` needs readout="positions". Received: '
+                f"frames={self.frames}, readout={self.readout!r}"
+            )
+        width_of_steps = self.node_shapes["positions"] * (self.frames or 1)
         self.head = keras.layers.Dense(
-            self.node_shapes["positions"] if moves else self.units,
+            width_of_steps if moves else self.units,
             kernel_initializer=keras.initializers.VarianceScaling(
                 1e-2 if moves else 1.0
             ),
@@ -105,7 +114,9 @@ class NodeModel(PresetMethods, Variants, keras.Model):
     def build_velocity_scale(self):
         if "velocities" in self.node_shapes:
             self.velocity_scale = self.add_weight(
-                shape=(), initializer="ones", name="velocity_scale"
+                shape=(self.frames, 1) if self.frames else (),
+                initializer="ones",
+                name="velocity_scale",
             )
 
     # --- Forward pass ---
@@ -177,10 +188,15 @@ class NodeModel(PresetMethods, Variants, keras.Model):
         return self.finish(nodes, ops.cast(h, self.variable_dtype))
 
     def move(self, nodes, step):
-        """x + s v + step, for vectors `(B, N, D)`."""
-        y = nodes.positions
-        if "velocities" in nodes.features:
-            y = y + self.velocity_scale * nodes.features["velocities"]
+        """x + s v + step, for vectors `(B, N, D)`, or `(B, N, T D)`."""
+        y, v = nodes.positions, nodes.features.get("velocities")
+        if self.frames:
+            shape = (*ops.shape(y)[:2], self.frames, y.shape[-1])
+            step = ops.reshape(step, shape)
+            y = ops.expand_dims(y, 2)
+            v = None if v is None else ops.expand_dims(v, 2)
+        if v is not None:
+            y = y + self.velocity_scale * v
         return self.finish(nodes, y + ops.cast(step, self.variable_dtype))
 
     def finish(self, nodes, y):
@@ -195,12 +211,15 @@ class NodeModel(PresetMethods, Variants, keras.Model):
         mask = inputs.get("mask")
         if mask is None or self.readout == "graph":
             return None
-        return ops.cast(mask, "bool")
+        mask = ops.cast(mask, "bool")
+        return ops.expand_dims(mask, 2) if self.frames else mask
 
     def compute_output_spec(self, inputs, training=None):
         batch, num_nodes, dim = inputs["positions"].shape
         shape = {
-            "positions": (batch, num_nodes, dim),
+            "positions": (batch, num_nodes, self.frames, dim)
+            if self.frames
+            else (batch, num_nodes, dim),
             "nodes": (batch, num_nodes, self.units),
             "graph": (batch, self.units),
         }[self.readout]
