@@ -453,3 +453,33 @@ def test_frames(cls):
     assert cls.from_config(model.get_config()).frames == 3
     with pytest.raises(ValueError, match="`frames` needs"):
         call(small(cls, frames=3, readout="nodes"), x)
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "jax", reason="XLA counts the operations"
+)
+def test_lists_make_the_work_linear_in_the_number_of_nodes():
+    import jax
+
+    model = small(MessagePassingNetwork)
+    call(model, inputs())
+    state = [
+        [v.value for v in variables]
+        for variables in (
+            model.trainable_variables,
+            model.non_trainable_variables,
+        )
+    ]
+
+    def work(nodes, lists):
+        x = {
+            key: np.zeros((1, nodes, width), "float32")
+            for key, width in model.node_shapes.items()
+        }
+        if lists:
+            x["neighbors"] = np.zeros((1, nodes, 4), "int32")
+        f = jax.jit(lambda x: model.stateless_call(*state, x)[0])
+        return f.lower(x).compile().cost_analysis()["flops"]
+
+    assert 1.9 < work(64, True) / work(32, True) < 2.1
+    assert work(64, False) / work(32, False) > 3
