@@ -77,14 +77,17 @@ class MultiHeadSelfAttention(keras.layers.Layer):
 
     def call(self, x, mask=None, bias=None, training=None):
         num_nodes = ops.shape(x)[1]
+        # Products of matrices, not of stacks of them: the gradient of a kernel
+        # is then one product too, which is what XLA is quick at on a CPU.
         qkv = ops.reshape(
-            self.qkv(x),
+            self.qkv(ops.reshape(x, (-1, x.shape[-1]))),
             (-1, num_nodes, self.num_heads, 3 * self.dim // self.num_heads),
         )  # (B, N, K, 3 C/K)
         if mask is not None:
             mask = ops.cast(mask, "bool")[:, None, None, :]  # (B, 1, 1, N)
         y = self._attend(qkv, mask, bias, training)  # (B, N, K, C/K)
-        return self.output_dense(ops.reshape(y, (-1, num_nodes, self.dim)))
+        y = self.output_dense(ops.reshape(y, (-1, self.dim)))
+        return ops.reshape(y, (-1, num_nodes, self.dim))
 
     def _attend(self, qkv, mask, bias, training):
         # torch has a fused kernel. The others are fastest with plain products,

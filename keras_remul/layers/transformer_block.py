@@ -106,8 +106,11 @@ class TransformerBlock(keras.layers.Layer):
             self.attention_norm(x), mask=mask, bias=bias, training=training
         )
         x = x + self._drop(y, training)
-        y = ops.gelu(self.mlp_in(self.mlp_norm(x)), approximate=True)
-        return x + self._drop(self.mlp_out(y), training)
+        # Flat, as in the attention: see there.
+        y = ops.reshape(self.mlp_norm(x), (-1, self.dim))
+        y = self.mlp_out(ops.gelu(self.mlp_in(y), approximate=True))
+        y = ops.reshape(y, (-1, ops.shape(x)[1], self.dim))
+        return x + self._drop(y, training)
 
     def _drop(self, y, training):
         for drop in self.drops:
