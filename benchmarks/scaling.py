@@ -52,7 +52,7 @@ def slope(points, column):
 
 
 def draw(lines):
-    figure = Figure(figsize=(11, 4.5), layout="constrained")
+    figure = Figure(figsize=(12, 4.5), layout="constrained")
     axes = figure.subplots(1, 2)
     for name, points in lines.items():
         nodes, milliseconds, megabytes = zip(*points, strict=True)
@@ -64,7 +64,8 @@ def draw(lines):
     for axis in axes:
         axis.set(xscale="log", yscale="log", xlabel="nodes")
         axis.grid(alpha=0.3, which="both")
-    axes[1].legend(fontsize=8, frameon=False)
+    handles = axes[1].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside right center", frameon=False)
     return figure
 
 
