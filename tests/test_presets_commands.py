@@ -1,5 +1,7 @@
 """The commands of presets."""
 
+import json
+
 import keras
 import numpy as np
 import pytest
@@ -19,6 +21,11 @@ def test_presets(capsys, tmp_path):
     status, said, _ = run(capsys, "presets")
     assert status == 0
     assert "105,476" in said and "0.007124" in said
+    files = {"a": {"sha256": "0" * 64, "size": 1}}
+    manifest = {"presets": {"theirs": {"files": files}}}
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    status, said, _ = run(capsys, "presets", "--zoo", str(tmp_path))
+    assert status == 0 and "theirs" in said  # a manifest without summaries
     (tmp_path / "manifest.json").write_text('{"presets": {}}')
     status, said, _ = run(capsys, "presets", "--zoo", str(tmp_path))
     assert status == 0 and "No presets." in said

@@ -18,8 +18,8 @@ def list_command(arguments):
         metrics = facts.get("metrics", {})
         table.add_row(
             name,
-            facts["class"].rpartition(">")[2],
-            f"{facts['parameters']:,}",
+            facts.get("class", "").rpartition(">")[2],
+            f"{facts['parameters']:,}" if "parameters" in facts else "",
             facts.get("dataset", ""),
             *(
                 f"{metrics[key]:.4g}" if key in metrics else ""
@@ -38,7 +38,7 @@ def _summary(name, zoo):
     if zoo is None and here.is_file():
         return files.read_json(here)
     zoo = zoo or resolve.default_zoo()
-    return resolve.read_manifest(zoo, wanted=name)[name]["summary"]
+    return resolve.read_manifest(zoo, wanted=name)[name].get("summary", {})
 
 
 def download_command(arguments):
