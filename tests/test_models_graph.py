@@ -412,6 +412,14 @@ def test_clear_errors():
         model({key: x[key] for key in x if key != "edges"})
 
 
+def test_egnn_starts_without_overflow():
+    """Wide systems: positions must not grow from layer to layer."""
+    x = inputs()
+    x["positions"] = 5 * x["positions"]
+    y = call(small(EGNN, num_layers=4, hidden_dim=64), x)
+    assert np.abs(y - x["positions"]).max() < 20
+
+
 # --- Several times at once ---
 
 

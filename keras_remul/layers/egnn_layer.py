@@ -7,6 +7,16 @@ from keras_remul.graphs import displacements
 from keras_remul.layers.message_passing import MessagePassing
 
 
+def start_small(layer, fan_in):
+    """Draws a kernel as the published code does, within 1 / sqrt(fan_in).
+
+    Keras' own range is up to twice as wide; positions then grow from layer to
+    layer until training overflows.
+    """
+    limit = fan_in**-0.5
+    layer.kernel_initializer = keras.initializers.RandomUniform(-limit, limit)
+
+
 @keras.saving.register_keras_serializable(package="keras_remul")
 class EGNNLayer(keras.layers.Layer):
     """Message passing on invariants that moves positions equivariantly.
@@ -72,10 +82,19 @@ class EGNNLayer(keras.layers.Layer):
 
     def build(self, h_shape, x_shape, edges_shape, velocities_shape=None):
         pairs_shape = (*edges_shape[:-1], edges_shape[-1] + 1)
+        width, messages = h_shape[-1], self.messages
+        # Three parts of one kernel.
+        for part in (messages.receiver, messages.sender, messages.pair):
+            start_small(part, 2 * width + pairs_shape[-1])
+        start_small(messages.message, self.dim)
+        if self.update_nodes:
+            start_small(messages.update_in, width + self.dim)
+            start_small(messages.update_out, self.dim)
         self.messages.build(h_shape, pairs_shape)
         if not self.update_positions:
             return
         messages_shape = (*edges_shape[:-1], self.dim)
+        start_small(self.shift_in, self.dim)
         self.shift_in.build(messages_shape)
         self.shift_out.build(messages_shape)
         if velocities_shape is not None:
@@ -86,6 +105,8 @@ class EGNNLayer(keras.layers.Layer):
             self.speed_out = keras.layers.Dense(
                 1, dtype=dtype, name="speed_out"
             )
+            start_small(self.speed_in, width)
+            start_small(self.speed_out, self.dim)
             self.speed_in.build(h_shape)
             self.speed_out.build((*h_shape[:-1], self.dim))
 
