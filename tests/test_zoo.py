@@ -67,7 +67,8 @@ def test_manifest_and_card(name):
     assert (ZOO / name / files.CARD).read_text() == card(name, facts)
     assert (ROOT / facts["training"]["recipe"]).is_file()
     twins = {twin["name"] for twin in facts["twins"]}
-    assert name.rpartition("_")[0] + "_plain" in twins | {name}
+    if name.endswith(("_remul", "_augmented")):
+        assert name.rpartition("_")[0] + "_plain" in twins
     assert set(facts["licenses"]) == {"code", "weights", "data"}
 
 
@@ -79,7 +80,9 @@ def test_figures_of_the_card(name, data, monkeypatch):
     for key, (said, found) in figures.items():
         # Each backend draws other elements g from the same seed.
         exact = key in ("test_mse", "train_mse")
-        assert found == pytest.approx(said, rel=1e-3 if exact else 0.1), key
+        # An equivariant model has errors of rounding.
+        expected = pytest.approx(said, rel=1e-3 if exact else 0.1, abs=1e-5)
+        assert found == expected, key
 
 
 TIME = """
