@@ -11,16 +11,14 @@ from keras_remul.presets import folder, resolve
 def list_command(arguments):
     """Table of the presets of the package, or of another zoo."""
     names = resolve.list_presets(arguments.zoo)
-    table = Table("name", "class", "parameters", "data", "test MSE", "E'")
-    table.columns[0].overflow = "fold"
+    table = Table("name", "parameters", "test MSE", "E'")
+    table.columns[0].no_wrap = True
     for name in names:
         facts = _summary(name, arguments.zoo)
         metrics = facts.get("metrics", {})
         table.add_row(
             name,
-            facts.get("class", "").rpartition(">")[2],
             f"{facts['parameters']:,}" if "parameters" in facts else "",
-            facts.get("dataset", ""),
             *(
                 f"{metrics[key]:.4g}" if key in metrics else ""
                 for key in ("test_mse", "error")
