@@ -49,6 +49,27 @@ def _sample(symmetry, n, transforms, seed, replica, count):
     return keras.tree.map_structure(lambda a: ops.take(a, index, axis=0), g)
 
 
+def move(symmetry, data, seed, replica=(0, 1)):
+    """(x, y, sample_weight) as (phi(g) x, rho(g) y, sample_weight).
+
+    The arguments are those of `stack`.
+    """
+    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+    x = keras.tree.map_structure(ops.convert_to_tensor, x)
+    y = keras.tree.map_structure(ops.convert_to_tensor, y)
+    n = ops.shape(keras.tree.flatten(x)[0])[0]
+    g = _sample(symmetry, n, 1, seed, *replica)
+    mask = symmetry.get_mask(x)
+    moved = (
+        symmetry.transform_inputs(g, x),
+        symmetry.transform_outputs(g, y, mask),
+    )
+    moved = keras.tree.map_structure(
+        lambda a, b: ops.cast(b, a.dtype), (x, y), moved
+    )
+    return *moved, sample_weight
+
+
 def stack(symmetry, data, seed, fraction=1.0, transforms=1, replica=(0, 1)):
     """(x, y, sample_weight) as ((x, phi(g) x), Orbit, sample_weight).
 

@@ -147,6 +147,7 @@ class Recipe:
             "weighting": repr(remul.weighting),
             "target": remul.target,
             "transforms": remul.transforms,
+            "augment": remul.augment,
             "epochs": self.epochs,
             "batch_size": self.batch_size,
             "learning_rate": self.learning_rate,

@@ -11,7 +11,7 @@ from keras_remul.backend import devices
 from keras_remul.losses import NestedLoss
 from keras_remul.masking import AttachMask
 from keras_remul.metrics import centred, equivariance_norms, sample_norms
-from keras_remul.orbit import Orbit, stack
+from keras_remul.orbit import Orbit, move, stack
 from keras_remul.presets import PresetMethods
 from keras_remul.symmetry import Symmetry
 from keras_remul.validation import check_finite
@@ -71,6 +71,11 @@ class RemulModel(backend.TaskGradients, PresetMethods, keras.Model):
         transforms: elements g per sample and training step. Defaults to 1.
         interval: the equivariance task is trained at every `interval`-th step
             of the optimizer, the others are plain. Defaults to 1.
+        augment: whether x and y of each training step are moved by a random g
+            of their own first. L_obj is then that of data augmentation, and
+            with `target="predictions"` L_equi is the spread of the predictions
+            around an orbit, for data without a preferred orientation. Defaults
+            to False.
         seed: integer seed of the draws of g. Defaults to a random one.
 
     Raises:
@@ -98,6 +103,7 @@ class RemulModel(backend.TaskGradients, PresetMethods, keras.Model):
         fraction=1.0,
         transforms=1,
         interval=1,
+        augment=False,
         seed=None,
         **kwargs,
     ):
@@ -140,6 +146,7 @@ class RemulModel(backend.TaskGradients, PresetMethods, keras.Model):
         self.fraction = float(fraction)
         self.transforms = transforms
         self.interval = interval
+        self.augment = bool(augment)
         self.weighting = weighting
         self.target = target
         self.equivariance_loss = loss
@@ -176,6 +183,8 @@ class RemulModel(backend.TaskGradients, PresetMethods, keras.Model):
 
     def train_step(self, *args):
         args = devices.shard(args)
+        if self.augment:
+            args = backend.map_batch(self, self._move, args)
         if not self.weighting.uses_equivariance:
             return super().train_step(*args)
         if self.interval == 1:
@@ -192,6 +201,14 @@ class RemulModel(backend.TaskGradients, PresetMethods, keras.Model):
         if self.weighting.uses_equivariance:
             args = backend.map_batch(self, self._stack_for_evaluation, args)
         return super().test_step(*args)
+
+    def _move(self, data):
+        return move(
+            self.symmetry,
+            data,
+            self.seed_generator,
+            devices.replica(training=True),
+        )
 
     def _stack_for_training(self, data):
         return stack(
@@ -429,6 +446,7 @@ class RemulModel(backend.TaskGradients, PresetMethods, keras.Model):
             "fraction": self.fraction,
             "transforms": self.transforms,
             "interval": self.interval,
+            "augment": self.augment,
             "seed": self.seed,
         }
 

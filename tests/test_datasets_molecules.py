@@ -64,14 +64,19 @@ def test_md17(tmp_path):
     assert len(set(found)) == 40  # no window in two splits
 
 
-def test_rmd17_has_gaps_and_no_order(tmp_path, rng):
-    old = rng.permutation(200)[:170]
+def write_rmd17(path):
+    old = np.random.default_rng(0).permutation(200)[:170]
     arrays = {
         "coords": trajectory()[old],
         "nuclear_charges": np.array(ETHANOL["numbers"]),
         "old_indices": old,
     }
-    np.savez(tmp_path / "rmd17_ethanol.npz", **arrays)
+    np.savez(path / "rmd17_ethanol.npz", **arrays)
+    return old
+
+
+def test_rmd17_has_gaps_and_no_order(tmp_path):
+    old = write_rmd17(tmp_path)
     x, y = load("rmd17", "train", tmp_path)
     t = times(x["positions"])
     np.testing.assert_array_equal(times(y), t + 30)
@@ -110,16 +115,16 @@ def test_windows_by_time_stay_apart():
         windows_by_time(1000, 50, (200, 300, 150), seed=0)
 
 
-def write_chunk(folder, number, frames=200):
+def write_chunks(path, frames=200):
+    folder = path / "xtb_md" / "ethanol"
+    folder.mkdir(parents=True)
     x = trajectory(frames)
     chunk = {"positions": x, "velocities": 0 * x + 2.0}
-    np.savez(folder / f"chunk_{number:05}.npz", **chunk)
+    np.savez(folder / "chunk_00000.npz", **chunk)
 
 
 def test_xtb_md_reads_a_trajectory_that_is_there(tmp_path):
-    folder = tmp_path / "xtb_md" / "ethanol"
-    folder.mkdir(parents=True)
-    write_chunk(folder, 0)
+    write_chunks(tmp_path)
     x, y = datasets.load(
         "xtb_md/tiny",
         data_dir=tmp_path / "data",

@@ -1,15 +1,15 @@
-"""Data sets: `load` to NumPy arrays, `tfds.load` for TensorFlow pipelines.
+"""Data sets: `load` for arrays, `stream` for batches, `tfds.load` for tf.data.
 
 Importing this package imports neither tensorflow_datasets nor TensorFlow; they
 are imported where a data set is asked for. The builders become known to
 `tfds.load` by `keras_remul.datasets.register()`.
 """
 
-from keras_remul.datasets.loading import load
+from keras_remul.datasets.loading import load, stream
 from keras_remul.datasets.registry import (
     list_datasets,
     register,
     symmetry,
 )
 
-__all__ = ["list_datasets", "load", "register", "symmetry"]
+__all__ = ["list_datasets", "load", "register", "stream", "symmetry"]

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_remul.datasets import loading, registry
+from keras_remul.datasets import loading, registry, tagging
 
 PENALTIES = tuple(10.0**k for k in range(-4, 7))
 
@@ -102,13 +102,8 @@ def baselines(data, symmetry, horizon, centre=None, seed=0):
                 "Baselines need the features 'positions' and 'velocities'. "
                 f"Received: {sorted(data['train'][0])}"
             )
-    sets = {split: pair for split, pair in data.items() if split != "train"}
-    x, y = data["test"]
-    g = symmetry.group.sample(len(y), seed=seed)
-    sets["test moved"] = keras.tree.map_structure(
-        ops.convert_to_numpy,
-        (symmetry.transform_inputs(g, x), symmetry.transform_outputs(g, y)),
-    )
+    sets = with_moved(data, symmetry, seed)
+    del sets["train"]
     time = fit_time(*data["train"])
     ridge = Ridge(time, horizon, centre).fit(data["train"], data["validation"])
     models = {
@@ -123,11 +118,33 @@ def baselines(data, symmetry, horizon, centre=None, seed=0):
     }
 
 
+def with_moved(data, symmetry, seed=0):
+    """The splits, and `"test moved"`, by random elements of the group."""
+    x, y = data["test"]
+    g = symmetry.sample(len(y), seed=seed)
+    moved = symmetry.transform_inputs(g, x), symmetry.transform_outputs(g, y)
+    moved = keras.tree.map_structure(ops.convert_to_numpy, moved)
+    return {**data, "test moved": moved}
+
+
 def of_dataset(name, seed=0, **kwargs):
-    """`baselines` of a data set by name; `kwargs` go to `load`."""
-    spec = registry.entry(name)
-    splits = loading.builder_maker(name)().split_names
-    pairs = loading.load(name, list(splits), **kwargs)
+    """The baselines of a data set by name.
+
+    Args:
+        name: as for `datasets.load`, `"name/config"`.
+        seed: seed of the elements that move the test data. Defaults to 0.
+        **kwargs: those of `datasets.load`.
+
+    Returns:
+        `(measure, rows)`: `"MSE"` and the result of `baselines`; or `"AUC"`,
+        the area under the ROC curve, and that of `tagging.baselines`.
+    """
+    builder = loading.builder_maker(name)()
+    splits = list(builder.split_names)
+    pairs = loading.load(name, splits, **kwargs)
     data = dict(zip(splits, pairs, strict=True))
     symmetry = registry.symmetry(name)
-    return baselines(data, symmetry, spec.horizon, spec.centre, seed)
+    if builder.horizon is None:
+        return "AUC", tagging.baselines(with_moved(data, symmetry, seed))
+    centre = registry.entry(name).centre
+    return "MSE", baselines(data, symmetry, builder.horizon, centre, seed)

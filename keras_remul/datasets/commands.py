@@ -38,7 +38,9 @@ def info_command(arguments):
     table = Table("feature", "shape", "transforms as")
     for key, feature in builder.info.features.items():
         target = key == spec.target
-        representation = spec.outputs if target else spec.inputs[key]
+        representation = (
+            spec.outputs if target else spec.inputs.get(key, "mask of nodes")
+        )
         note = " (target)" if target else ""
         table.add_row(key + note, str(feature.shape), str(representation))
     console.print(table)
@@ -51,6 +53,7 @@ def info_command(arguments):
         ),
         "exact symmetries": _names(spec.exact),
         "approximate symmetries": _names(spec.approximate),
+        "permutations of nodes": "exact" if spec.permutations else "none",
         "default group": repr(spec.group),
         "licence": builder.info.redistribution_info.license,
         "homepage": builder.info.homepage,
@@ -78,7 +81,7 @@ def baselines_command(arguments):
     """Errors of the baselines of a data set."""
     from keras_remul.datasets import baselines
 
-    rows = baselines.of_dataset(
+    measure, rows = baselines.of_dataset(
         arguments.name,
         data_dir=arguments.data_dir,
         manual_dir=arguments.manual_dir,
@@ -86,7 +89,7 @@ def baselines_command(arguments):
     splits = list(next(iter(rows.values())))
     group = registry.entry(arguments.name).group
     table = Table(
-        "MSE",
+        measure,
         *splits,
         title=arguments.name,
         caption=f"test moved: by random elements of {group!r}",

@@ -7,8 +7,6 @@ import io
 import re
 import sys
 
-import numpy as np
-
 from keras_remul.datasets import reader, registry
 
 
@@ -111,6 +109,25 @@ def _prepare(make_builder, manual_dir, verbose):
     return make_builder()
 
 
+def _prepared(name, splits, config, data_dir, manual_dir, download, verbose):
+    """The builder, prepared; checks the names of the splits first."""
+    make_builder = builder_maker(name, config, data_dir)
+    with errors_only():
+        builder = make_builder()
+        for split in splits:
+            _check_split(split, builder.split_names)
+        if not builder.is_prepared():
+            if not download:
+                raise FileNotFoundError(
+                    f"The data set {name!r} is not prepared in "
+                    f"{builder.data_dir}, and download=False. Call "
+                    f"`load({name!r}, download=True)` once, or pass "
+                    "`data_dir`."
+                )
+            builder = _prepare(make_builder, manual_dir, verbose)
+    return builder
+
+
 def load(
     name,
     split="train",
@@ -124,9 +141,9 @@ def load(
 
     The data set is kept by TFDS under `data_dir`, and written there in one
     step: an interrupted preparation leaves no half data set. Works on each
-    backend; TensorFlow need not be installed. With it, files are TFRecords,
-    which `tfds.load` reads too; without it, they are ArrayRecords, which
-    `tfds.data_source` reads. This function reads both.
+    backend; TensorFlow need not be installed. With it, TFDS writes TFRecords,
+    which `tfds.load` reads; without it, ArrayRecords, which `tfds.data_source`
+    reads. This function reads the arrays beside them.
 
     Args:
         name: name of a data set, see `list_datasets`; with a configuration,
@@ -163,26 +180,70 @@ def load(
     ((100, 5, 3), (100, 5, 3))
     >>> x, y = keras_remul.datasets.load("nbody_gravity/remul", "test_ood")
     """
-    target = registry.entry(name).target
-    make_builder = builder_maker(name, config, data_dir)
     splits = split if isinstance(split, (list, tuple)) else [split]
-    with errors_only():
-        builder = make_builder()
-        for one in splits:
-            _check_split(one, builder.split_names)
-        if not builder.is_prepared():
-            if not download:
-                raise FileNotFoundError(
-                    f"The data set {name!r} is not prepared in "
-                    f"{builder.data_dir}, and download=False. Call "
-                    f"`load({name!r}, download=True)` once, or pass "
-                    "`data_dir`."
-                )
-            builder = _prepare(make_builder, manual_dir, verbose)
-
+    builder = _prepared(
+        name, splits, config, data_dir, manual_dir, download, verbose
+    )
     pairs = []
     for one in splits:
         x = reader.read(builder, one)
-        y = x.pop(target)
-        pairs.append((x, np.ascontiguousarray(y)))
+        y = x.pop(registry.entry(name).target)
+        pairs.append((x, y))
     return pairs if isinstance(split, (list, tuple)) else pairs[0]
+
+
+def stream(
+    name,
+    split="train",
+    batch_size=100,
+    shuffle=True,
+    seed=None,
+    config=None,
+    data_dir=None,
+    manual_dir=None,
+    download=True,
+    verbose=1,
+    **kwargs,
+):
+    """Batches of a data set for `fit`, read from disk as they are needed.
+
+    For data sets that do not fit into memory. Works on each backend.
+
+    Args:
+        name, config, data_dir, manual_dir, download, verbose: as for `load`.
+        split: as for `load`, but one part of one split, such as `"train"` or
+            `"train[:50%]"`.
+        batch_size: samples of a batch; the last one may have fewer. Defaults
+            to 100.
+        shuffle: whether the order of samples is random, and another one in
+            each epoch. Defaults to True.
+        seed: integer seed of the orders. Defaults to a random one.
+        **kwargs: `workers`, `use_multiprocessing` and `max_queue_size` of
+            `keras.utils.PyDataset`.
+
+    Returns:
+        A `keras.utils.PyDataset` of batches (x, y).
+
+    Raises:
+        ValueError: as `load`, for a sum of splits and for a `batch_size` below
+            1.
+        FileNotFoundError: as `load`.
+
+    Example:
+
+    >>> batches = keras_remul.datasets.stream("nbody_gravity/gatr", seed=0)
+    >>> remul.fit(batches, epochs=10)
+    """
+    from keras_remul.datasets.batches import Batches
+
+    builder = _prepared(
+        name, [split], config, data_dir, manual_dir, download, verbose
+    )
+    found = reader.parts(builder, split)
+    if len(found) > 1:
+        raise ValueError(
+            "Argument `split` must be a part of one split here. Received: "
+            f"split={split!r}"
+        )
+    target = registry.entry(name).target
+    return Batches(found[0], target, batch_size, shuffle, seed, **kwargs)

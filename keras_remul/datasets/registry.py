@@ -19,8 +19,8 @@ class Entry:
         exact: groups under which the law that makes targets from inputs is
             symmetric.
         approximate: groups under which it is nearly so.
+        permutations: whether nodes with equal features are equivalent.
         target: key of the target feature.
-        horizon: time from input to target in units of the velocities.
         centre: node that stands for the place of a sample where nodes have a
             fixed order, or None for the mean of the nodes.
     """
@@ -29,14 +29,14 @@ class Entry:
     inputs: dict
     outputs: str
     group: groups.Group
-    horizon: float | None = None
     exact: tuple = ()
     approximate: tuple = ()
+    permutations: bool = True
     target: str = "targets"
     centre: int | None = None
 
 
-def _molecules(builder, horizon):
+def _molecules(builder):
     return Entry(
         builder=builder,
         inputs={
@@ -46,7 +46,6 @@ def _molecules(builder, horizon):
         },
         outputs="point",
         group=groups.SO3(),
-        horizon=horizon,
         exact=(groups.E3(),),
     )
 
@@ -62,8 +61,7 @@ _DATASETS = {
         },
         outputs="point",
         group=groups.SO3(),
-        horizon=1.0,
-        exact=(groups.E3(), groups.Permutations(5)),
+        exact=(groups.E3(),),
     ),
     "nbody_gravity": Entry(
         builder="keras_remul.datasets.nbody_gravity.builder:NbodyGravity",
@@ -74,8 +72,7 @@ _DATASETS = {
         },
         outputs="point",
         group=groups.SO3(),
-        horizon=0.1,
-        exact=(groups.E3(), groups.Permutations(4)),
+        exact=(groups.E3(),),
     ),
     "cmu_mocap": Entry(
         builder="keras_remul.datasets.cmu_mocap.builder:CmuMocap",
@@ -86,13 +83,33 @@ _DATASETS = {
         },
         outputs="point",
         group=_UPRIGHT,
-        horizon=30,
         approximate=(_UPRIGHT, groups.Translations()),
+        permutations=False,
         centre=0,
     ),
-    "md17": _molecules("keras_remul.datasets.md17.builder:Md17", 3000),
-    "rmd17": _molecules("keras_remul.datasets.md17.builder:Rmd17", 3000),
-    "xtb_md": _molecules("keras_remul.datasets.xtb_md.builder:XtbMd", 1500.0),
+    "md17": _molecules("keras_remul.datasets.md17.builder:Md17"),
+    "rmd17": _molecules("keras_remul.datasets.md17.builder:Rmd17"),
+    "solar_system": Entry(
+        builder="keras_remul.datasets.solar_system.builder:SolarSystem",
+        inputs={
+            "positions": "point",
+            "velocities": "vector",
+            "masses": "scalar",
+        },
+        outputs="point",
+        group=groups.SO3(),
+        exact=(groups.E3(),),
+        centre=0,
+    ),
+    "top_jets": Entry(
+        builder="keras_remul.datasets.top_jets.builder:TopJets",
+        inputs={"four_momenta": "four_vector"},
+        outputs="scalar",
+        group=groups.Lorentz(),
+        exact=(groups.Lorentz(),),
+        target="labels",
+    ),
+    "xtb_md": _molecules("keras_remul.datasets.xtb_md.builder:XtbMd"),
 }
 
 

@@ -79,8 +79,8 @@ def windows(positions, starts, horizon):
 
 def read_run_09(path, horizon):
     """The official split of subject 9 from its npz file."""
-    with np.load(path, allow_pickle=False) as file:
-        data = dict(file)
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as found:
+        data = dict(found)
     names = {"train": "train", "validation": "val", "test": "test"}
     wanted = {"X", "length"} | {
         f"{name}_{key}" for name in names.values() for key in ("case", "start")

@@ -44,14 +44,14 @@ def read(path, keys):
     Raises:
         ValueError: where one is missing, or shapes do not fit.
     """
-    with np.load(path, allow_pickle=False) as file:
-        missing = [key for key in keys if key not in file.files]
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as found:
+        missing = [key for key in keys if key not in found.files]
         if missing:
             raise ValueError(
                 f"Expected the keys {list(keys)} in {path}. Missing: "
-                f"{missing}. Received: {sorted(file.files)}"
+                f"{missing}. Received: {sorted(found.files)}"
             )
-        arrays = [file[key] for key in keys]
+        arrays = [found[key] for key in keys]
     positions, numbers = arrays[:2]
     if positions.ndim != 3 or positions.shape[1:] != (len(numbers), 3):
         raise ValueError(

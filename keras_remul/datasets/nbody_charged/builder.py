@@ -6,10 +6,13 @@ import tensorflow_datasets as tfds
 
 from keras_remul.datasets.builder import ArrayBuilder
 from keras_remul.datasets.nbody_charged.initial import initial_states
-from keras_remul.datasets.nbody_charged.simulator import simulate
+from keras_remul.datasets.nbody_charged.simulator import (
+    SAVE_EVERY,
+    TIME_STEP,
+    simulate,
+)
 
 INPUT_FRAME, TARGET_FRAME = 30, 40
-NUM_BODIES = 5
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -23,6 +26,7 @@ class NbodyChargedConfig(tfds.core.BuilderConfig):
         stream: numbers of training and validation systems that the stream
             holds before the first system of the next split.
         seed: seed of the stream. Defaults to 43, the official one.
+        num_bodies: bodies of each system. Defaults to 5.
     """
 
     train: int = 3000
@@ -30,6 +34,7 @@ class NbodyChargedConfig(tfds.core.BuilderConfig):
     test: int = 2000
     stream: tuple[int, int] = (10000, 2000)
     seed: int = 43
+    num_bodies: int = 5
 
     def __post_init__(self):
         room = (*self.stream, self.test)
@@ -56,14 +61,14 @@ class NbodyChargedConfig(tfds.core.BuilderConfig):
 
 
 class NbodyCharged(ArrayBuilder):
-    """Charged 5-body systems of the EGNN paper, simulated when prepared."""
+    """Charged bodies of the EGNN paper, simulated when prepared."""
 
     DESCRIPTION = """
-Five charged bodies in three dimensions: predict where they are 1.0 time unit
-later.
+Five charged bodies in three dimensions (ten or twenty in `10_bodies` and
+`20_bodies`): predict where they are 1.0 time unit later.
 
 Bodies have unit mass and charge -1 or +1 (like charges repel, unit coupling).
-They start at x ~ N(0, 1) with speed 0.5 in a random direction; the
+They start at x ~ N(0, 1), wider for more bodies at the same density, with speed 0.5 in a random direction; the
 acceleration sum_j c_i c_j (x_i - x_j) / r_ij^3 is clipped to +-100 in each
 component; symplectic Euler with time step 0.001. Inputs are positions,
 velocities and charges at frame 30 (time 3.1), targets the positions at frame
@@ -98,21 +103,37 @@ symmetric under E(3), up to the clipping.
             description="All 10000 official training systems.",
             train=10000,
         ),
+        *(
+            NbodyChargedConfig(
+                name=f"{bodies}_bodies",
+                description=f"{bodies} bodies: 3000 / 2000 / 2000 systems.",
+                num_bodies=bodies,
+                stream=(3000, 2000),
+            )
+            for bodies in (10, 20)
+        ),
     ]
 
+    @property
+    def horizon(self):
+        return (TARGET_FRAME - INPUT_FRAME) * SAVE_EVERY * TIME_STEP
+
     def _shapes(self):
+        bodies = self.builder_config.num_bodies
         return {
-            "positions": (NUM_BODIES, 3),
-            "velocities": (NUM_BODIES, 3),
-            "charges": (NUM_BODIES, 1),
-            "targets": (NUM_BODIES, 3),
+            "positions": (bodies, 3),
+            "velocities": (bodies, 3),
+            "charges": (bodies, 1),
+            "targets": (bodies, 3),
         }
 
     def _arrays(self, dl_manager):
         config = self.builder_config
         ranges = config.ranges()
         c, x, v = initial_states(
-            [ranges[split] for split in self.SPLITS], config.seed, NUM_BODIES
+            [ranges[split] for split in self.SPLITS],
+            config.seed,
+            config.num_bodies,
         )
         x, v = simulate(
             c, x, v, frames=(INPUT_FRAME, TARGET_FRAME), verbose=self.verbose

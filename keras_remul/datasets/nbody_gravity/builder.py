@@ -5,7 +5,12 @@ import dataclasses
 import tensorflow_datasets as tfds
 
 from keras_remul.datasets.builder import ArrayBuilder
-from keras_remul.datasets.nbody_gravity.simulator import NUM_PLANETS, sample
+from keras_remul.datasets.nbody_gravity.simulator import (
+    NUM_PLANETS,
+    STEPS,
+    TIME_STEP,
+    sample,
+)
 
 IN_DISTRIBUTION = (0.0, 10.0)
 OUT_OF_DISTRIBUTION = (90.0, 180.0)
@@ -23,6 +28,7 @@ class NbodyGravityConfig(tfds.core.BuilderConfig):
         angles: None for rotations from the Haar measure in each split; or
             (low, high) in degrees, angle uniform, axis random. `test_ood` has
             angles of 90 to 180 degrees.
+        planets: number of planets. Defaults to 3.
         seed: splits are drawn from `default_rng([seed, i])`, i = 0 to 3.
     """
 
@@ -31,6 +37,7 @@ class NbodyGravityConfig(tfds.core.BuilderConfig):
     test: int
     test_ood: int = 0
     angles: tuple[float, float] | None = None
+    planets: int = NUM_PLANETS
     seed: int = 0
 
     def sizes(self):
@@ -60,8 +67,9 @@ in which a body ends more than 2 from where it began are rejected (0.2 %).
 `gatr`: 100,000 / 5,000 / 5,000 systems, rotations from the Haar measure.
 `remul`: 100 / 5,000 / 5,000 systems, rotated by at most 10 degrees, and the
 split `test_ood` of 5,000 systems, rotated by 90 to 180 degrees; axes are
-uniform on the sphere, angles uniform between their bounds. `tiny`: 16 / 8 / 8
-and 8, as `remul`.
+uniform on the sphere, angles uniform between their bounds. `10_bodies`: nine
+planets, 3000 / 2000 / 2000 systems, else as `gatr`. `tiny`: 16 / 8 / 8 and 8,
+else as `remul`.
 
 Simulated here, with the published protocol but not its random numbers. The
 equations of motion are symmetric under E(3) and under permutations; in `remul`
@@ -101,6 +109,14 @@ the directions of the orbits are not.
             angles=IN_DISTRIBUTION,
         ),
         NbodyGravityConfig(
+            name="10_bodies",
+            description="A star and nine planets, any orientation.",
+            train=3000,
+            validation=2000,
+            test=2000,
+            planets=9,
+        ),
+        NbodyGravityConfig(
             name="tiny",
             description="As `remul`, for tests.",
             train=16,
@@ -115,12 +131,17 @@ the directions of the orbits are not.
     def split_names(self):
         return tuple(self.builder_config.sizes())
 
+    @property
+    def horizon(self):
+        return STEPS * TIME_STEP
+
     def _shapes(self):
-        vectors = (NUM_PLANETS + 1, 3)
+        bodies = self.builder_config.planets + 1
+        vectors = (bodies, 3)
         return {
             "positions": vectors,
             "velocities": vectors,
-            "masses": (NUM_PLANETS + 1, 1),
+            "masses": (bodies, 1),
             "targets": vectors,
         }
 
@@ -131,5 +152,7 @@ the directions of the orbits are not.
             if split == "test_ood":
                 angles = OUT_OF_DISTRIBUTION
             seed = [config.seed, _ALL_SPLITS.index(split)]
-            arrays[split], _ = sample(size, seed, angles, self.verbose)
+            arrays[split], _ = sample(
+                size, seed, angles, self.verbose, config.planets
+            )
         return arrays

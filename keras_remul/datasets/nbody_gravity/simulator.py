@@ -53,10 +53,10 @@ def _log_uniform(rng, limits, size):
     return np.exp(rng.uniform(*np.log(limits), size=size))
 
 
-def initial_states(rng, size, angles=None):
+def initial_states(rng, size, angles=None, planets=NUM_PLANETS):
     """Draws star and planets.
 
-    The star is at rest, of mass log-uniform in [1, 10]. Three planets, of mass
+    The star is at rest, of mass log-uniform in [1, 10]. The planets, of mass
     log-uniform in [0.01, 0.1], lie in the ring 0.1 < r < 1 of the xy plane,
     uniformly by area. Each moves with the circular speed sqrt(M / r) in one
     sense or the other, plus N(0, 0.01) on each component. Then bodies are
@@ -66,14 +66,15 @@ def initial_states(rng, size, angles=None):
         rng: a `numpy.random.Generator`.
         size: number of systems, S.
         angles: of the rotations, see `random_rotations`.
+        planets: number of planets. Defaults to 3.
 
     Returns:
-        `(masses, positions, velocities)` of shapes `(S, 4)`, `(S, 4, 3)` and
-        `(S, 4, 3)`, float64.
+        `(masses, positions, velocities)` of shapes `(S, N)`, `(S, N, 3)` and
+        `(S, N, 3)`, float64, for N bodies.
     """
     star = _log_uniform(rng, STAR_MASS, (size, 1))
-    planets = _log_uniform(rng, PLANET_MASS, (size, NUM_PLANETS))
-    r = np.sqrt(rng.uniform(*np.square(RADIUS), size=(size, NUM_PLANETS)))
+    light = _log_uniform(rng, PLANET_MASS, (size, planets))
+    r = np.sqrt(rng.uniform(*np.square(RADIUS), size=light.shape))
     phase = rng.uniform(0, 2 * np.pi, size=r.shape)
     sense = rng.choice([-1.0, 1.0], size=r.shape)
     noise = VELOCITY_NOISE * rng.standard_normal((*r.shape, 3))
@@ -83,7 +84,7 @@ def initial_states(rng, size, angles=None):
     v = np.stack([-speed * sin, speed * cos, zero], axis=-1) + noise
 
     at_rest = np.zeros((size, 1, 3))
-    masses = np.concatenate([star, planets], axis=1)
+    masses = np.concatenate([star, light], axis=1)
     x = np.concatenate([at_rest, x], axis=1)
     v = np.concatenate([at_rest, v], axis=1)
 
@@ -130,7 +131,7 @@ def simulate(masses, positions, velocities, steps=STEPS):
     return np.transpose(x, (2, 0, 1)), np.transpose(v, (2, 0, 1))
 
 
-def sample(size, seed, angles=None, verbose=1):
+def sample(size, seed, angles=None, verbose=1, planets=NUM_PLANETS):
     """Draws and simulates systems; those with a jump are drawn again.
 
     A system is rejected where a body ends more than 2 from where it began: a
@@ -142,10 +143,11 @@ def sample(size, seed, angles=None, verbose=1):
             same seed gives the same systems, whatever their number.
         angles: of the rotations, see `random_rotations`.
         verbose: 0 for no progress bar. Defaults to 1.
+        planets: number of planets. Defaults to 3.
 
     Returns:
-        A dict: `"masses"` `(S, 4, 1)`, `"positions"`, `"velocities"` and
-        `"targets"` `(S, 4, 3)`, float64; and the rate of rejection.
+        A dict: `"masses"` `(S, N, 1)`, `"positions"`, `"velocities"` and
+        `"targets"` `(S, N, 3)`, float64; and the rate of rejection.
 
     Reference:
 
@@ -155,7 +157,7 @@ def sample(size, seed, angles=None, verbose=1):
     parts, accepted, drawn = [], 0, 0
     with tqdm(total=size, desc="Simulating", disable=not verbose) as bar:
         while accepted < size:
-            m, x, v = initial_states(rng, CHUNK, angles)
+            m, x, v = initial_states(rng, CHUNK, angles, planets)
             y, _ = simulate(m, x, v)
             keep = np.sqrt(((y - x) ** 2).sum(-1)).max(1) <= MAX_DISTANCE
             parts.append([a[keep] for a in (m[..., None], x, v, y)])

@@ -64,6 +64,10 @@ already, in the folder of manual downloads, is used as it is.
         ),
     ]
 
+    @property
+    def horizon(self):
+        return self.builder_config.horizon * simulator.TIME_STEP
+
     def _shapes(self):
         return molecules.shapes(self.builder_config)
 

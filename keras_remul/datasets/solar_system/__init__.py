@@ -1,0 +1,1 @@
+"""The solar system: JPL ephemeris (extra `solar`) and TFDS builder."""

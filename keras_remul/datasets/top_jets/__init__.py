@@ -1,0 +1,1 @@
+"""Jets of top quarks and of others: Pythia (extra `jets`) and TFDS builder."""
