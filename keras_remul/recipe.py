@@ -27,7 +27,8 @@ class Recipe:
     the mean squared error. Trained in blocks of epochs; after each, weights
     and history are on disk, and a run that was killed goes on from there with
     the same numbers as if it had not been (but for dropout on PyTorch, which
-    draws from a generator that is not saved).
+    draws from a generator that is not saved). The result is that of the block
+    after which the validation error was smallest.
 
     Attributes:
         dataset: name for `datasets.load`.
@@ -37,6 +38,8 @@ class Recipe:
         symmetry: function without arguments that makes the `Symmetry` of the
             training and the evaluation. Defaults to that of the data set.
         epochs, batch_size, learning_rate, weight_decay: the budget.
+        passes: over the training data, in each epoch; more than one where the
+            data are few.
         seed: of the weights, the order of the samples and g.
         block: epochs between two checkpoints.
     """
@@ -49,6 +52,7 @@ class Recipe:
     batch_size: int = 100
     learning_rate: float = 1e-3
     weight_decay: float = 1e-4
+    passes: int = 1
     seed: int = 0
     block: int = 10
 
@@ -77,8 +81,8 @@ class Recipe:
         """Trains, or goes on with, or shows what is done.
 
         Args:
-            output: folder for the last checkpoint, `history.json`, `preset/`
-                and `result.json`.
+            output: folder for the last and the best checkpoint,
+                `history.json`, `preset/` and `result.json`.
             data_dir: folder of the data sets, see `datasets.load`.
             verbose: 1 prints a line per block. Defaults to 1.
 
@@ -102,17 +106,20 @@ class Recipe:
         if finished:
             return finished
         _write(output / "config.json", config)
-        splits = ["train", "validation", "test"]
-        data = datasets.load(self.dataset, split=splits, data_dir=data_dir)
-        self._compile(remul, len(data[0][1]))
+        data = datasets.load_all(self.dataset, data_dir=data_dir)
+        self._compile(remul, self.passes * len(data["train"][1]))
         history = self._train(remul, data, output, verbose)
-        metrics = measure(model, symmetry, [data[0], data[2]])
-        few = {key: value[:16] for key, value in data[2][0].items()}
+        best = history["best_epoch"]
+        model.load_weights(output / f"best_{best}.weights.h5")
+        metrics = measure(model, symmetry, data) | {
+            "validation_mse": min(history["val_mse"])
+        }
+        few = {key: value[:16] for key, value in data["test"][0].items()}
         result = {
             **config,
             "parameters": model.count_params(),
             "seconds": history["seconds"],
-            "validation_mse": history["val_mse"][-1],
+            "best_epoch": best,
             **metrics,
             "backend": keras.backend.backend(),
             "versions": {
@@ -128,10 +135,10 @@ class Recipe:
             symmetry=symmetry,
             metadata={
                 "dataset": self.dataset,
-                "metrics": metrics | {"validation_mse": history["val_mse"][-1]},
+                "metrics": metrics,
                 "training": {
                     key: result[key]
-                    for key in (*config, "seconds", "machine")
+                    for key in (*config, "best_epoch", "seconds", "machine")
                     if key not in ("dataset", "model", "symmetry")
                 },
             },
@@ -149,6 +156,7 @@ class Recipe:
             "transforms": remul.transforms,
             "augment": remul.augment,
             "epochs": self.epochs,
+            "passes": self.passes,
             "batch_size": self.batch_size,
             "learning_rate": self.learning_rate,
             "weight_decay": self.weight_decay,
@@ -170,7 +178,7 @@ class Recipe:
         )
 
     def _train(self, remul, data, output, verbose):
-        (x, y), validation, _ = data
+        x, y = data["train"]
         history = _read(output / "history.json") or {"seconds": 0.0}
         remul.model(keras.tree.map_structure(lambda a: a[:1], x))
         remul.built = True
@@ -184,15 +192,20 @@ class Recipe:
             for done in range(first + 1, last + 1):
                 logs = self._epoch(remul, x, y, done)
                 if done == last:
-                    logs |= _validate(remul, validation)
+                    logs |= _validate(remul, data["validation"])
                 for name, value in logs.items():
                     history[name] = [*history.get(name, []), float(value)]
             history["seconds"] += time.perf_counter() - start
             # The history says which weights count: a kill in between costs
             # one block.
             remul.save_weights(output / f"epoch_{done}.weights.h5")
+            if logs["val_mse"] <= min(history["val_mse"]):
+                history["best_epoch"] = done
+                remul.model.save_weights(output / f"best_{done}.weights.h5")
             _write(output / "history.json", history)
-            (output / f"epoch_{first}.weights.h5").unlink(missing_ok=True)
+            for path in output.glob("*.weights.h5"):
+                if path.name not in _needed(done, history["best_epoch"]):
+                    path.unlink()
             if verbose:
                 print(
                     f"{output.name}: epoch {done} of "
@@ -207,7 +220,9 @@ class Recipe:
         """Trains one epoch, whose order of samples depends on its number."""
         # fit has an order of its own, which a new process would not go on with
         rng = np.random.default_rng([self.seed, number])
-        order = rng.permutation(len(y))
+        order = np.concatenate(
+            [rng.permutation(len(y)) for _ in range(self.passes)]
+        )
         x = keras.tree.map_structure(lambda a: a[order], x)
         history = remul.fit(
             x,
@@ -219,6 +234,10 @@ class Recipe:
             verbose=0,
         )
         return {name: values[0] for name, values in history.history.items()}
+
+
+def _needed(done, best):
+    return f"epoch_{done}.weights.h5", f"best_{best}.weights.h5"
 
 
 def _validate(remul, data):

@@ -344,12 +344,13 @@ def test_walk_35_equals_the_reference(shared_data, tmp_path):
 
 
 def test_baselines_of_run_09(shared_data, tmp_path, capsys):
-    rows = baselines.of_dataset(
+    measure, rows = baselines.of_dataset(
         "cmu_mocap/run_09",
         data_dir=tmp_path,
         manual_dir=shared_data / "cmu_mocap",
         verbose=0,
     )
+    assert measure == "MSE"
     copy, drift, fitted, ridge = rows.values()
     assert abs(copy["test"] - 89.8) < 0.05
     assert abs(drift["test"] - 19.8) < 0.05

@@ -5,7 +5,7 @@ import importlib.util
 import numpy as np
 import pytest
 
-from keras_remul import datasets
+from keras_remul import cli, datasets
 from keras_remul.datasets.xtb_md import simulator
 
 ETHANOL = simulator.MOLECULES["ethanol"]
@@ -15,7 +15,7 @@ def config(**kwargs):
     from keras_remul.datasets.molecules import MoleculeConfig
 
     sizes = {"train": 20, "validation": 10, "test": 10, "horizon": 30}
-    names = {"name": "small", "molecule": "ethanol", "heavy_atoms": 3}
+    names = {"name": "small", "molecule": "ethanol", "atoms": 3}
     return MoleculeConfig(**{**names, **sizes, **kwargs})
 
 
@@ -120,10 +120,12 @@ def write_chunks(path, frames=200):
     folder.mkdir(parents=True)
     x = trajectory(frames)
     chunk = {"positions": x, "velocities": 0 * x + 2.0}
+    # 9 atoms; the energy rises by 9 meV in each ps, and 5 fs a frame.
+    chunk["total_energy"] = 9e-3 * 5e-3 * np.arange(frames)
     np.savez(folder / "chunk_00000.npz", **chunk)
 
 
-def test_xtb_md_reads_a_trajectory_that_is_there(tmp_path):
+def test_xtb_md_reads_a_trajectory_that_is_there(tmp_path, capsys):
     write_chunks(tmp_path)
     x, y = datasets.load(
         "xtb_md/tiny",
@@ -134,7 +136,15 @@ def test_xtb_md_reads_a_trajectory_that_is_there(tmp_path):
     np.testing.assert_array_equal(
         times(y), times(x["positions"]) + 100 // simulator.SAVE_EVERY
     )
-    assert (x["velocities"] == 2).all() and y.shape == (20, 3, 3)
+    assert (x["velocities"] == 2).all() and y.shape == (20, 9, 3)
+    place = ["--data-dir", str(tmp_path / "data")]
+    assert cli.main(["datasets", "info", "xtb_md/tiny", *place]) == 0
+    (line,) = [
+        line
+        for line in capsys.readouterr().out.splitlines()
+        if "energy drift" in line
+    ]
+    assert "1.0" in line
 
 
 def test_written_whole_or_not_at_all(tmp_path, monkeypatch):

@@ -1,6 +1,5 @@
 """nbody_charged: simulator, TFDS builder, `datasets.load`."""
 
-import importlib.util
 import os
 import pathlib
 import subprocess
@@ -12,7 +11,6 @@ import numpy as np
 import pytest
 
 from keras_remul import datasets
-from keras_remul.datasets import reader
 from keras_remul.datasets.nbody_charged.forces import Coulomb
 from keras_remul.datasets.nbody_charged.initial import initial_states
 from keras_remul.datasets.nbody_charged.simulator import simulate
@@ -28,7 +26,7 @@ def small_config(**kwargs):
     from keras_remul.datasets.nbody_charged.builder import NbodyChargedConfig
 
     sizes = {"train": 5, "validation": 3, "test": 2, "stream": (6, 3)}
-    return NbodyChargedConfig(name="small", **{**sizes, **kwargs})
+    return NbodyChargedConfig(**{"name": "small", **sizes, **kwargs})
 
 
 def load_small(data_dir, split="train", **kwargs):
@@ -272,6 +270,17 @@ def test_not_prepared_and_not_allowed_to(tmp_path):
 def test_config_must_fit_the_stream():
     with pytest.raises(ValueError, match="train=7"):
         small_config(train=7)
+
+
+def test_twenty_bodies(tmp_path):
+    config = small_config(name="twenty", num_bodies=20)
+    x, y = datasets.load(
+        "nbody_charged", config=config, data_dir=tmp_path, verbose=0
+    )
+    assert y.shape == x["velocities"].shape == (5, 20, 3)
+    state = initial_states([(0, 5)], num_bodies=20)
+    positions, _ = simulate(*state, frames=(40,), verbose=0)
+    np.testing.assert_array_equal(y, positions[:, 0].astype("float32"))
 
 
 def test_quiet(tmp_path, capfd):

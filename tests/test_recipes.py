@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from keras_remul import cli, datasets, from_preset, models, recipe, weighting
+from keras_remul.datasets import loading, registry
 from keras_remul.recipe import Recipe
 from keras_remul.train_command import load_recipe
 
@@ -17,7 +18,8 @@ FILES = sorted((pathlib.Path(__file__).parents[1] / "recipes").glob("*.py"))
 @pytest.fixture(autouse=True)
 def data(bodies, monkeypatch):
     """The small bodies in place of each data set."""
-    monkeypatch.setattr(datasets, "load", lambda *a, **k: [bodies] * 3)
+    splits = dict.fromkeys(("train", "validation", "test"), bodies)
+    monkeypatch.setattr(datasets, "load_all", lambda *a, **k: splits)
 
 
 # On PyTorch dropout draws from a generator that is not saved.
@@ -39,11 +41,18 @@ def small(**changes):
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_recipe_loads(file, bodies):
+def test_recipe_loads(file, tmp_path):
     loaded = load_recipe(file)
-    assert loaded.model()(bodies[0]).shape == (12, 5, 3)
+    builder = loading.builder_maker(loaded.dataset, data_dir=tmp_path)()
+    x = {
+        key: np.zeros((2, *feature.shape), "float32")
+        for key, feature in builder.info.features.items()
+    }
+    y = x.pop(registry.entry(loaded.dataset).target)
+    model = loaded.model()
+    assert model(x).shape == y.shape
     symmetry = datasets.symmetry(loaded.dataset)
-    recipe.RemulModel(loaded.model(), symmetry, **loaded.objective())
+    recipe.RemulModel(model, symmetry, **loaded.objective())
     assert file.read_text().startswith('"""')
 
 
@@ -79,7 +88,7 @@ def test_a_killed_run_goes_on_with_the_same_numbers(tmp_path, monkeypatch):
     assert histories[0]["loss"][0] != histories[0]["loss"][-1]
     # What is finished is not done again, and the preset is that model.
     assert small().run(tmp_path / "killed", verbose=0) == again
-    x = datasets.load("")[0][0]
+    x, _ = datasets.load_all("")["test"]
     y = from_preset(tmp_path / "killed" / "preset").predict(x, verbose=0)
     mse = np.mean((y - datasets.load("")[0][1]) ** 2)
     assert mse == pytest.approx(again["test_mse"], rel=1e-4)

@@ -356,6 +356,41 @@ def test_several_transforms_per_sample(bodies):
     assert spreads[1] < 0.6 * spreads[0]
 
 
+def test_augment_moves_inputs_and_labels(bodies):
+    """A quarter turn: the losses are those of data turned by hand."""
+    x, y = bodies
+    turn = QuarterTurn()
+    turned = symmetry(turn).transform_inputs(turn.sample(12), x)
+    target = symmetry(turn).transform_outputs(turn.sample(12), y)
+    for constant in (weighting.Constant(), weighting.Constant(beta=0.0)):
+        losses = []
+        for augment, (a, b) in ((True, (x, y)), (False, (turned, target))):
+            keras.utils.set_random_seed(0)
+            wrapper = remul(
+                group=turn, augment=augment, weighting=constant, compiled=False
+            )
+            wrapper.compile(keras.optimizers.SGD(0.0), loss="mse")
+            logs = wrapper.train_on_batch(a, b, return_dict=True)
+            losses.append([float(v) for v in logs.values()])
+        np.testing.assert_allclose(*losses, rtol=1e-5)
+
+
+def test_augment_draws_anew_and_is_for_training_only(bodies):
+    x, y = bodies
+    wrapper = remul(augment=True, target="predictions", compiled=False)
+    wrapper.compile(keras.optimizers.SGD(0.0), loss="mse")
+    found = []
+    for _ in range(3):
+        wrapper.reset_metrics()
+        logs = wrapper.train_on_batch(x, y, return_dict=True)
+        found.append(float(logs["objective_loss"]))
+    assert len(set(found)) == 3
+    plain = np.mean((wrapper.predict(x, verbose=0) - y) ** 2)
+    logs = wrapper.evaluate(x, y, verbose=0, return_dict=True)
+    assert logs["objective_loss"] == pytest.approx(plain, rel=1e-4)
+    assert RemulModel.from_config(wrapper.get_config()).augment
+
+
 @pytest.mark.parametrize("fraction, transforms", [(0.3, 1), (0.5, 3)])
 def test_fraction_and_transforms_with_masks_and_weights(
     bodies, rng, fraction, transforms

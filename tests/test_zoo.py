@@ -28,10 +28,8 @@ NAMES = list_presets()
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     """The test split, and the training samples that the cards speak of."""
-    splits = ["train", "test"]
-    return datasets.load(
+    return datasets.load_all(
         "nbody_charged",
-        split=splits,
         config=NbodyChargedConfig(name="cards", train=1000, validation=1),
         data_dir=tmp_path_factory.mktemp("data"),
         verbose=0,
@@ -74,7 +72,7 @@ def test_manifest_and_card(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_figures_of_the_card(name, data, monkeypatch):
-    monkeypatch.setattr(datasets, "load", lambda *a, **k: data)
+    monkeypatch.setattr(datasets, "load_all", lambda *a, **k: data)
     figures = evaluate_preset(name)
     assert "test_mse" in figures and "error" in figures
     for key, (said, found) in figures.items():

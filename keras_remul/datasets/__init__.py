@@ -5,11 +5,18 @@ are imported where a data set is asked for. The builders become known to
 `tfds.load` by `keras_remul.datasets.register()`.
 """
 
-from keras_remul.datasets.loading import load, stream
+from keras_remul.datasets.loading import load, load_all, stream
 from keras_remul.datasets.registry import (
     list_datasets,
     register,
     symmetry,
 )
 
-__all__ = ["list_datasets", "load", "register", "stream", "symmetry"]
+__all__ = [
+    "list_datasets",
+    "load",
+    "load_all",
+    "register",
+    "stream",
+    "symmetry",
+]

@@ -140,9 +140,7 @@ def of_dataset(name, seed=0, **kwargs):
         the area under the ROC curve, and that of `tagging.baselines`.
     """
     builder = loading.builder_maker(name)()
-    splits = list(builder.split_names)
-    pairs = loading.load(name, splits, **kwargs)
-    data = dict(zip(splits, pairs, strict=True))
+    data = loading.load_all(name, **kwargs)
     symmetry = registry.symmetry(name)
     if builder.horizon is None:
         return "AUC", tagging.baselines(with_moved(data, symmetry, seed))

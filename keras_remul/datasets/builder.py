@@ -17,7 +17,8 @@ BLOCK = 10_000  # samples that are in memory at once
 class ArrayBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """A builder whose splits are dicts of arrays.
 
-    A subclass states the class attributes below, `_shapes` and `_arrays`.
+    A subclass states the class attributes below, `_shapes` and `_arrays`; what
+    preparing tells of the data goes into `self.info.metadata`.
     Features are float32 and kept in the order of `_arrays`.
 
     Beside the records that TFDS writes, each split is kept as one `.npy` file
@@ -137,6 +138,7 @@ class ArrayBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             citation=self.CITATION,
             license=self.LICENSE,
             disable_shuffling=True,
+            metadata=tfds.core.MetadataDict(),
         )
 
     def _split_generators(self, dl_manager):

@@ -55,6 +55,7 @@ def info_command(arguments):
         "approximate symmetries": _names(spec.approximate),
         "permutations of nodes": "exact" if spec.permutations else "none",
         "default group": repr(spec.group),
+        **{key: str(value) for key, value in builder.info.metadata.items()},
         "licence": builder.info.redistribution_info.license,
         "homepage": builder.info.homepage,
         "folder": str(builder.data_dir),
@@ -99,6 +100,20 @@ def baselines_command(arguments):
     Console().print(table)
 
 
+def picture_command(arguments):
+    """Draws some samples into a file."""
+    from keras_remul.datasets import pictures
+
+    figure = pictures.picture(
+        arguments.name,
+        data_dir=arguments.data_dir,
+        manual_dir=arguments.manual_dir,
+    )
+    output = arguments.output or f"{arguments.name.replace('/', '_')}.png"
+    figure.savefig(output, dpi=100)
+    Console().print(f"Drawn into {output}")
+
+
 def add_parser(commands):
     """Adds `datasets` to the commands of `keras-remul`."""
     parser = commands.add_parser(
@@ -110,6 +125,7 @@ def add_parser(commands):
         ("info", info_command, "what a data set holds"),
         ("prepare", prepare_command, "download or simulate a data set"),
         ("baselines", baselines_command, "errors without a network"),
+        ("picture", picture_command, "some samples, drawn into a file"),
     ):
         sub = actions.add_parser(action, help=text)
         if action != "list":
@@ -117,7 +133,9 @@ def add_parser(commands):
         sub.add_argument(
             "--data-dir", help="folder of the data sets (default: that of TFDS)"
         )
-        if action in ("prepare", "baselines"):
+        if action == "picture":
+            sub.add_argument("--output", help="file (default: <NAME>.png)")
+        if action in ("prepare", "baselines", "picture"):
             sub.add_argument(
                 "--manual-dir", help="folder of files downloaded by hand"
             )

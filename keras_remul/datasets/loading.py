@@ -192,6 +192,27 @@ def load(
     return pairs if isinstance(split, (list, tuple)) else pairs[0]
 
 
+def load_all(name, **kwargs):
+    """All splits of a data set, a dict of their names to (x, y).
+
+    Args:
+        name: as for `load`.
+        **kwargs: those of `load`, but for `split`.
+
+    Example:
+
+    >>> data = keras_remul.datasets.load_all("nbody_gravity/remul")
+    >>> list(data)
+    ['train', 'validation', 'test', 'test_ood']
+    """
+    data_dir = kwargs.get("data_dir")
+    make_builder = builder_maker(name, kwargs.get("config"), data_dir)
+    with errors_only():
+        splits = list(make_builder().split_names)
+    pairs = load(name, splits, **kwargs)
+    return dict(zip(splits, pairs, strict=True))
+
+
 def stream(
     name,
     split="train",

@@ -14,7 +14,8 @@ class MoleculeConfig(tfds.core.BuilderConfig):
 
     Args:
         molecule: name of the molecule.
-        heavy_atoms: number of atoms other than hydrogen; those are kept.
+        atoms: number of atoms that are kept.
+        hydrogen: whether hydrogen is kept too. Defaults to False.
         horizon: steps of 0.5 fs from input to target. Defaults to 3000.
         train, validation, test: numbers of windows. Default to 500, 2000 and
             2000.
@@ -22,7 +23,8 @@ class MoleculeConfig(tfds.core.BuilderConfig):
     """
 
     molecule: str
-    heavy_atoms: int
+    atoms: int
+    hydrogen: bool = False
     horizon: int = 3000
     train: int = 500
     validation: int = 2000
@@ -73,13 +75,14 @@ def windows_by_time(frames, horizon, sizes, seed):
     return result
 
 
-def heavy(numbers, config, where):
-    """Mask of the atoms other than hydrogen."""
-    mask = numbers > 1
-    if mask.sum() != config.heavy_atoms:
+def kept(numbers, config, where):
+    """Mask of the atoms that are kept."""
+    mask = numbers > (0 if config.hydrogen else 1)
+    if mask.sum() != config.atoms:
+        kind = "" if config.hydrogen else " other than hydrogen"
         raise ValueError(
-            f"Expected {config.heavy_atoms} atoms other than hydrogen in "
-            f"{config.molecule}. Received: {int(mask.sum())} in {where}"
+            f"Expected {config.atoms} atoms{kind} in {config.molecule}. "
+            f"Received: {int(mask.sum())} in {where}"
         )
     return mask
 
@@ -97,10 +100,10 @@ def features(positions, velocities, targets, numbers):
 
 def shapes(config):
     """Shape of each feature."""
-    vectors = (config.heavy_atoms, 3)
+    vectors = (config.atoms, 3)
     return {
         "positions": vectors,
         "velocities": vectors,
-        "atomic_numbers": (config.heavy_atoms, 1),
+        "atomic_numbers": (config.atoms, 1),
         "targets": vectors,
     }

@@ -40,8 +40,8 @@ def _columns(x):
 
 def _ridge(train, validation):
     """Linear in all components, lambda chosen on validation."""
-    (x, y), columns = train, _columns(train[0])
-    gram, moment = columns.T @ columns, columns.T @ y
+    columns = _columns(train[0])
+    gram, moment = columns.T @ columns, columns.T @ train[1]
     best = None
     for penalty in PENALTIES:
         w = np.linalg.solve(gram + penalty * np.eye(len(gram)), moment)

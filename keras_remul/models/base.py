@@ -18,7 +18,8 @@ class Nodes(NamedTuple):
 
     Attributes:
         positions: as they came `(B, N, D)`.
-        features: dict of all features; its positions are centred.
+        features: dict of all features; its positions are centred, and in
+            units of `length_unit`, its velocities in `length_unit / time_unit`.
         mask: booleans `(B, N)`, or None.
     """
 
@@ -34,7 +35,7 @@ class Pairs(NamedTuple):
         neighbors: list `(B, N, K)`, or None for all nodes.
         mask: booleans `(B, N, K)` or `(1, N, N)`, true for existing pairs.
         edges: given features of the pairs `(B, N, K, F)`, or None.
-        box: periodic box `(B, D)`, or None.
+        box: periodic box `(B, D)` in units of `length_unit`, or None.
     """
 
     neighbors: object
@@ -56,6 +57,11 @@ class NodeModel(PresetMethods, Variants, keras.Model):
             of each node `(B, N, units)`; `"graph"`: scalars of the sample
             `(B, units)`, such as an energy: the sum over its nodes.
         units: number of scalars.
+        length_unit, time_unit: typical lengths and times, in the units of the
+            data: what the layers see are positions / length_unit, and
+            velocities * time_unit / length_unit; steps are written in
+            length_unit. Time from input to output is a good `time_unit`.
+            Default to 1.0.
         **kwargs: `name` and `dtype`, for `keras.Model`.
 
     Attributes:
@@ -70,7 +76,14 @@ class NodeModel(PresetMethods, Variants, keras.Model):
     edge_products = ()
     frames = None
 
-    def __init__(self, readout="positions", units=1, **kwargs):
+    def __init__(
+        self,
+        readout="positions",
+        units=1,
+        length_unit=1.0,
+        time_unit=1.0,
+        **kwargs,
+    ):
         # Without autocast: float16 would round positions before centring.
         super().__init__(autocast=False, **kwargs)
         if readout not in READOUTS:
@@ -78,8 +91,19 @@ class NodeModel(PresetMethods, Variants, keras.Model):
                 f"Argument `readout` must be one of {READOUTS}. Received: "
                 f"{readout!r}"
             )
+        for name, value in (
+            ("length_unit", length_unit),
+            ("time_unit", time_unit),
+        ):
+            if not value > 0:
+                raise ValueError(
+                    f"Argument `{name}` must be positive. Received: "
+                    f"{name}={value}"
+                )
         self.readout = readout
         self.units = units
+        self.length_unit = float(length_unit)
+        self.time_unit = float(time_unit)
         self.supports_masking = True
         # Keras skips compute_mask where it calls the model inside jax.grad.
         self.attach_mask = AttachMask(name="attach_mask")
@@ -140,7 +164,9 @@ class NodeModel(PresetMethods, Variants, keras.Model):
             center = ops.sum(x["positions"], axis=1, keepdims=True)
             center = center / ops.maximum(count, 1.0)  # (B, 1, D)
         y = x["positions"]
-        x["positions"] = y - center
+        x["positions"] = (y - center) / self.length_unit
+        if "velocities" in x:
+            x["velocities"] *= self.time_unit / self.length_unit
         return Nodes(y, x, mask)
 
     def read_pairs(self, inputs, nodes):
@@ -154,7 +180,10 @@ class NodeModel(PresetMethods, Variants, keras.Model):
         if edges is not None:
             edges = ops.cast(edges, self.variable_dtype)
             edges = ops.where(mask[..., None], edges, 0.0)
-        return Pairs(neighbors, mask, edges, inputs.get("box"))
+        box = inputs.get("box")
+        if box is not None:
+            box = ops.cast(box, self.variable_dtype) / self.length_unit
+        return Pairs(neighbors, mask, edges, box)
 
     def count_pair_features(self):
         """Width of `pair_features`."""
@@ -190,14 +219,15 @@ class NodeModel(PresetMethods, Variants, keras.Model):
     def move(self, nodes, step):
         """x + s v + step, for vectors `(B, N, D)`, or `(B, N, T D)`."""
         y, v = nodes.positions, nodes.features.get("velocities")
+        step = ops.cast(step, self.variable_dtype)
         if self.frames:
             shape = (*ops.shape(y)[:2], self.frames, y.shape[-1])
             step = ops.reshape(step, shape)
             y = ops.expand_dims(y, 2)
             v = None if v is None else ops.expand_dims(v, 2)
         if v is not None:
-            y = y + self.velocity_scale * v
-        return self.finish(nodes, y + ops.cast(step, self.variable_dtype))
+            step = self.velocity_scale * v + step
+        return self.finish(nodes, y + self.length_unit * step)
 
     def finish(self, nodes, y):
         """y `(B, N, ...)` with its mask; for a graph, the sum over nodes."""
@@ -250,6 +280,8 @@ class NodeModel(PresetMethods, Variants, keras.Model):
             "dtype": keras.dtype_policies.serialize(self.dtype_policy),
             "readout": self.readout,
             "units": self.units,
+            "length_unit": self.length_unit,
+            "time_unit": self.time_unit,
         }
 
 

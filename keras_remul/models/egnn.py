@@ -132,7 +132,9 @@ class EGNN(NodeModel):
                 box=pairs.box,
             )
         if self.readout == "positions":
-            return self.finish(nodes, nodes.positions + (x - start))
+            return self.finish(
+                nodes, nodes.positions + self.length_unit * (x - start)
+            )
         return self.write(nodes, h)
 
     def _invariants(self, nodes):

@@ -14,23 +14,24 @@ def measure(model, symmetry, data):
     Args:
         model: from the inputs to new positions `(B, N, D)`.
         symmetry: its `Symmetry`.
-        data: x and y of the training and of the test split, a pair of pairs.
+        data: dict of splits to (x, y), with `"test"`.
 
     Returns:
         Dictionary of floats: the figures of `evaluate_equivariance` on the
-        test split for 10 g per sample, relative to the motion; `test_mse`;
-        and `train_mse`, of the first 1000 samples.
+        test split for 10 g per sample, relative to the motion; and the mean
+        squared error of each split but for validation, `test_mse` and so on,
+        that of `"train"` for the first 1000 samples.
     """
-    (x_train, y_train), (x, y) = data
-    few = keras.tree.map_structure(lambda a: a[:1000], x_train)
-    result = evaluate_equivariance(
+    result = {}
+    for split, (x, y) in data.items():
+        if split == "train":
+            x, y = keras.tree.map_structure(lambda a: a[:1000], (x, y))
+        if split != "validation":
+            result[f"{split}_mse"] = mean_squared_error(model, x, y)
+    x, y = data["test"]
+    return result | evaluate_equivariance(
         model, x, symmetry, y, samples=10, reference=x["positions"]
     )
-    return {
-        "train_mse": mean_squared_error(model, few, y_train[:1000]),
-        "test_mse": mean_squared_error(model, x, y),
-        **result,
-    }
 
 
 def mean_squared_error(model, x, y):
@@ -60,8 +61,7 @@ def evaluate_preset(name_or_path, data_dir=None, zoo=None):
             f"Preset {str(name_or_path)!r} names no data set and figures that "
             "could be measured again."
         )
-    splits = ["train", "test"]
-    data = datasets.load(facts["dataset"], split=splits, data_dir=data_dir)
+    data = datasets.load_all(facts["dataset"], data_dir=data_dir)
     model = from_preset(name_or_path, zoo)
     found = measure(model, facts["symmetry"], data)
     card = facts["metrics"]

@@ -32,7 +32,7 @@ def _configs():
             name=name,
             description=f"{name}, {count} atoms other than hydrogen.",
             molecule=name,
-            heavy_atoms=count,
+            atoms=count,
         )
         for name, (count, _, _) in _MOLECULES.items()
     ]
@@ -82,7 +82,7 @@ class _Trajectory(ArrayBuilder, skip_registration=True):
     def _arrays(self, dl_manager):
         config = self.builder_config
         path, x, numbers, times = self._read(dl_manager)
-        mask = molecules.heavy(numbers, config, path)
+        mask = molecules.kept(numbers, config, path)
         x, numbers = x[:, mask], numbers[mask]
         order = np.argsort(times)
         x, times = x[order], times[order]

@@ -68,9 +68,10 @@ Five charged bodies in three dimensions (ten or twenty in `10_bodies` and
 `20_bodies`): predict where they are 1.0 time unit later.
 
 Bodies have unit mass and charge -1 or +1 (like charges repel, unit coupling).
-They start at x ~ N(0, 1), wider for more bodies at the same density, with speed 0.5 in a random direction; the
-acceleration sum_j c_i c_j (x_i - x_j) / r_ij^3 is clipped to +-100 in each
-component; symplectic Euler with time step 0.001. Inputs are positions,
+They start at x ~ N(0, 1), wider for more bodies such that the density is the
+same, with speed 0.5 in a random direction; the acceleration
+sum_j c_i c_j (x_i - x_j) / r_ij^3 is clipped to +-100 in each component;
+symplectic Euler with time step 0.001. Inputs are positions,
 velocities and charges at frame 30 (time 3.1), targets the positions at frame
 40 (time 4.1). All quantities are dimensionless. Nothing is downloaded: the
 simulator reproduces the official data "nbody_small" (seed 43) bit by bit on

@@ -152,7 +152,8 @@ the directions of the orbits are not.
             if split == "test_ood":
                 angles = OUT_OF_DISTRIBUTION
             seed = [config.seed, _ALL_SPLITS.index(split)]
-            arrays[split], _ = sample(
+            arrays[split], rejected = sample(
                 size, seed, angles, self.verbose, config.planets
             )
+            self.info.metadata[f"rejected, {split}"] = round(rejected, 5)
         return arrays

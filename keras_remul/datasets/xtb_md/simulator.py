@@ -217,9 +217,10 @@ def simulate(
 
 
 def trajectory(molecule, folder, steps, verbose=1):
-    """Positions and velocities `(F, N, 3)`; simulates what is not there yet.
+    """Positions, velocities `(F, N, 3)` and total energies `(F,)`, in eV.
 
-    A trajectory that is there whole needs neither tblite nor ASE.
+    What is not there yet is simulated; a trajectory that is there whole needs
+    neither tblite nor ASE.
     """
     paths = chunk_paths(folder)[: steps // CHUNK]
     chunks = [_read(path) for path in paths]
@@ -228,7 +229,7 @@ def trajectory(molecule, folder, steps, verbose=1):
         chunks = [_read(path) for path in paths]
     return tuple(
         np.concatenate([chunk[key] for chunk in chunks])
-        for key in ("positions", "velocities")
+        for key in ("positions", "velocities", "total_energy")
     )
 
 
