@@ -139,11 +139,9 @@ def test_xtb_md_reads_a_trajectory_that_is_there(tmp_path, capsys):
     assert (x["velocities"] == 2).all() and y.shape == (20, 9, 3)
     place = ["--data-dir", str(tmp_path / "data")]
     assert cli.main(["datasets", "info", "xtb_md/tiny", *place]) == 0
-    (line,) = [
-        line
-        for line in capsys.readouterr().out.splitlines()
-        if "energy drift" in line
-    ]
+    out = capsys.readouterr().out
+    assert "keras-remul[md]" in out
+    (line,) = [line for line in out.splitlines() if "energy drift" in line]
     assert "1.0" in line
 
 

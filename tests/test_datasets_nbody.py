@@ -434,3 +434,16 @@ def test_tfds_load_reads_what_load_prepared(data_dir):
     )
     targets = [example["targets"] for example in tfds.as_numpy(dataset)]
     np.testing.assert_array_equal(np.stack(targets), y)
+    dataset = tfds.load(
+        "nbody_charged",
+        split="train",
+        data_dir=data_dir,
+        as_supervised=True,
+        builder_kwargs={"config": small_config()},
+    )
+    (batch,) = tfds.as_numpy(dataset.batch(10))
+    x, _ = load_small(data_dir)
+    np.testing.assert_array_equal(batch[1], y)
+    assert sorted(batch[0]) == sorted(x)
+    for key in x:
+        np.testing.assert_array_equal(batch[0][key], x[key])

@@ -34,7 +34,7 @@ def info_command(arguments):
     """Description, features, symmetry, licence of a data set."""
     builder, console = _builder(arguments), Console()
     spec = registry.entry(arguments.name)
-    console.print(builder.info.description, highlight=False)
+    console.print(builder.info.description, highlight=False, markup=False)
     table = Table("feature", "shape", "transforms as")
     for key, feature in builder.info.features.items():
         target = key == spec.target
@@ -64,7 +64,7 @@ def info_command(arguments):
     for key, value in facts.items():
         table.add_row(key, value)
     console.print(table)
-    console.print(builder.info.citation, highlight=False)
+    console.print(builder.info.citation, highlight=False, markup=False)
 
 
 def prepare_command(arguments):

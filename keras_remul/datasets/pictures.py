@@ -13,8 +13,9 @@ PARENTS = (
     + (13, 17, 18, 19, 20, 21, 20)  # left arm
     + (13, 24, 25, 26, 27, 28, 27)  # right arm
 )
-LONGEST_BOND = 1.8  # Angstrom, between atoms other than hydrogen
-ATOMS = {6: "0.3", 7: "tab:blue", 8: "tab:red"}
+# Angstrom; the second to hydrogen. Two hydrogen atoms are never joined.
+LONGEST_BONDS = (1.8, 1.3)
+ATOMS = {1: "0.75", 6: "0.3", 7: "tab:blue", 8: "tab:red"}
 BEFORE, AFTER = "tab:blue", "tab:orange"
 
 
@@ -25,7 +26,10 @@ def edges(x):
     if "atomic_numbers" in x:
         p = x["positions"][0]
         distance = np.linalg.norm(p[:, None] - p[None], axis=-1)
-        return np.argwhere(np.triu(distance < LONGEST_BOND, 1)).tolist()
+        hydrogen = x["atomic_numbers"][0, :, 0] == 1
+        count = hydrogen[:, None].astype(int) + hydrogen
+        longest = np.array([*LONGEST_BONDS, 0.0])[count]
+        return np.argwhere(np.triu(distance < longest, 1)).tolist()
     return []
 
 
