@@ -4,7 +4,7 @@ import argparse
 import os
 import sys
 
-from keras_remul import train_command
+from keras_remul import tables, train_command
 from keras_remul.datasets import commands as commands_of_datasets
 from keras_remul.presets import commands as commands_of_presets
 
@@ -63,6 +63,7 @@ def main(argv=None):
     quickstart.set_defaults(run=_quickstart)
     commands_of_datasets.add_parser(commands)
     train_command.add_parser(commands)
+    tables.add_parsers(commands)
     commands_of_presets.add_parsers(commands)
     arguments = parser.parse_args(argv)
     try:

@@ -1,0 +1,255 @@
+"""Tables of recipes: `keras-remul reproduce` and `keras-remul report`.
+
+`tables.json` in the folder of the recipes names the tables; each has a title,
+a data set, recipes and seeds. Finished runs leave one JSON file per recipe and
+seed in `results/` there, and the tables are made from these alone.
+"""
+
+import json
+import os
+import pathlib
+import statistics
+
+import keras
+from matplotlib.figure import Figure
+from rich.console import Console
+
+from keras_remul.datasets import baselines
+from keras_remul.train_command import load_recipe
+
+RESULTS = "results"
+# Keys of a result, and how a table calls them.
+COLUMNS = {
+    "test_mse": "test MSE",
+    "test_ood_mse": "test_ood MSE",
+    "mse": "test MSE, moved",
+    "symmetrized_mse": "symmetrised",
+    "orbit_variance_share": "orbit variance",
+    "error": "E'",
+}
+
+
+def read_tables(recipes):
+    """The content of `tables.json`.
+
+    Raises:
+        ValueError: where there is none.
+    """
+    path = pathlib.Path(recipes) / "tables.json"
+    if not path.is_file():
+        raise ValueError(
+            f"There is no {path}. Give the folder of the recipes, such as that "
+            "of a checkout, by --recipes."
+        )
+    return json.loads(path.read_text())
+
+
+def _table(recipes, name):
+    tables = read_tables(recipes)
+    if name not in tables:
+        raise ValueError(
+            f"Expected the name of a table, one of {sorted(tables)}. "
+            f"Received: {name!r}"
+        )
+    return tables[name]
+
+
+def _write(path, content):
+    path.parent.mkdir(exist_ok=True)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(content, indent=2) + "\n")
+    os.replace(temporary, path)
+
+
+def reproduce(name, recipes="recipes", runs="runs", data_dir=None):
+    """Runs what a table lacks.
+
+    A run that was stopped goes on where it was. Several processes may work at
+    one table: each takes a run that no other has.
+
+    Args:
+        name: name of the table.
+        recipes: folder of the recipes.
+        runs: folder of the runs.
+        data_dir: folder of the data sets, see `datasets.load`.
+
+    Returns:
+        Names of the runs that another process has.
+
+    Raises:
+        ValueError: for an unknown table.
+    """
+    from filelock import FileLock, Timeout
+
+    table, recipes = _table(recipes, name), pathlib.Path(recipes)
+    runs = pathlib.Path(runs)
+    runs.mkdir(parents=True, exist_ok=True)
+    path = recipes / RESULTS / f"{name}_baselines.json"
+    if not path.exists():
+        measure, rows = baselines.of_dataset(
+            table["dataset"], data_dir=data_dir
+        )
+        _write(path, {"measure": measure, "rows": rows})
+    elsewhere = []
+    for seed in table["seeds"]:
+        for recipe in table["recipes"]:
+            run = f"{recipe}_seed{seed}"
+            path = recipes / RESULTS / f"{run}.json"
+            if path.exists():
+                continue
+            try:
+                with FileLock(runs / f"{run}.lock", timeout=0):
+                    loaded = load_recipe(recipes / f"{recipe}.py")
+                    result = loaded.replace(seed=seed).run(
+                        runs / run, data_dir=data_dir
+                    )
+                    _write(path, result)
+            except Timeout:
+                elsewhere.append(run)
+            keras.utils.clear_session()
+    return elsewhere
+
+
+def results(table, recipes):
+    """`{recipe: [result of each seed that is done]}`."""
+    folder = pathlib.Path(recipes) / RESULTS
+    found = {}
+    for recipe in table["recipes"]:
+        paths = [folder / f"{recipe}_seed{s}.json" for s in table["seeds"]]
+        done = [json.loads(p.read_text()) for p in paths if p.exists()]
+        if done:
+            found[recipe] = done
+    return found
+
+
+def _mean(values):
+    """ "mean ± standard deviation", or the one value."""
+    mean = statistics.mean(values)
+    if len(values) == 1:
+        return f"{mean:.3g}"
+    return f"{mean:.3g} ± {statistics.stdev(values):.2g}"
+
+
+def markdown(name, recipes="recipes"):
+    """A table as Markdown: recipes, then the baselines without a network."""
+    table = _table(recipes, name)
+    found = results(table, recipes)
+    some = [result for runs in found.values() for result in runs]
+    columns = [key for key in COLUMNS if any(key in run for run in some)]
+    heads = ["", "parameters", "seeds", "minutes"]
+    lines = [[*heads, *(COLUMNS[key] for key in columns)]]
+    for recipe, runs in found.items():
+        minutes = statistics.mean(run["seconds"] for run in runs) / 60
+        row = [recipe, f"{runs[0]['parameters']:,}", str(len(runs))]
+        row.append(f"{minutes:.0f}")
+        for key in columns:
+            values = [run[key] for run in runs if key in run]
+            row.append(_mean(values) if values else "")
+        lines.append(row)
+    path = pathlib.Path(recipes) / RESULTS / f"{name}_baselines.json"
+    if path.exists():
+        for baseline, errors in json.loads(path.read_text())["rows"].items():
+            known = {
+                "test_mse": errors["test"],
+                "test_ood_mse": errors.get("test_ood"),
+                "mse": errors["test moved"],
+            }
+            values = [known.get(key) for key in columns]
+            lines.append(
+                [baseline, "", "", ""]
+                + ["" if v is None else f"{v:.3g}" for v in values]
+            )
+    rows = ["| " + " | ".join(line) + " |" for line in lines]
+    rule = "|" + "---|" * len(lines[0])
+    text = [f"## {table['title']}", "", table["text"], ""]
+    return "\n".join([*text, rows[0], rule, *rows[1:], ""])
+
+
+def figure(name, recipes="recipes"):
+    """Test error against equivariance error, one point per run."""
+    table = _table(recipes, name)
+    picture = Figure(figsize=(6.5, 4), layout="constrained")
+    axis = picture.subplots()
+    for recipe, runs in results(table, recipes).items():
+        axis.plot(
+            [run["error"] for run in runs],
+            [run["test_mse"] for run in runs],
+            "o",
+            label=recipe,
+        )
+    axis.set(xscale="log", yscale="log", title=table["title"])
+    axis.set(xlabel="equivariance error E'", ylabel="test MSE")
+    axis.grid(alpha=0.3, which="both")
+    axis.legend(fontsize=7)
+    return picture
+
+
+def report(recipes="recipes", output="docs/results.md"):
+    """Writes all tables into one Markdown file, and a plot of each beside it.
+
+    Args:
+        recipes: folder of the recipes.
+        output: the Markdown file; plots go into `images/` beside it.
+    """
+    output = pathlib.Path(output)
+    images = output.parent / "images"
+    images.mkdir(parents=True, exist_ok=True)
+    parts = [
+        "# Results",
+        "",
+        "Made by `keras-remul report` from `recipes/results/`. Mean and "
+        "standard deviation",
+        "over seeds. `moved`: test data moved by random elements of the group; "
+        "`symmetrised`:",
+        "predictions averaged over 10 of them; orbit variance: its share of the"
+        " error on moved",
+        "data. The epoch is chosen on validation data.",
+        "",
+    ]
+    for name, table in read_tables(recipes).items():
+        if results(table, recipes):
+            parts += [markdown(name, recipes)]
+            image = f"results_{name}.png"
+            figure(name, recipes).savefig(images / image, dpi=80)
+            parts += [f"![{table['title']}](images/{image})", ""]
+    output.write_text("\n".join(parts).rstrip() + "\n")
+
+
+def _reproduce_command(arguments):
+    elsewhere = reproduce(
+        arguments.table, arguments.recipes, arguments.runs, arguments.data_dir
+    )
+    console = Console()
+    if elsewhere:
+        console.print(f"Another process has: {', '.join(elsewhere)}")
+    text = markdown(arguments.table, arguments.recipes)
+    console.print(text, markup=False, soft_wrap=True)
+
+
+def _report_command(arguments):
+    report(arguments.recipes, arguments.output)
+    Console().print(f"Written: {arguments.output}")
+
+
+def add_parsers(commands):
+    """Adds the commands to those of `keras-remul`."""
+    one = commands.add_parser(
+        "reproduce", help="run what a table of results lacks"
+    )
+    one.add_argument("table", help="such as nbody_charged")
+    one.add_argument("--runs", default="runs", help="default: %(default)s")
+    one.add_argument(
+        "--data-dir", help="folder of the data sets (default: that of TFDS)"
+    )
+    one.set_defaults(run=_reproduce_command)
+    two = commands.add_parser("report", help="write the tables of results")
+    two.add_argument(
+        "--output", default="docs/results.md", help="default: %(default)s"
+    )
+    two.set_defaults(run=_report_command)
+    for parser in (one, two):
+        parser.add_argument(
+            "--recipes",
+            default="recipes",
+            help="folder of the recipes (default: %(default)s)",
+        )
