@@ -1,8 +1,11 @@
 """The code in README and docs runs; its numbers are the committed ones."""
 
 import json
+import os
 import pathlib
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -31,6 +34,21 @@ def test_there_is_code():
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\((?!http)([^)#]+)", page.read_text()):
         assert (page.parent / target).exists(), target
+
+
+def test_site_builds(tmp_path):
+    """All pages are in the navigation, and their links lead somewhere."""
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet"]
+    result = subprocess.run(
+        [*command, "--site-dir", str(tmp_path)],
+        cwd=ROOT,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "tutorial" / "index.html").exists()
 
 
 def cells(runs, key, digits, percent=False):

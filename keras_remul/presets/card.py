@@ -2,6 +2,7 @@
 
 _FIGURES = {
     "test_mse": "test MSE",
+    "test_ood_mse": "test MSE, out of distribution",
     "symmetrized_mse": "test MSE, symmetrised over the group",
     "error": "equivariance error E'",
     "relative_error": "E', relative to the motion",
@@ -14,7 +15,10 @@ _TRAINING = (
     "target",
     "weighting",
     "transforms",
+    "augment",
     "epochs",
+    "passes",
+    "best_epoch",
     "batch_size",
     "learning_rate",
     "weight_decay",
