@@ -148,3 +148,12 @@ def test_simulated_jets():
     assert (np.hypot(total[:, 1], total[:, 2]) < 650).all()
     mass = tagging.mass({"four_momenta": p})
     assert np.median(mass[labels > 0]) > 140 > np.median(mass[labels == 0])
+
+
+@pytest.mark.skipif(not INSTALLED, reason="needs the extra `jets`: Pythia")
+def test_light_jets_are_those_of_the_reference(shared_data):
+    p, labels = simulator.simulate(20, seed=1000, verbose=0)
+    with np.load(shared_data / "top_jets_pythia/top_qcd_jets_12k.npz") as file:
+        known, label = file["p4"], file["label"]
+    known = {jet.tobytes() for jet in known[label == 0]}
+    assert all(jet.tobytes() in known for jet in p[labels == 0])
