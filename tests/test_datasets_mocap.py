@@ -409,3 +409,14 @@ def test_commands(tmp_path, capsys):
     assert "ridge" in capsys.readouterr().out
     assert cli.main(["datasets", "info", "nbody"]) == 1
     assert "Did you mean" in capsys.readouterr().err
+
+
+def test_left_and_right(shared_data):
+    """The partner of each joint is the one of the other side."""
+    with np.load(shared_data / "cmu_mocap/cmu09_run.npz") as file:
+        names = file["joint_names"].tolist()
+    partners = datasets.symmetry("cmu_mocap").inputs["joints"].partners
+    for name, partner in zip(names, partners, strict=True):
+        sides = {"l": "r", "r": "l"}
+        other = sides.get(name[0], "") + name[1:]
+        assert names[partner] == (other if other in names else name)

@@ -21,6 +21,8 @@ GROUPS = [
     groups.SE3(),
     groups.E3(translation_std=2.0),
     groups.O2(),
+    groups.O2(axis="y"),
+    groups.O2(axis=[1.0, -2.0, 0.5]),
     groups.SE2(),
     groups.E2(),
     groups.SO2(axis=None, max_angle=20.0),
@@ -230,3 +232,17 @@ def test_so2_keeps_its_axis_and_turns_right_handed(axis):
 def test_errors(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("axis", ["x", "z", [1.0, -2.0, 0.5]])
+def test_o2_of_space_keeps_its_axis(axis):
+    group = groups.O2(axis=axis)
+    g = numpy(group.sample(2000, seed=0))
+    a = np.array({"x": [1, 0, 0], "z": [0, 0, 1]}.get(str(axis), axis), float)
+    np.testing.assert_allclose(g @ a, np.tile(a, (2000, 1)), atol=1e-5)
+    determinants = np.linalg.det(g)
+    np.testing.assert_allclose(np.abs(determinants), 1, atol=1e-5)
+    assert 0.45 < (determinants > 0).mean() < 0.55
+    np.testing.assert_array_equal(
+        numpy(group.parity(ops.convert_to_tensor(g))), np.sign(determinants)
+    )

@@ -14,6 +14,7 @@ from keras_remul.representations import (
     Grid,
     Homogeneous,
     Irrep,
+    Mirrored,
     Of,
     Point,
     Pseudoscalar,
@@ -50,6 +51,7 @@ LINEAR = [
     Irrep(3, parity=1),
     DirectSum(["pseudoscalar", "vector", SymmetricMatrix()]),
     Homogeneous(-1.5, "vector"),
+    Mirrored([0, 2, 1, 3]),
 ]
 
 
@@ -343,6 +345,8 @@ def test_representations_that_do_not_fit(rep, group, message):
     "make, message",
     [
         (lambda: DirectSum([]), "`representations`"),
+        (lambda: Mirrored([1, 2, 0]), r"`partners`.*\[1, 2, 0\]"),
+        (lambda: Mirrored([3, 0]), "`partners`"),
         (lambda: DirectSum("vector"), "`representations`.*'vector'"),
         (lambda: DirectSum(["image", "scalar"]), "Grid"),
         (lambda: Grid("point"), r"Grid must be linear.*Point\(\)"),

@@ -5,6 +5,7 @@ import difflib
 import importlib
 
 from keras_remul import groups
+from keras_remul.representations import Mirrored
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +52,13 @@ def _molecules(builder):
 
 
 _UPRIGHT = groups.SO2(axis="y")
+# For each joint of the CMU skeleton the one on the other side: legs, spine and
+# head, arms.
+_LEFT_AND_RIGHT = [
+    *(0, *range(6, 11), *range(1, 6)),
+    *range(11, 17),
+    *(*range(24, 31), *range(17, 24)),
+]
 _DATASETS = {
     "nbody_charged": Entry(
         builder="keras_remul.datasets.nbody_charged.builder:NbodyCharged",
@@ -79,11 +87,11 @@ _DATASETS = {
         inputs={
             "positions": "point",
             "velocities": "vector",
-            "joints": "scalar",
+            "joints": Mirrored(_LEFT_AND_RIGHT),
         },
         outputs="point",
         group=_UPRIGHT,
-        approximate=(_UPRIGHT, groups.Translations()),
+        approximate=(_UPRIGHT, groups.O2(axis="y"), groups.Translations()),
         permutations=False,
         centre=0,
     ),

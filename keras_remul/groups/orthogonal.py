@@ -34,11 +34,10 @@ _ANGLE = (
 _AXES = {"x": (1.0, 0.0, 0.0), "y": (0.0, 1.0, 0.0), "z": (0.0, 0.0, 1.0)}
 
 
-def _sign(z, fixed):
-    """+1 or -1 by the sign of z `(n, 1)`; +1 where `fixed` is 1."""
+def _sign(z):
+    """+1 or -1 by the sign of z `(n, 1)`."""
     one = ops.ones_like(z)
-    fixed = ops.convert_to_tensor(fixed, z.dtype)
-    return ops.where(z < 0, -one, one) * (1 - fixed) + fixed
+    return ops.where(z < 0, -one, one)
 
 
 def _unit(z):
@@ -165,23 +164,54 @@ class SO2(RotationGroup):
 
 @keras.saving.register_keras_serializable(package="keras_remul")
 class O2(OrthogonalGroup):
-    """Rotations and reflections of the plane.
+    """Rotations and reflections of the plane, or of space around an axis.
 
-    `sample` draws from the Haar measure: a Haar rotation, times the reflection
-    diag(1, -1) with probability one half.
+    `sample` draws from the Haar measure: a Haar rotation, times one reflection
+    with probability one half: diag(1, -1) in the plane, at a plane that holds
+    the axis in space. With an upright axis this is the symmetry of bodies with
+    a left and a right side that walk under gravity, see `Mirrored`.
+
+    Args:
+        axis: None for the plane (d = 2), or as for `SO2`. Defaults to None.
 
     Example:
 
     >>> g = O2().sample(8, seed=0)    # (8, 2, 2), det +1 or -1
+    >>> g = O2(axis="y").sample(8, seed=0)    # (8, 3, 3)
     """
 
-    dimension = 2
     proper = False
     num_normals = 3
 
+    def __init__(self, axis=None):
+        self._rotations = SO2(axis)
+        self.axis = self._rotations.axis
+        self.dimension = self._rotations.dimension
+
+    def generators(self):
+        return self._rotations.generators()
+
+    def _reflection(self):
+        if self.axis is None:
+            return np.diag([1.0, -1.0])
+        fixed = self._rotations._parts()[0]
+        # Any normal to the axis will do: take the coordinate farthest from it.
+        normal = np.eye(3)[np.argmin(np.diag(fixed))]
+        normal = normal - fixed @ normal
+        normal = normal / np.linalg.norm(normal)
+        return np.eye(3) - 2 * np.outer(normal, normal)
+
     def from_normal(self, z):
-        rotation = SO2(axis=None).from_normal(z[:, :2])
-        return rotation * _sign(z[:, 2:], [1.0, 0.0])[:, None, :]
+        rotation = self._rotations.from_normal(z[:, :2])
+        mirror = ops.convert_to_tensor(self._reflection(), z.dtype)
+        mirrored = backend.matmul(rotation, mirror)
+        return ops.where(z[:, 2:, None] < 0, mirrored, rotation)
+
+    def get_config(self):
+        return {"axis": self.axis}
+
+    def __repr__(self):
+        return "O2()" if self.axis is None else super().__repr__()
 
 
 @keras.saving.register_keras_serializable(package="keras_remul")
@@ -253,4 +283,4 @@ class O3(OrthogonalGroup):
     num_normals = 5
 
     def from_normal(self, z):
-        return SO3().from_normal(z[:, :4]) * _sign(z[:, 4:], 0.0)[:, :, None]
+        return SO3().from_normal(z[:, :4]) * _sign(z[:, 4:])[:, :, None]

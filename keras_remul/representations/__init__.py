@@ -3,6 +3,7 @@
 from keras_remul.representations.base import Representation, act
 from keras_remul.representations.cartesian import (
     FourVector,
+    Mirrored,
     Point,
     Pseudoscalar,
     Pseudovector,
@@ -26,6 +27,7 @@ __all__ = [
     "Grid",
     "Homogeneous",
     "Irrep",
+    "Mirrored",
     "Of",
     "Point",
     "Pseudoscalar",

@@ -190,3 +190,49 @@ class FourVector(_Spatial):
         if group.dimension == 4:
             return act(linear, x)
         return ops.concatenate([x[..., :1], act(linear, x[..., 1:])], axis=-1)
+
+
+@keras.saving.register_keras_serializable(package="keras_remul")
+class Mirrored(Representation):
+    """Channels that trade places under reflections, such as left and right.
+
+    x -> x for rotations, x -> P x for reflections, with the permutation P of
+    the last axis. A one-hot kind of the parts of a body is one: where positions
+    are reflected, the left hand is where a right hand would be.
+
+    Args:
+        partners: list of integers: for each channel the one that it trades
+            places with, itself for those in the middle.
+
+    Raises:
+        ValueError: where the partner of a partner is another channel.
+
+    Example:
+
+    >>> joints = Mirrored([0, 2, 1])    # head, left hand, right hand
+    """
+
+    def __init__(self, partners):
+        self.partners = [int(i) for i in partners]
+        order = range(len(self.partners))
+        back = [self.partners[i] if i in order else None for i in self.partners]
+        if back != list(order):
+            raise ValueError(
+                "Argument `partners` must name for each channel another one "
+                "that names it, or itself. Received: "
+                f"partners={self.partners}"
+            )
+
+    def shape(self, group):
+        return (len(self.partners),)
+
+    def transform(self, group, g, x):
+        parity = group.parity(g)
+        if parity is None:
+            return x
+        partners = ops.convert_to_tensor(self.partners, "int32")
+        swapped = ops.take(x, partners, axis=-1)
+        return ops.where(per_sample(parity, x) < 0, swapped, x)
+
+    def get_config(self):
+        return {"partners": self.partners}

@@ -8,10 +8,12 @@ from keras_remul.datasets.builder import ArrayBuilder
 # Name: (heavy atoms, file of MD17, file of rMD17).
 _MOLECULES = {
     "aspirin": (13, "md17_aspirin.npz", "rmd17_aspirin.npz"),
+    "azobenzene": (14, "azobenzene_dft.npz", "rmd17_azobenzene.npz"),
     "benzene": (6, "md17_benzene2017.npz", "rmd17_benzene.npz"),
     "ethanol": (3, "md17_ethanol.npz", "rmd17_ethanol.npz"),
     "malonaldehyde": (5, "md17_malonaldehyde.npz", "rmd17_malonaldehyde.npz"),
     "naphthalene": (10, "md17_naphthalene.npz", "rmd17_naphthalene.npz"),
+    "paracetamol": (11, "paracetamol_dft.npz", "rmd17_paracetamol.npz"),
     "salicylic_acid": (10, "md17_salicylic.npz", "rmd17_salicylic.npz"),
     "toluene": (7, "md17_toluene.npz", "rmd17_toluene.npz"),
     "uracil": (8, "md17_uracil.npz", "rmd17_uracil.npz"),
@@ -105,7 +107,7 @@ class _Trajectory(ArrayBuilder, skip_registration=True):
 
 
 class Md17(_Trajectory):
-    """Trajectories of eight molecules at 500 K, PBE+vdW-TS."""
+    """Trajectories of ten molecules at 500 K, PBE+vdW-TS."""
 
     DESCRIPTION = f"""
 MD17: where are the atoms of a molecule 1.5 ps later?
