@@ -92,7 +92,13 @@ def test_a_killed_run_goes_on_with_the_same_numbers(tmp_path, monkeypatch):
     y = from_preset(tmp_path / "killed" / "preset").predict(x, verbose=0)
     mse = np.mean((y - truth) ** 2)
     assert mse == pytest.approx(again["test_mse"], rel=1e-4)
-    assert len(list((tmp_path / "killed").glob("*.weights.h5"))) == 1
+    # The last epoch, and the best on validation.
+    left = (tmp_path / "killed").glob("*.weights.h5")
+    epochs = again["epochs"], again["best_epoch"]
+    expected = ["epoch_{}.weights.h5", "best_{}.weights.h5"]
+    assert {path.name for path in left} == {
+        name.format(epoch) for name, epoch in zip(expected, epochs, strict=True)
+    }
 
 
 def test_another_recipe_in_the_same_folder(tmp_path):
@@ -124,3 +130,23 @@ def test_command(tmp_path, capsys):
     file.write_text("x = 1")
     with pytest.raises(ValueError, match="does not define RECIPE"):
         load_recipe(file)
+
+
+def test_the_best_epoch_on_validation_is_kept(tmp_path):
+    result = small(block=1, learning_rate=0.5, epochs=6).run(
+        tmp_path, verbose=0
+    )
+    errors = json.loads((tmp_path / "history.json").read_text())["val_mse"]
+    assert result["best_epoch"] == 1 + int(np.argmin(errors))
+    # The validation data are the test data here.
+    assert result["test_mse"] == pytest.approx(min(errors), rel=1e-4)
+    assert result["validation_mse"] == min(errors) < max(errors)
+
+
+def test_many_passes_are_one_epoch(tmp_path):
+    recipe = small(passes=3, epochs=1)
+    recipe.run(tmp_path, verbose=0)
+    history = json.loads((tmp_path / "history.json").read_text())
+    assert len(history["loss"]) == 1
+    straight = small(passes=1, epochs=1).run(tmp_path / "one", verbose=0)
+    assert straight["train_mse"] != recipe.run(tmp_path, verbose=0)["train_mse"]

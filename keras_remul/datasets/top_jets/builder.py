@@ -46,8 +46,8 @@ at 14 TeV; jets (anti-kT, R = 0.8) have a transverse momentum of 550 to 650 GeV
 and |eta| < 2; those of tops contain the top and its three quarks.
 
 `reference`: the public top-tagging reference set, 1,211,000 / 403,000 / 404,000
-jets of up to 200 constituents, with a simulation of the ATLAS detector; 2 GB to
-download, 8 GB on disk. `pythia`: 8000 / 2000 / 2000 jets, the 50 hardest
+jets of up to 200 constituents, with a simulation of the ATLAS detector; some GB
+to download, 16 GB on disk. `pythia`: 8000 / 2000 / 2000 jets, the 50 hardest
 constituents, simulated here with Pythia 8 and the same selection, without a
 detector and pile-up (`pip install keras-remul[jets]`, 2 minutes). `tiny`: 40 /
 20 / 20 of them.
