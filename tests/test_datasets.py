@@ -3,6 +3,7 @@
 import hashlib
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -54,6 +55,15 @@ def test_same_bytes_twice(tmp_path):
         digests.append(hashlib.sha256(content).hexdigest())
         assert len(files) == 4
     assert digests[0] == digests[1]
+
+
+def test_what_an_older_release_prepared_is_left_alone(tmp_path):
+    load_tiny(tmp_path)
+    (new,) = (tmp_path / "nbody_gravity" / "tiny").iterdir()
+    old = new.rename(new.with_name("1.0.0"))
+    shutil.rmtree(old / "arrays")
+    assert len(load_tiny(tmp_path)[1]) == 16
+    assert old.exists() and new.exists()
 
 
 def run_python(code, **kwargs):

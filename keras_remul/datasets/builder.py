@@ -33,8 +33,11 @@ class ArrayBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         SPLITS: names of the splits, where they are those of each config.
     """
 
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "First release."}
+    VERSION = tfds.core.Version("1.1.0")
+    RELEASE_NOTES = {
+        "1.0.0": "First release.",
+        "1.1.0": "Arrays beside the records; all atoms in xtb_md.",
+    }
     CITATION = HOMEPAGE = LICENSE = None
     MANUAL_DOWNLOAD_INSTRUCTIONS = "Files that `load` cannot download."
     SPLITS = ("train", "validation", "test")
