@@ -1,22 +1,28 @@
 """Recipes: trainings that can be repeated, killed and resumed."""
 
+import csv
 import dataclasses
 import json
 import math
 import os
 import pathlib
 import platform
+import sys
 import time
 from collections.abc import Callable
 
 import keras
 import numpy as np
 
-from keras_remul import datasets
+from keras_remul import datasets, weighting
+from keras_remul.evaluation import evaluate_equivariance
 from keras_remul.presets import save_to_preset
 from keras_remul.presets.evaluate import measure
 from keras_remul.training import RemulModel
 from keras_remul.version import __version__
+
+# How the values of fields that a command line can set are made from text.
+_TEXT_TO = {str: str, int: int, float: float, float | None: float}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +48,12 @@ class Recipe:
             data are few.
         seed: of the weights, the order of the samples and g.
         block: epochs between two checkpoints.
+        beta: weight of the equivariance task, in place of the weighting of
+            `objective`. Defaults to None: that of `objective`.
+        tolerance: the equivariance error asked for, see
+            `weighting.Constrained`, likewise.
+        moved_by: function without arguments that makes a dict from names to
+            further symmetries: the test data are also moved by their groups.
     """
 
     dataset: str
@@ -55,6 +67,9 @@ class Recipe:
     passes: int = 1
     seed: int = 0
     block: int = 10
+    beta: float | None = None
+    tolerance: float | None = None
+    moved_by: Callable = dict
 
     def replace(self, **changes):
         """The recipe with other values; text is converted to the field's type.
@@ -62,29 +77,32 @@ class Recipe:
         Raises:
             ValueError: for a name that is no field, or is a function.
         """
-        settable = [
-            field.name
+        settable = {
+            field.name: _TEXT_TO[field.type]
             for field in dataclasses.fields(self)
-            if isinstance(getattr(self, field.name), (int, float, str))
-        ]
+            if field.type in _TEXT_TO
+        }
         for name, value in changes.items():
             if isinstance(value, str):
                 if name not in settable:
                     raise ValueError(
-                        f"Expected one of {settable} to be set. Received: "
+                        f"Expected one of {[*settable]} to be set. Received: "
                         f"{name}={value}"
                     )
-                changes[name] = type(getattr(self, name))(value)
+                changes[name] = settable[name](value)
         return dataclasses.replace(self, **changes)
 
-    def run(self, output, data_dir=None, verbose=1):
+    def run(self, output, data_dir=None, verbose="auto", callbacks=()):
         """Trains, or goes on with, or shows what is done.
 
         Args:
             output: folder for the last and the best checkpoint,
-                `history.json`, `preset/` and `result.json`.
+                `history.json` and `history.csv`, `preset/` and `result.json`.
             data_dir: folder of the data sets, see `datasets.load`.
-            verbose: 1 prints a line per block. Defaults to 1.
+            verbose: 0 prints nothing, 1 a progress bar, 2 a line per block.
+                Defaults to `"auto"`: 1 on a terminal, else 2.
+            callbacks: Keras callbacks, such as `keras.callbacks.TensorBoard`;
+                they see the beginnings and ends of the epochs.
 
         Returns:
             The content of `result.json`.
@@ -99,7 +117,7 @@ class Recipe:
         )()
         keras.utils.set_random_seed(self.seed)
         model = self.model()
-        remul = RemulModel(model, symmetry, seed=self.seed, **self.objective())
+        remul = RemulModel(model, symmetry, seed=self.seed, **self.arguments())
         config = self._config(model, remul)
         finished = _read(output / "result.json")
         _check_same(config, _read(output / "config.json"), output)
@@ -108,7 +126,9 @@ class Recipe:
         _write(output / "config.json", config)
         data = datasets.load_all(self.dataset, data_dir=data_dir)
         self._compile(remul, self.passes * len(data["train"][1]))
-        history = self._train(remul, data, output, verbose)
+        if verbose == "auto":
+            verbose = 1 if sys.stdout.isatty() else 2
+        history = self._train(remul, data, output, verbose, callbacks)
         best = history["best_epoch"]
         model.load_weights(output / f"best_{best}.weights.h5")
         metrics = measure(model, symmetry, data) | {
@@ -121,6 +141,7 @@ class Recipe:
             "seconds": history["seconds"],
             "best_epoch": best,
             **metrics,
+            **self.measure_moved(model, data["test"]),
             "backend": keras.backend.backend(),
             "versions": {
                 "keras": keras.__version__,
@@ -145,6 +166,25 @@ class Recipe:
         )
         _write(output / "result.json", result)
         return result
+
+    def arguments(self):
+        """The arguments of `RemulModel`, but for model, symmetry and seed."""
+        arguments = self.objective()
+        if self.beta is not None:
+            arguments["weighting"] = weighting.Constant(beta=self.beta)
+        if self.tolerance is not None:
+            arguments["weighting"] = weighting.Constrained(self.tolerance)
+        return arguments
+
+    def measure_moved(self, model, test):
+        """`{"mse moved by NAME": float}` on the test data, for `moved_by`."""
+        x, y = test
+        return {
+            f"mse moved by {name}": evaluate_equivariance(
+                model, x, symmetry, y, samples=10
+            )["mse"]
+            for name, symmetry in self.moved_by().items()
+        }
 
     def _config(self, model, remul):
         return {
@@ -177,7 +217,7 @@ class Recipe:
             metrics=[keras.metrics.MeanSquaredError("mse")],
         )
 
-    def _train(self, remul, data, output, verbose):
+    def _train(self, remul, data, output, verbose, callbacks):
         x, y = data["train"]
         history = _read(output / "history.json") or {"seconds": 0.0}
         remul.model(keras.tree.map_structure(lambda a: a[:1], x))
@@ -186,13 +226,25 @@ class Recipe:
         done = len(history.get("loss", []))
         if done:
             remul.load_weights(output / f"epoch_{done}.weights.h5")
+        callbacks = keras.callbacks.CallbackList(callbacks, model=remul)
+        shown = ("loss", "val_mse")
+        bar = keras.utils.Progbar(
+            self.epochs,
+            verbose=int(verbose == 1),
+            stateful_metrics=shown,
+            unit_name="epoch",
+        )
+        callbacks.on_train_begin()
         while done < self.epochs:
             start = time.perf_counter()
             first, last = done, min(done + self.block, self.epochs)
             for done in range(first + 1, last + 1):
+                callbacks.on_epoch_begin(done - 1)
                 logs = self._epoch(remul, x, y, done)
                 if done == last:
                     logs |= _validate(remul, data["validation"])
+                callbacks.on_epoch_end(done - 1, logs)
+                bar.update(done, [(n, logs[n]) for n in shown if n in logs])
                 for name, value in logs.items():
                     history[name] = [*history.get(name, []), float(value)]
             history["seconds"] += time.perf_counter() - start
@@ -203,10 +255,11 @@ class Recipe:
                 history["best_epoch"] = done
                 remul.model.save_weights(output / f"best_{done}.weights.h5")
             _write(output / "history.json", history)
+            _write_csv(output / "history.csv", history, self.block)
             for path in output.glob("*.weights.h5"):
                 if path.name not in _needed(done, history["best_epoch"]):
                     path.unlink()
-            if verbose:
+            if verbose == 2:
                 print(
                     f"{output.name}: epoch {done} of "
                     f"{self.epochs}, validation MSE "
@@ -214,6 +267,7 @@ class Recipe:
                     f"{history['seconds'] / 60:.1f} min",
                     flush=True,
                 )
+        callbacks.on_train_end()
         return history
 
     def _epoch(self, remul, x, y, number):
@@ -234,6 +288,23 @@ class Recipe:
             verbose=0,
         )
         return {name: values[0] for name, values in history.history.items()}
+
+
+def _write_csv(path, history, block):
+    """The history, a row per epoch; validation at the ends of blocks."""
+    count = len(history["loss"])
+    rows = {epoch: {"epoch": epoch} for epoch in range(1, count + 1)}
+    for name, values in history.items():
+        if isinstance(values, list):
+            every = block if name.startswith("val_") else 1
+            for i, value in enumerate(values, start=1):
+                rows[min(i * every, count)][name] = value
+    temporary = path.with_suffix(".new")
+    with open(temporary, "w", newline="") as file:
+        table = csv.DictWriter(file, fieldnames=rows[count].keys())
+        table.writeheader()
+        table.writerows(rows.values())
+    os.replace(temporary, path)
 
 
 def _needed(done, best):

@@ -1,9 +1,11 @@
 """The command `keras-remul train`."""
 
+import importlib.util
 import pathlib
 import runpy
 import sys
 
+import keras
 from rich.console import Console
 from rich.table import Table
 
@@ -38,13 +40,28 @@ def load_recipe(path):
     return names["RECIPE"]
 
 
+def _tensorboard(folder):
+    packages = ("tensorboard", "tensorflow")
+    if not all(importlib.util.find_spec(package) for package in packages):
+        raise ValueError(
+            "--tensorboard needs TensorFlow, on each backend. Try: pip install "
+            '"keras-remul[tensorboard]"'
+        )
+    return keras.callbacks.TensorBoard(folder, write_graph=False)
+
+
 def train(arguments):
     """Runs a recipe and shows the result."""
     changes = dict(text.partition("=")[::2] for text in arguments.set)
     recipe = load_recipe(arguments.recipe).replace(**changes)
     name = pathlib.Path(arguments.recipe).stem
     output = arguments.output or f"runs/{name}_seed{recipe.seed}"
-    result = recipe.run(output, data_dir=arguments.data_dir)
+    callbacks = []
+    if arguments.tensorboard:
+        callbacks.append(_tensorboard(f"{output}/tensorboard"))
+    result = recipe.run(
+        output, data_dir=arguments.data_dir, callbacks=callbacks
+    )
     table = Table(title=name, show_header=False)
     for key in SHOWN:
         table.add_row(key, f"{result[key]:.5g}")
@@ -70,5 +87,10 @@ def add_parser(commands):
     )
     parser.add_argument(
         "--data-dir", help="folder of the data sets (default: that of TFDS)"
+    )
+    parser.add_argument(
+        "--tensorboard",
+        action="store_true",
+        help="write logs for TensorBoard into the folder",
     )
     parser.set_defaults(run=train)

@@ -1,5 +1,6 @@
 """Recipes: each one loads, and a run that was killed goes on exactly."""
 
+import csv
 import json
 import pathlib
 
@@ -7,7 +8,15 @@ import keras
 import numpy as np
 import pytest
 
-from keras_remul import cli, datasets, from_preset, models, recipe, weighting
+from keras_remul import (
+    cli,
+    datasets,
+    from_preset,
+    groups,
+    models,
+    recipe,
+    weighting,
+)
 from keras_remul.datasets import loading, registry
 from keras_remul.recipe import Recipe
 from keras_remul.train_command import load_recipe
@@ -21,6 +30,17 @@ def data(bodies, monkeypatch):
     splits = dict.fromkeys(("train", "validation", "test"), bodies)
     monkeypatch.setattr(datasets, "load_all", lambda *a, **k: splits)
 
+
+COMMAND = '''"""Mine."""
+import keras_remul as kr
+from keras_remul.recipe import Recipe
+RECIPE = Recipe(
+    "nbody_charged",
+    lambda: kr.models.EGNN(num_layers=1, hidden_dim=4),
+    dict,
+    epochs=1,
+)
+'''
 
 # On PyTorch dropout draws from a generator that is not saved.
 DROPOUT = 0.0 if keras.backend.backend() == "torch" else 0.1
@@ -77,6 +97,11 @@ def test_a_killed_run_goes_on_with_the_same_numbers(tmp_path, monkeypatch):
         small().run(tmp_path / "killed", verbose=0)
     again = small().run(tmp_path / "killed", verbose=0)
     assert again["test_mse"] == pytest.approx(straight["test_mse"], rel=1e-6)
+    # One row per epoch, none twice.
+    with open(tmp_path / "killed" / "history.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["1", "2", "3", "4"]
+    assert [bool(row["val_mse"]) for row in rows] == [False, True] * 2
     histories = [
         json.loads((tmp_path / name / "history.json").read_text())
         for name in ("straight", "killed")
@@ -85,6 +110,8 @@ def test_a_killed_run_goes_on_with_the_same_numbers(tmp_path, monkeypatch):
     np.testing.assert_allclose(
         histories[0]["loss"], histories[1]["loss"], rtol=1e-5
     )
+    losses = [float(row["loss"]) for row in rows]
+    assert losses == histories[1]["loss"]
     assert histories[0]["loss"][0] != histories[0]["loss"][-1]
     # What is finished is not done again, and the preset is that model.
     assert small().run(tmp_path / "killed", verbose=0) == again
@@ -109,12 +136,7 @@ def test_another_recipe_in_the_same_folder(tmp_path):
 
 def test_command(tmp_path, capsys):
     file = tmp_path / "mine.py"
-    file.write_text(
-        '"""Mine."""\nimport keras_remul as kr\n'
-        "from keras_remul.recipe import Recipe\n"
-        "RECIPE = Recipe('nbody_charged', lambda: kr.models.EGNN("
-        "num_layers=1, hidden_dim=4), dict, epochs=1)\n"
-    )
+    file.write_text(COMMAND)
     output = tmp_path / "out"
     arguments = ["train", str(file), "--output", str(output)]
     assert cli.main([*arguments, "--set", "epochs=2"]) == 0
@@ -123,6 +145,8 @@ def test_command(tmp_path, capsys):
     assert result["epochs"] == 2
     assert result["backend"] == keras.backend.backend()
     assert result["relative_error"] < 1e-4
+    assert (output / "history.csv").read_text().startswith("epoch,")
+    assert not (output / "tensorboard").exists()
     with pytest.raises(ValueError, match="to be set.*epoch=2"):
         load_recipe(file).replace(epoch="2")
     with pytest.raises(ValueError, match="There is no recipe .*mine.py"):
@@ -150,3 +174,58 @@ def test_many_passes_are_one_epoch(tmp_path):
     assert len(history["loss"]) == 1
     straight = small(passes=1, epochs=1).run(tmp_path / "one", verbose=0)
     assert straight["train_mse"] != recipe.run(tmp_path, verbose=0)["train_mse"]
+
+
+def test_tensorboard(tmp_path, capsys):
+    file = tmp_path / "mine.py"
+    file.write_text(COMMAND)
+    output = tmp_path / "out"
+    arguments = ["train", str(file), "--output", str(output), "--tensorboard"]
+    assert cli.main(arguments) == 0
+    (events,) = (output / "tensorboard" / "train").iterdir()
+    assert b"epoch_loss" in events.read_bytes()
+
+
+def test_callbacks_see_each_epoch_once(tmp_path):
+    seen = []
+    logger = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: seen.append((epoch, logs["loss"])),
+        on_train_end=lambda logs: seen.append("end"),
+    )
+    small().run(tmp_path, verbose=0, callbacks=[logger])
+    losses = json.loads((tmp_path / "history.json").read_text())["loss"]
+    assert seen == [*enumerate(losses), "end"]
+
+
+def test_progress(tmp_path, capsys):
+    small().run(tmp_path / "bar", verbose=1)
+    assert "4/4" in capsys.readouterr().out
+    small().run(tmp_path / "lines")
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2
+    assert lines[0].startswith("lines: epoch 2 of 4, validation MSE 0.")
+    small().run(tmp_path / "silent", verbose=0)
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("name", ["beta", "tolerance"])
+def test_weighting_from_the_command_line(name, tmp_path):
+    recipe = small(**{name: "0.5"})
+    found = recipe.arguments()["weighting"]
+    cls = {"beta": "Constant", "tolerance": "Constrained"}[name]
+    assert type(found).__name__ == cls
+    assert getattr(found, name) == 0.5
+
+
+def test_moved_by_further_groups(tmp_path):
+    def symmetries():
+        return {
+            "SO(3)": datasets.symmetry("nbody_charged", groups.SO3()),
+            "O(3)": datasets.symmetry("nbody_charged", groups.O3()),
+        }
+
+    result = small(moved_by=symmetries, epochs=2).run(tmp_path, verbose=0)
+    for name in ("SO(3)", "O(3)"):
+        # Far from equivariant after two epochs.
+        error = result[f"mse moved by {name}"]
+        assert abs(error / result["test_mse"] - 1) > 1e-4
