@@ -18,6 +18,7 @@ from keras_remul.evaluation import (
     equivariance_profile,
     evaluate_equivariance,
     lie_derivative,
+    loss_landscape,
 )
 from keras_remul.exporting import export
 from keras_remul.presets import (
@@ -56,6 +57,7 @@ __all__ = [
     "groups",
     "layers",
     "lie_derivative",
+    "loss_landscape",
     "list_presets",
     "losses",
     "metrics",

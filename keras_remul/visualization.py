@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 from keras import ops
+from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from keras_remul.datasets.nbody_charged.simulator import simulate
@@ -73,6 +74,37 @@ def predictions_figure(model, symmetry, x, y, turns=40):
         "Circles: true end, joined with the start. Crosses: predicted ends.",
         fontsize=10,
     )
+    return figure
+
+
+def landscape_figure(surfaces, span):
+    """Loss landscapes beside each other, on one logarithmic scale.
+
+    Args:
+        surfaces: name -> array `(P, P)` of `evaluation.loss_landscape`.
+        span: half the length of their sides.
+
+    Returns:
+        A matplotlib Figure.
+    """
+    n = len(surfaces)
+    figure = Figure(figsize=(3.6 * n + 0.6, 3.8), layout="constrained")
+    axes = figure.subplots(1, n, sharey=True, squeeze=False)[0]
+    values = np.concatenate([s[np.isfinite(s)] for s in surfaces.values()])
+    # A few cells of one model may be decades above all others.
+    scale = LogNorm(*np.quantile(values, [0.01, 0.8]))
+    levels = np.geomspace(scale.vmin, scale.vmax, 16)
+    for axis, (name, surface) in zip(axes, surfaces.items(), strict=True):
+        steps = np.linspace(-span, span, len(surface))
+        found = axis.contourf(
+            steps, steps, surface.T, levels, norm=scale, extend="both"
+        )
+        axis.contour(found, colors="white", linewidths=0.4)
+        axis.plot(0, 0, "r+")
+        axis.set(xlabel="along d, in norms of filters", aspect="equal")
+        axis.set_title(name, fontsize=9)
+    axes[0].set_ylabel("along e")
+    figure.colorbar(found, ax=axes, label="loss", format="%.2g")
     return figure
 
 

@@ -46,9 +46,31 @@ def test_download(capsys):
 
 
 def test_evaluate(capsys, bodies, monkeypatch):
-    monkeypatch.setattr(datasets, "load", lambda *a, **k: [bodies] * 2)
+    splits = {"train": bodies, "test": bodies}
+    monkeypatch.setattr(datasets, "load_all", lambda *a, **k: splits)
     status, said, _ = run(capsys, "evaluate", NAME)
     assert status == 0 and "test_mse │ 0.0071238" in said
+
+
+def test_landscape(capsys, bodies, monkeypatch, tmp_path):
+    asked = []
+
+    def load(name, split, data_dir):
+        asked.append((name, split))
+        return bodies
+
+    monkeypatch.setattr(datasets, "load", load)
+    output = tmp_path / "surface.png"
+    names = NAME, "nbody_charged_egnn"
+    status, said, _ = run(
+        capsys, "landscape", *names, "--points", "3", "--output", str(output)
+    )
+    assert status == 0
+    assert all(name in said for name in names)
+    assert asked == [("nbody_charged", "train[:500]")]
+    assert output.read_bytes().startswith(b"\x89PNG")
+    status, _, error = run(capsys, "landscape", NAME, "nbody_gravity_mpn_plain")
+    assert status == 1 and "presets of one data set" in error
 
 
 def test_export(capsys, tmp_path):

@@ -8,6 +8,7 @@ from keras_remul.evaluation.equivariance import (
     to_numpy,
     walk_orbit,
 )
+from keras_remul.evaluation.landscape import loss_landscape
 from keras_remul.evaluation.lie import lie_derivative
 from keras_remul.evaluation.profile import equivariance_profile
 
@@ -18,6 +19,7 @@ __all__ = [
     "evaluate_equivariance",
     "finite_elements",
     "lie_derivative",
+    "loss_landscape",
     "to_numpy",
     "walk_orbit",
 ]

@@ -2,6 +2,7 @@
 
 import pathlib
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
@@ -68,6 +69,45 @@ def evaluate_command(arguments):
     Console().print(table)
 
 
+def landscape_command(arguments):
+    """Draws the loss around the weights of presets of one data set."""
+    from keras_remul import datasets, visualization
+    from keras_remul.evaluation import loss_landscape
+
+    sets = {
+        name: folder.read_metadata(name, arguments.zoo).get("dataset")
+        for name in arguments.names
+    }
+    if len({*sets.values()}) != 1 or None in sets.values():
+        raise ValueError(f"Expected presets of one data set. Received: {sets}")
+    x, y = datasets.load(
+        next(iter(sets.values())),
+        f"train[:{arguments.samples}]",
+        data_dir=arguments.data_dir,
+    )
+    surfaces = {
+        pathlib.Path(name).name: loss_landscape(
+            folder.from_preset(name, arguments.zoo),
+            x,
+            y,
+            span=arguments.span,
+            points=arguments.points,
+            seed=arguments.seed,
+        )
+        for name in arguments.names
+    }
+    figure = visualization.landscape_figure(surfaces, arguments.span)
+    figure.savefig(arguments.output, dpi=100)
+    table = Table("preset", "loss", "median of the plane", "largest")
+    for name, surface in surfaces.items():
+        middle = arguments.points // 2
+        around = surface[np.isfinite(surface)]
+        found = surface[middle, middle], np.median(around), around.max()
+        table.add_row(name, *(f"{value:.3g}" for value in found))
+    Console().print(table)
+    Console().print(f"Written: {arguments.output}")
+
+
 def export_command(arguments):
     """Writes a preset as a file for other programs."""
     from keras_remul.exporting import export
@@ -99,6 +139,7 @@ def add_parsers(commands):
         ("download", download_command, "bring a preset into the cache"),
         ("verify", verify_command, "compare outputs with those stored"),
         ("evaluate", evaluate_command, "measure the figures of the card again"),
+        ("landscape", landscape_command, "draw the loss around the weights"),
         ("export", export_command, "write a preset for other programs"),
         ("doctor", doctor_command, "versions, devices, and what is wrong"),
     ):
@@ -106,7 +147,9 @@ def add_parsers(commands):
         parser.set_defaults(run=run)
         if name == "doctor":
             continue
-        if name == "verify":
+        if name == "landscape":
+            _add_landscape(parser)
+        elif name == "verify":
             parser.add_argument(
                 "names", nargs="*", help="names or folders (default: all)"
             )
@@ -121,7 +164,7 @@ def add_parsers(commands):
         parser.add_argument(
             "--zoo", help=f"address of another zoo (default: {resolve.ZOO_URL})"
         )
-        if name == "evaluate":
+        if name in ("evaluate", "landscape"):
             parser.add_argument(
                 "--data-dir",
                 help="folder of the data sets (default: that of TFDS)",
@@ -133,3 +176,29 @@ def add_parsers(commands):
                 help="onnx, tf_saved_model or torch (default: %(default)s)",
             )
             parser.add_argument("--output", required=True, help="file to write")
+
+
+def _add_landscape(parser):
+    parser.add_argument("names", nargs="+", help="of one data set")
+    for name, default, text in (
+        ("points", 21, "per side of the plane"),
+        ("samples", 500, "of the training data"),
+        ("seed", 0, "of the two directions"),
+    ):
+        parser.add_argument(
+            f"--{name}",
+            type=int,
+            default=default,
+            help=f"{text} (default: %(default)s)",
+        )
+    parser.add_argument(
+        "--span",
+        type=float,
+        default=0.5,
+        help="half the side, in norms of filters (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--output",
+        default="landscape.png",
+        help="file of the picture (default: %(default)s)",
+    )

@@ -1,0 +1,88 @@
+"""The loss around trained weights."""
+
+import numpy as np
+
+from keras_remul.evaluation.equivariance import to_numpy
+from keras_remul.losses import NestedLoss
+from keras_remul.training import RemulModel
+
+
+def loss_landscape(
+    model, x, y, loss="mse", span=1.0, points=21, seed=0, batch_size=500
+):
+    """The loss on a plane through the weights of a model.
+
+    L(a, b) = loss(f(x; w + a d + b e), y) for a and b from -span to span
+
+    with two random directions d and e. These are filter-normalised: for each
+    output unit of a kernel (index j of the last axis), d[..., j] has the norm
+    of w[..., j], so that landscapes of different models can be compared;
+    weights with one axis (biases, scales) keep their value.
+
+    Args:
+        model: a Keras model (of a `RemulModel`, the wrapped one counts). Its
+            weights are changed in between and put back, be there an error or
+            not.
+        x, y: data of the loss, arrays or structures of them.
+        loss: a Keras loss or its name. Defaults to `"mse"`.
+        span: half the length of the sides of the plane; at 1 a change is as
+            large as the weights. Defaults to 1.0.
+        points: points per side; an odd number has w itself in the middle.
+            Defaults to 21.
+        seed: integer seed of the directions. Defaults to 0.
+        batch_size: samples per forward pass. Defaults to 500.
+
+    Returns:
+        Array `(points, points)`, indexed by a and b. Infinite or NaN where
+        the model overflows.
+
+    Raises:
+        ValueError: for a model that is not built, or fewer than two points.
+
+    Example:
+
+    >>> surface = loss_landscape(model, x_test, y_test, span=0.5)
+    >>> surface.min() == surface[10, 10]
+    True
+
+    Reference: "Visualizing the loss landscape of neural nets", arXiv
+    1712.09913, section 4.
+    """
+    model = model.model if isinstance(model, RemulModel) else model
+    if not model.built:
+        raise ValueError("The model has no weights yet: call it on x first.")
+    if points < 2:
+        raise ValueError(
+            f"Argument `points` must be at least 2. Received: {points}"
+        )
+    loss = NestedLoss(loss)
+    variables = model.trainable_variables
+    weights = to_numpy(list(variables))
+    rng = np.random.default_rng(seed)
+    d, e = ([_direction(rng, w) for w in weights] for _ in range(2))
+    steps = np.linspace(-span, span, points)
+    result = np.empty((points, points))
+    try:
+        for i, a in enumerate(steps):
+            for j, b in enumerate(steps):
+                for k, variable in enumerate(variables):
+                    variable.assign(weights[k] + a * d[k] + b * e[k])
+                y_pred = model.predict(x, batch_size=batch_size, verbose=0)
+                result[i, j] = float(loss(y, y_pred))
+    finally:
+        for variable, value in zip(variables, weights, strict=True):
+            variable.assign(value)
+    return result
+
+
+def _direction(rng, weight):
+    """Noise whose part for each output unit is as long as the weights'."""
+    if weight.ndim < 2:
+        return np.zeros_like(weight)
+    noise = rng.normal(size=weight.shape)
+    axes = tuple(range(weight.ndim - 1))
+    lengths = [
+        np.sqrt(np.sum(a.astype("float64") ** 2, axis=axes))
+        for a in (weight, noise)
+    ]
+    return (noise * lengths[0] / lengths[1]).astype(weight.dtype)
