@@ -1,8 +1,9 @@
 """Tables of recipes: `keras-remul reproduce` and `keras-remul report`.
 
 `tables.json` in the folder of the recipes names the tables; each has a title,
-a data set, recipes and seeds. Finished runs leave one JSON file per recipe and
-seed in `results/` there, and the tables are made from these alone.
+a data set, recipes and seeds. A recipe may come with settings, "NAME beta=10".
+Finished runs leave one JSON file per recipe and seed in `results/` there, and
+the tables are made from these alone.
 """
 
 import json
@@ -11,6 +12,7 @@ import pathlib
 import statistics
 
 import keras
+import numpy as np
 from matplotlib.figure import Figure
 from rich.console import Console
 
@@ -54,6 +56,17 @@ def _table(recipes, name):
     return tables[name]
 
 
+def _run_name(recipe, seed):
+    """ "name beta=10", 0 -> "name_beta10_seed0"."""
+    return f"{recipe}_seed{seed}".replace(" ", "_").replace("=", "")
+
+
+def _load(recipes, recipe):
+    name, *settings = recipe.split()
+    changes = dict(text.partition("=")[::2] for text in settings)
+    return load_recipe(recipes / f"{name}.py").replace(**changes)
+
+
 def _write(path, content):
     path.parent.mkdir(exist_ok=True)
     temporary = path.with_name(f"{path.name}.{os.getpid()}")
@@ -93,16 +106,14 @@ def reproduce(name, recipes="recipes", runs="runs", data_dir=None):
     elsewhere = []
     for seed in table["seeds"]:
         for recipe in table["recipes"]:
-            run = f"{recipe}_seed{seed}"
+            run = _run_name(recipe, seed)
             path = recipes / RESULTS / f"{run}.json"
             if path.exists():
                 continue
             try:
                 with FileLock(runs / f"{run}.lock", timeout=0):
-                    loaded = load_recipe(recipes / f"{recipe}.py")
-                    result = loaded.replace(seed=seed).run(
-                        runs / run, data_dir=data_dir
-                    )
+                    loaded = _load(recipes, recipe).replace(seed=seed)
+                    result = loaded.run(runs / run, data_dir=data_dir)
                     _write(path, result)
             except Timeout:
                 elsewhere.append(run)
@@ -115,7 +126,10 @@ def results(table, recipes):
     folder = pathlib.Path(recipes) / RESULTS
     found = {}
     for recipe in table["recipes"]:
-        paths = [folder / f"{recipe}_seed{s}.json" for s in table["seeds"]]
+        paths = [
+            folder / f"{_run_name(recipe, seed)}.json"
+            for seed in table["seeds"]
+        ]
         done = [json.loads(p.read_text()) for p in paths if p.exists()]
         if done:
             found[recipe] = done
@@ -170,13 +184,20 @@ def figure(name, recipes="recipes"):
     table = _table(recipes, name)
     picture = Figure(figsize=(6.5, 4), layout="constrained")
     axis = picture.subplots()
+    sweeps = {}
     for recipe, runs in results(table, recipes).items():
-        axis.plot(
-            [run["error"] for run in runs],
-            [run["test_mse"] for run in runs],
-            "o",
-            label=recipe,
-        )
+        name, *settings = recipe.split()
+        points = [(run["error"], run["test_mse"]) for run in runs]
+        if settings:
+            middle = np.exp(np.mean(np.log(points), axis=0))
+            sweeps.setdefault(name, []).append((middle, *settings))
+        else:
+            axis.plot(*zip(*points, strict=True), "o", label=recipe)
+    for name, sweep in sweeps.items():
+        middles, texts = zip(*sweep, strict=True)
+        axis.plot(*np.transpose(middles), ".-", lw=0.7, label=f"{name}, mean")
+        for middle, text in zip(middles, texts, strict=True):
+            axis.annotate(f" {text}", middle, fontsize=7)
     axis.set(xscale="log", yscale="log", title=table["title"])
     axis.set(xlabel="equivariance error E'", ylabel="test MSE")
     axis.grid(alpha=0.3, which="both")
