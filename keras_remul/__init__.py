@@ -14,6 +14,7 @@ from keras_remul import (
     testing,
     weighting,
 )
+from keras_remul.blending import blend_with_ridge
 from keras_remul.evaluation import (
     equivariance_profile,
     evaluate_equivariance,
@@ -43,6 +44,7 @@ __all__ = [
     "RemulModel",
     "Symmetry",
     "__version__",
+    "blend_with_ridge",
     "callbacks",
     "datasets",
     "distribution",
@@ -57,8 +59,8 @@ __all__ = [
     "groups",
     "layers",
     "lie_derivative",
-    "loss_landscape",
     "list_presets",
+    "loss_landscape",
     "losses",
     "metrics",
     "models",

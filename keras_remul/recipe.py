@@ -15,9 +15,10 @@ import keras
 import numpy as np
 
 from keras_remul import datasets, weighting
+from keras_remul.blending import blend_with_ridge
 from keras_remul.evaluation import evaluate_equivariance
 from keras_remul.presets import save_to_preset
-from keras_remul.presets.evaluate import measure
+from keras_remul.presets.evaluate import mean_squared_error, measure
 from keras_remul.training import RemulModel
 from keras_remul.version import __version__
 
@@ -52,6 +53,8 @@ class Recipe:
             `objective`. Defaults to None: that of `objective`.
         tolerance: the equivariance error asked for, see
             `weighting.Constrained`, likewise.
+        ridge: whether the network is averaged with ridge regression after the
+            training, see `blend_with_ridge`. Defaults to False.
         moved_by: function without arguments that makes a dict from names to
             further symmetries: the test data are also moved by their groups.
     """
@@ -69,6 +72,7 @@ class Recipe:
     block: int = 10
     beta: float | None = None
     tolerance: float | None = None
+    ridge: bool = False
     moved_by: Callable = dict
 
     def replace(self, **changes):
@@ -131,15 +135,21 @@ class Recipe:
         history = self._train(remul, data, output, verbose, callbacks)
         best = history["best_epoch"]
         model.load_weights(output / f"best_{best}.weights.h5")
-        metrics = measure(model, symmetry, data) | {
-            "validation_mse": min(history["val_mse"])
-        }
+        validation = min(history["val_mse"])
+        blend = {}
+        if self.ridge:
+            model = blend_with_ridge(model, data["train"], data["validation"])
+            blend = {"share_of_network": model.shares[0]}
+            validation = mean_squared_error(model, *data["validation"])
+        metrics = measure(model, symmetry, data)
+        metrics["validation_mse"] = validation
         few = {key: value[:16] for key, value in data["test"][0].items()}
         result = {
             **config,
             "parameters": model.count_params(),
             "seconds": history["seconds"],
             "best_epoch": best,
+            **blend,
             **metrics,
             **self.measure_moved(model, data["test"]),
             "backend": keras.backend.backend(),
@@ -200,6 +210,7 @@ class Recipe:
             "batch_size": self.batch_size,
             "learning_rate": self.learning_rate,
             "weight_decay": self.weight_decay,
+            "ridge": self.ridge,
             "seed": self.seed,
         }
 

@@ -25,9 +25,12 @@ COLUMNS = {
     "test_mse": "test MSE",
     "test_ood_mse": "test_ood MSE",
     "mse": "test MSE, moved",
+    "mse moved by SO(2)": "by SO(2)",
+    "mse moved by SO(3)": "by SO(3)",
     "symmetrized_mse": "symmetrised",
     "orbit_variance_share": "orbit variance",
     "error": "E'",
+    "share_of_network": "share of the network",
 }
 
 
@@ -58,7 +61,14 @@ def _table(recipes, name):
 
 def _run_name(recipe, seed):
     """ "name beta=10", 0 -> "name_beta10_seed0"."""
-    return f"{recipe}_seed{seed}".replace(" ", "_").replace("=", "")
+    name = f"{recipe}_seed{seed}".replace(" ", "_").replace("=", "")
+    return name.replace("/", "_")
+
+
+def _label(recipe):
+    """ "name dataset=other beta=10" -> "name beta=10"."""
+    parts = recipe.split()
+    return " ".join(p for p in parts if not p.startswith("dataset="))
 
 
 def _load(recipes, recipe):
@@ -154,7 +164,7 @@ def markdown(name, recipes="recipes"):
     lines = [[*heads, *(COLUMNS[key] for key in columns)]]
     for recipe, runs in found.items():
         minutes = statistics.mean(run["seconds"] for run in runs) / 60
-        row = [recipe, f"{runs[0]['parameters']:,}", str(len(runs))]
+        row = [_label(recipe), f"{runs[0]['parameters']:,}", str(len(runs))]
         row.append(f"{minutes:.0f}")
         for key in columns:
             values = [run[key] for run in runs if key in run]
@@ -186,13 +196,13 @@ def figure(name, recipes="recipes"):
     axis = picture.subplots()
     sweeps = {}
     for recipe, runs in results(table, recipes).items():
-        name, *settings = recipe.split()
+        name, *settings = _label(recipe).split()
         points = [(run["error"], run["test_mse"]) for run in runs]
         if settings:
             middle = np.exp(np.mean(np.log(points), axis=0))
             sweeps.setdefault(name, []).append((middle, *settings))
         else:
-            axis.plot(*zip(*points, strict=True), "o", label=recipe)
+            axis.plot(*zip(*points, strict=True), "o", label=name)
     for name, sweep in sweeps.items():
         middles, texts = zip(*sweep, strict=True)
         axis.plot(*np.transpose(middles), ".-", lw=0.7, label=f"{name}, mean")
@@ -200,6 +210,7 @@ def figure(name, recipes="recipes"):
             axis.annotate(f" {text}", middle, fontsize=7)
     axis.set(xscale="log", yscale="log", title=table["title"])
     axis.set(xlabel="equivariance error E'", ylabel="test MSE")
+    axis.tick_params(which="minor", labelsize=6)
     axis.grid(alpha=0.3, which="both")
     axis.legend(fontsize=7)
     return picture

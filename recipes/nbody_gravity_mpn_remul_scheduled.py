@@ -1,4 +1,10 @@
-"""As nbody_gravity_mpn_remul; beta rises from 0 to 2 in the first half."""
+"""As nbody_gravity_mpn_remul; beta rises from 0 to 2 in the first half.
+
+    keras-remul train recipes/nbody_gravity_mpn_remul_scheduled.py
+
+Test MSE 0.00132 ± 9e-05 (2 seeds; 3 min on one CPU core, JAX).
+Reference: REMUL, arXiv 2410.17878: 0.00194, a transformer.
+"""
 
 import keras
 from nbody_gravity_mpn_plain import RECIPE as PLAIN

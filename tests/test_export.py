@@ -16,7 +16,7 @@ SUFFIX = {"onnx": "model.onnx", "tf_saved_model": "model", "torch": "m.pt2"}
 MODELS = {
     "Transformer": dict(hidden_dim=8, num_heads=2),
     "EGNN": dict(hidden_dim=8),
-    "MessagePassingNetwork": dict(hidden_dim=8),
+    "MessagePassingNetwork": dict(hidden_dim=8, node_identity=True),
     "VectorTransformer": dict(hidden_dim=8, vector_dim=4, num_heads=2),
     "GATr": dict(hidden_dim=8, multivector_dim=8, num_heads=2),
     "SE3Transformer": dict(hidden_dim=4, num_heads=2, radial_dim=8),

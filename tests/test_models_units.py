@@ -59,3 +59,13 @@ def test_units_of_a_periodic_box(bodies):
 def test_units_must_be_positive():
     with pytest.raises(ValueError, match="`time_unit` must be positive.*0"):
         models.Transformer(time_unit=0)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_the_input_stays_as_it_is(name, bodies):
+    x, _ = bodies
+    x = keras.tree.map_structure(keras.ops.convert_to_tensor, x)
+    before = keras.ops.convert_to_numpy(x["velocities"]).copy()
+    make(name, time_unit=TIME)(x)
+    after = keras.ops.convert_to_numpy(x["velocities"])
+    np.testing.assert_array_equal(after, before)

@@ -229,3 +229,18 @@ def test_moved_by_further_groups(tmp_path):
         # Far from equivariant after two epochs.
         error = result[f"mse moved by {name}"]
         assert abs(error / result["test_mse"] - 1) > 1e-4
+
+
+def test_the_mean_with_ridge_regression(tmp_path):
+    x, y = datasets.load_all("")["test"]
+    alone = small().run(tmp_path / "alone", verbose=0)
+    result = small(ridge=True).run(tmp_path / "ridge", verbose=0)
+    assert 0 <= result["share_of_network"] < 1
+    assert result["test_mse"] < 0.9 * alone["test_mse"]
+    found = from_preset(tmp_path / "ridge" / "preset").predict(x, verbose=0)
+    mse = np.mean((found - y) ** 2)
+    assert mse == pytest.approx(result["test_mse"], rel=1e-3, abs=1e-9)
+    # The validation data are the test data here.
+    assert result["validation_mse"] == pytest.approx(
+        result["test_mse"], rel=1e-3
+    )

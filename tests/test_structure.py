@@ -210,6 +210,8 @@ def configurable():
         layers.SE3TransformerBlock(2, 4, 2),
         models.GATr(),
         models.SE3Transformer(),
+        models.LinearNodes(),
+        models.Ensemble([models.EGNN()]),
         keras_remul.metrics.EquivarianceError(),
     )
     symmetry = Symmetry(groups.SO3(), "vector", "vector")

@@ -78,6 +78,14 @@ def test_schedule_by_hand():
     )
 
 
+def test_schedule_is_told_apart_by_its_arguments():
+    decay = keras.optimizers.schedules.PolynomialDecay
+    one, same = (Scheduled(halved, decay(0.0, 4, 8.0)) for _ in range(2))
+    assert repr(one) == repr(same)
+    assert "alpha=halved" in repr(one) and "decay_steps=4" in repr(one)
+    assert repr(one) != repr(Scheduled(halved, decay(0.0, 5, 8.0)))
+
+
 def test_schedule_follows_the_steps_of_fit(bodies):
     x, y = bodies
     boundaries = keras.optimizers.schedules.PiecewiseConstantDecay(

@@ -24,6 +24,8 @@ from keras_remul.presets.card import card
 ROOT = pathlib.Path(__file__).parents[1]
 ZOO = ROOT / "zoo"
 NAMES = list_presets()
+# Simulating molecules takes hours; `keras-remul evaluate` does it.
+QUICK = [name for name in NAMES if not name.startswith("xtb_md")]
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +33,15 @@ def data_dir(tmp_path_factory):
     return tmp_path_factory.mktemp("data")
 
 
-def load_data(name, data_dir):
+def load_data(name, data_dir, request):
     """The test splits, and the training samples that the cards speak of."""
+    if name.startswith("cmu_mocap"):
+        manual_dir = request.getfixturevalue("shared_data") / "cmu_mocap"
+        if name == "cmu_mocap/walk_35":
+            manual_dir /= "raw"
+        return load_all(
+            name, data_dir=data_dir, manual_dir=manual_dir, verbose=0
+        )
     smaller = {
         "nbody_charged": NbodyChargedConfig(
             name="cards", train=1000, validation=1
@@ -76,9 +85,10 @@ def test_manifest_and_card(name):
     assert set(facts["licenses"]) == {"code", "weights", "data"}
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_figures_of_the_card(name, data_dir, monkeypatch):
-    data = load_data(files.check_files(ZOO / name)["dataset"], data_dir)
+@pytest.mark.parametrize("name", QUICK)
+def test_figures_of_the_card(name, data_dir, request, monkeypatch):
+    dataset = files.check_files(ZOO / name)["dataset"]
+    data = load_data(dataset, data_dir, request)
     monkeypatch.setattr(datasets, "load_all", lambda *a, **k: data)
     figures = evaluate_preset(name)
     assert "test_mse" in figures and "error" in figures

@@ -11,6 +11,7 @@ from keras_remul.models.variants import Variants
 from keras_remul.presets import PresetMethods
 
 READOUTS = ("positions", "nodes", "graph")
+IDENTITY = "node_identity"
 
 
 class Nodes(NamedTuple):
@@ -62,6 +63,10 @@ class NodeModel(PresetMethods, Variants, keras.Model):
             velocities * time_unit / length_unit; steps are written in
             length_unit. Time from input to output is a good `time_unit`.
             Default to 1.0.
+        node_identity: whether each node knows which one it is: its index,
+            one-hot, is one of its features. For nodes that are always the
+            same ones, in the same order; the order then matters. Defaults to
+            False.
         **kwargs: `name` and `dtype`, for `keras.Model`.
 
     Attributes:
@@ -82,6 +87,7 @@ class NodeModel(PresetMethods, Variants, keras.Model):
         units=1,
         length_unit=1.0,
         time_unit=1.0,
+        node_identity=False,
         **kwargs,
     ):
         # Without autocast: float16 would round positions before centring.
@@ -104,6 +110,7 @@ class NodeModel(PresetMethods, Variants, keras.Model):
         self.units = units
         self.length_unit = float(length_unit)
         self.time_unit = float(time_unit)
+        self.node_identity = node_identity
         self.supports_masking = True
         # Keras skips compute_mask where it calls the model inside jax.grad.
         self.attach_mask = AttachMask(name="attach_mask")
@@ -111,6 +118,12 @@ class NodeModel(PresetMethods, Variants, keras.Model):
     def build(self, input_shape):
         # A layer left unbuilt has Keras trace the model anew in each
         # train_on_batch and predict_on_batch: attach_mask builds itself.
+        if self.node_identity:
+            batch, num_nodes, _ = input_shape["positions"]
+            if num_nodes is None:
+                raise ValueError("node_identity=True needs a number of nodes.")
+            shape = (batch, num_nodes, num_nodes)
+            input_shape = {**input_shape, IDENTITY: shape}
         self.node_shapes = node_shapes(input_shape, self.reads_pairs)
         self.edge_dim = input_shape.get("edges", (0,))[-1]
 
@@ -147,6 +160,11 @@ class NodeModel(PresetMethods, Variants, keras.Model):
 
     def read(self, inputs):
         """The `Nodes` of the inputs."""
+        if self.node_identity:
+            x = ops.cast(inputs["positions"], self.variable_dtype)
+            one_hot = ops.eye(x.shape[1], dtype=self.variable_dtype)
+            identity = ops.ones_like(x[:, :, :1]) * one_hot
+            inputs = {**inputs, IDENTITY: identity}
         self._check(inputs)
         mask = inputs.get("mask")
         x = {
@@ -166,7 +184,10 @@ class NodeModel(PresetMethods, Variants, keras.Model):
         y = x["positions"]
         x["positions"] = (y - center) / self.length_unit
         if "velocities" in x:
-            x["velocities"] *= self.time_unit / self.length_unit
+            # Not in place: without a mask this may be the array of the caller.
+            x["velocities"] = x["velocities"] * (
+                self.time_unit / self.length_unit
+            )
         return Nodes(y, x, mask)
 
     def read_pairs(self, inputs, nodes):
@@ -282,6 +303,7 @@ class NodeModel(PresetMethods, Variants, keras.Model):
             "units": self.units,
             "length_unit": self.length_unit,
             "time_unit": self.time_unit,
+            "node_identity": self.node_identity,
         }
 
 

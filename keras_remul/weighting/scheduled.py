@@ -69,4 +69,13 @@ class Scheduled(LossWeighting):
         return cls(**{key: restore(value) for key, value in config.items()})
 
     def __repr__(self):
-        return f"Scheduled(alpha={self.alpha!r}, beta={self.beta!r})"
+        return f"Scheduled(alpha={_text(self.alpha)}, beta={_text(self.beta)})"
+
+
+def _text(value):
+    """repr without addresses, the same in each process."""
+    if isinstance(value, keras.optimizers.schedules.LearningRateSchedule):
+        pairs = value.get_config().items()
+        arguments = ", ".join(f"{k}={v!r}" for k, v in pairs if k != "name")
+        return f"{type(value).__name__}({arguments})"
+    return getattr(value, "__qualname__", None) or repr(value)
