@@ -114,7 +114,8 @@ class Group(Configurable):
         if self.proper:
             return None
         # The triple product of the rows: much cheaper than a factorisation.
-        rows = ops.unstack(self.linear(g), axis=1)  # (n, d) each
+        linear = ops.convert_to_tensor(self.linear(g))  # g may be of NumPy
+        rows = ops.unstack(linear, axis=1)  # (n, d) each
         a, b = rows[0], rows[-1]
         if self.dimension == 2:
             return ops.sign(a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0])
