@@ -14,6 +14,7 @@ from keras_remul import (
     testing,
     weighting,
 )
+from keras_remul.alignment import Alignment
 from keras_remul.blending import blend_with_ridge
 from keras_remul.evaluation import (
     equivariance_profile,
@@ -39,6 +40,7 @@ from keras_remul.training import RemulModel
 from keras_remul.version import __version__
 
 __all__ = [
+    "Alignment",
     "Canonicalization",
     "FrameAveraging",
     "RemulModel",

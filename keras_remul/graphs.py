@@ -123,6 +123,21 @@ def gather_nodes(x, neighbors):
     return ops.take(ops.reshape(x, (-1, x.shape[-1])), index, axis=0)
 
 
+def in_order(x, identity):
+    """The nodes, each at the place that its one-hot identity names.
+
+    `x_k = sum_i identity_ik x_i`
+
+    Args:
+        x: `(B, N, C)`.
+        identity: `(B, N, N)`: which of the N known nodes each one is.
+
+    Returns:
+        `(B, N, C)`; with the transpose of `identity`, back.
+    """
+    return ops.matmul(ops.swapaxes(identity, 1, 2), x)
+
+
 def displacements(positions, neighbors=None, box=None):
     """x_i - x_j of each pair, and its square.
 

@@ -14,9 +14,10 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
-from keras_remul import datasets, weighting
+from keras_remul import datasets, ridge, weighting
 from keras_remul.blending import blend_with_ridge
 from keras_remul.evaluation import evaluate_equivariance
+from keras_remul.models import Correction
 from keras_remul.presets import save_to_preset
 from keras_remul.presets.evaluate import mean_squared_error, measure
 from keras_remul.training import RemulModel
@@ -39,7 +40,9 @@ class Recipe:
 
     Attributes:
         dataset: name for `datasets.load`.
-        model: function without arguments that makes the model.
+        model: function without arguments that makes the model. A
+            `models.Correction` of a regression that `ridge.make` made has that
+            fitted first.
         objective: function without arguments that makes the arguments of
             `RemulModel`, such as its weighting.
         symmetry: function without arguments that makes the `Symmetry` of the
@@ -129,6 +132,9 @@ class Recipe:
             return finished
         _write(output / "config.json", config)
         data = datasets.load_all(self.dataset, data_dir=data_dir)
+        if isinstance(model, Correction):
+            ridge.fit(model.start, data["train"], data["validation"])
+            model.adapt(*data["train"])
         self._compile(remul, self.passes * len(data["train"][1]))
         if verbose == "auto":
             verbose = 1 if sys.stdout.isatty() else 2
@@ -138,7 +144,9 @@ class Recipe:
         validation = min(history["val_mse"])
         blend = {}
         if self.ridge:
-            model = blend_with_ridge(model, data["train"], data["validation"])
+            model = blend_with_ridge(
+                model, data["train"], data["validation"], symmetry
+            )
             blend = {"share_of_network": model.shares[0]}
             validation = mean_squared_error(model, *data["validation"])
         metrics = measure(model, symmetry, data)

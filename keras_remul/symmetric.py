@@ -10,8 +10,9 @@ from keras_remul.masking import AttachMask
 from keras_remul.symmetry import Symmetry
 
 # Those that hold all rotations of the space, so that principal axes fit.
+AROUND = (groups.SO2, groups.O2)
 GROUPS = (
-    groups.O2,
+    *AROUND,
     groups.SE2,
     groups.E2,
     groups.SO3,
@@ -54,21 +55,26 @@ class FramedModel(keras.Model):
             raise ValueError(
                 f"Argument `model` must be a keras.Model. Received: {model!r}"
             )
-        group = getattr(symmetry, "group", None)
-        plane = isinstance(group, groups.SO2) and group.dimension == 2
-        if not isinstance(symmetry, Symmetry) or not (
-            plane or isinstance(group, GROUPS)
-        ):
-            raise ValueError(
-                "Argument `symmetry` must be a Symmetry under all rotations "
-                "of the space: SO3, O3, SE3, E3, SO2(axis=None), O2, SE2 or "
-                f"E2. Received: {symmetry!r}"
-            )
+        self.check_symmetry(symmetry)
         self.model = model
         self.symmetry = symmetry
         self.points = points
         self.supports_masking = True
         self.attach_mask = AttachMask(name="attach_mask")
+
+    @staticmethod
+    def check_symmetry(symmetry):
+        """Raises ValueError where the frames are none of this `symmetry`."""
+        group = getattr(symmetry, "group", None)
+        about_axis = isinstance(group, AROUND) and group.axis is not None
+        if not isinstance(symmetry, Symmetry) or not (
+            isinstance(group, GROUPS) and not about_axis
+        ):
+            raise ValueError(
+                "Argument `symmetry` must be a Symmetry under all rotations "
+                "of the space: SO3, O3, SE3, E3, or SO2(axis=None), O2(), SE2, "
+                f"E2 in the plane. Received: {symmetry!r}"
+            )
 
     def signs(self, projections):
         """The signs of the axes in each frame.
@@ -83,20 +89,23 @@ class FramedModel(keras.Model):
         """
         raise NotImplementedError
 
-    def frames(self, x, mask=None):
-        """The elements g_m for inputs x: a list of batches of elements."""
-        group = self.symmetry.group
+    def centred(self, x, mask=None):
+        """The points less their centre, zero for padding, and the centre."""
         p = x if self.points is None else x[self.points]
         p = ops.cast(p, keras.config.floatx())
         if mask is None:
             center = ops.mean(p, axis=1)  # (B, d)
-            p = p - center[:, None]
-        else:
-            valid = ops.cast(mask, "bool")[:, :, None]
-            count = ops.sum(ops.cast(valid, p.dtype), axis=1)
-            center = ops.sum(ops.where(valid, p, 0.0), axis=1)
-            center = center / ops.maximum(count, 1.0)
-            p = ops.where(valid, p - center[:, None], 0.0)
+            return p - center[:, None], center
+        valid = ops.cast(mask, "bool")[:, :, None]
+        count = ops.sum(ops.cast(valid, p.dtype), axis=1)
+        center = ops.sum(ops.where(valid, p, 0.0), axis=1)
+        center = center / ops.maximum(count, 1.0)
+        return ops.where(valid, p - center[:, None], 0.0), center
+
+    def frames(self, x, mask=None):
+        """The elements g_m for inputs x: a list of batches of elements."""
+        group = self.symmetry.group
+        p, center = self.centred(x, mask)
         moments = backend.matmul(ops.swapaxes(p, 1, 2), p)
         _, axes = ops.eigh(moments)  # columns, (B, d, d)
         result = []

@@ -109,8 +109,10 @@ def reproduce(name, recipes="recipes", runs="runs", data_dir=None):
     runs.mkdir(parents=True, exist_ok=True)
     path = recipes / RESULTS / f"{name}_baselines.json"
     if not path.exists():
+        # Test data are moved by the same group as those of the networks.
+        symmetry = _load(recipes, table["recipes"][0]).symmetry
         measure, rows = baselines.of_dataset(
-            table["dataset"], data_dir=data_dir
+            table["dataset"], symmetry and symmetry(), data_dir=data_dir
         )
         _write(path, {"measure": measure, "rows": rows})
     elsewhere = []

@@ -1,12 +1,12 @@
-"""EGNN on atoms, averaged with ridge regression.
+"""EGNN on atoms that corrects ridge regression.
 
     keras-remul train recipes/xtb_md_egnn_ridge.py
 
-Test MSE: aspirin 0.233, ethanol 0.0201, naphthalene 0.00048, uracil 0.000953
-(1 seed; 5 min on one CPU core, JAX).
+@
 Reference: EGNN, arXiv 2102.09844.
 """
 
 from xtb_md_egnn import RECIPE as ALONE
+from xtb_md_transformer_plain_ridge import on_ridge
 
-RECIPE = ALONE.replace(ridge=True)
+RECIPE = on_ridge(ALONE, shows_start=False)

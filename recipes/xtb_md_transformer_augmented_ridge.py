@@ -1,12 +1,12 @@
-"""Augmented transformer on atoms, averaged with ridge regression.
+"""Augmented transformer on atoms that corrects ridge regression.
 
     keras-remul train recipes/xtb_md_transformer_augmented_ridge.py
 
-Test MSE: aspirin 0.759, ethanol 0.0336, naphthalene 0.00048, uracil 0.000953
-(1 seed; 3 min on one CPU core, JAX).
+@
 Reference: REMUL, arXiv 2410.17878.
 """
 
 from xtb_md_transformer_augmented import RECIPE as ALONE
+from xtb_md_transformer_plain_ridge import on_ridge
 
-RECIPE = ALONE.replace(ridge=True)
+RECIPE = on_ridge(ALONE)

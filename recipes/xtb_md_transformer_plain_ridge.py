@@ -1,12 +1,25 @@
-"""Plain transformer on atoms, averaged with ridge regression.
+"""Plain transformer on atoms that corrects ridge regression.
 
     keras-remul train recipes/xtb_md_transformer_plain_ridge.py
 
-Test MSE: aspirin 0.839, ethanol 0.0447, naphthalene 0.00048, uracil 0.000953
-(1 seed; 1 min on one CPU core, JAX).
+@
 Reference: REMUL, arXiv 2410.17878.
 """
 
 from xtb_md_transformer_plain import RECIPE as ALONE
 
-RECIPE = ALONE.replace(ridge=True)
+from keras_remul import models, ridge
+
+
+def on_ridge(recipe, **kwargs):
+    """The recipe, with its network on top of aligned ridge regression."""
+    return recipe.replace(
+        model=lambda: models.Correction(
+            ridge.make(recipe.symmetry(), time_unit=50.0),
+            recipe.model(),
+            **kwargs,
+        )
+    )
+
+
+RECIPE = on_ridge(ALONE)

@@ -1,12 +1,12 @@
-"""Transformer with REMUL on atoms, averaged with ridge regression.
+"""Transformer with REMUL on atoms that corrects ridge regression.
 
     keras-remul train recipes/xtb_md_transformer_remul_ridge.py
 
-Test MSE: aspirin 0.875, ethanol 0.0442, naphthalene 0.00048, uracil 0.000953
-(1 seed; 2 min on one CPU core, JAX).
+@
 Reference: REMUL, arXiv 2410.17878.
 """
 
 from xtb_md_transformer_remul import RECIPE as ALONE
+from xtb_md_transformer_plain_ridge import on_ridge
 
-RECIPE = ALONE.replace(ridge=True)
+RECIPE = on_ridge(ALONE)

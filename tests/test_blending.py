@@ -1,12 +1,25 @@
-"""LinearNodes, Ensemble, and the mean of a network and ridge regression."""
+"""Ridge regression, alone, averaged with a network, and corrected by one."""
 
 import keras
 import numpy as np
 import pytest
 from keras import ops
 
-from keras_remul import blend_with_ridge, from_preset, models, save_to_preset
-from keras_remul.datasets.baselines import Ridge, fit_time
+from keras_remul import (
+    RemulModel,
+    Symmetry,
+    blend_with_ridge,
+    evaluate_equivariance,
+    from_preset,
+    groups,
+    models,
+    representations,
+    ridge,
+    save_to_preset,
+)
+from keras_remul.ridge import Ridge, fit_time
+
+INPUTS = {"positions": "point", "velocities": "vector"}
 
 
 def predict(model, x):
@@ -49,7 +62,8 @@ def test_blend(linear_data):
         num_layers=1, hidden_dim=8, num_heads=2, length_unit=3.0, time_unit=2.0
     )
     predict(network, x)
-    blend = blend_with_ridge(network, train, validation)
+    symmetry = Symmetry(groups.Translations(), INPUTS, "point")
+    blend = blend_with_ridge(network, train, validation, symmetry)
     # An untrained network has no share, and the rest is the regression.
     assert blend.shares == [0.0, 1.0]
     np.testing.assert_allclose(predict(blend, x), y, atol=1e-4)
@@ -72,6 +86,114 @@ def test_linear_nodes(bodies):
         model(few)
     with pytest.raises(ValueError, match='the key "velocities"'):
         models.LinearNodes()({"positions": x["positions"]})
+
+
+# A body of nodes, a left and a right one among them, that moves linearly as
+# seen from itself.
+LEFT_AND_RIGHT = [0, 2, 1, 3, 5, 4]
+
+
+@pytest.fixture
+def turning_body(rng):
+    group = groups.O2(axis="y")
+    symmetry = Symmetry(
+        group,
+        {**INPUTS, "joints": representations.Mirrored(LEFT_AND_RIGHT)},
+        "point",
+    )
+    shape = 3 * rng.normal(size=(6, 3))
+    mirrored = shape[LEFT_AND_RIGHT] * [-1, 1, 1]
+    w = rng.normal(size=(36, 18)) / 10
+    # The same motion, mirrored: w commutes with the reflection.
+    swap = np.kron(np.eye(6)[LEFT_AND_RIGHT], np.diag([-1.0, 1.0, 1.0]))
+    w = (w + np.kron(np.eye(2), swap) @ w @ swap) / 2
+
+    def make(samples):
+        p = (shape + mirrored) / 2 + 0.1 * rng.normal(size=(samples, 6, 3))
+        p = p - p.mean(axis=1, keepdims=True)
+        v = 0.1 * rng.normal(size=(samples, 6, 3))
+        step = (np.concatenate([p, v], axis=1).reshape(samples, 36) @ w).reshape(
+            samples, 6, 3
+        )
+        joints = np.tile(np.eye(6), (samples, 1, 1))
+        x = {"positions": p, "velocities": v, "joints": joints}
+        x, y = keras.tree.map_structure(
+            lambda a: a.astype("float32"), (x, p + step)
+        )
+        g = symmetry.sample(samples, seed=samples)
+        moved = (
+            symmetry.transform_inputs(g, x),
+            symmetry.transform_outputs(g, y),
+        )
+        return keras.tree.map_structure(ops.convert_to_numpy, moved)
+
+    return symmetry, make(300), make(50), make(51)
+
+
+def mse(model, x, y):
+    return np.mean((predict(model, x) - y) ** 2)
+
+
+def test_aligned_ridge(turning_body):
+    symmetry, train, validation, test = turning_body
+    plain = Ridge(0.0, 1.0, intercept=True).fit(train, validation)
+    model = ridge.make(symmetry)
+    ridge.fit(model, train, validation)
+    # Not linear in the frame of the reference: that depends on the positions.
+    assert mse(model, *test) < 0.1 * np.mean((plain(test[0]) - test[1]) ** 2)
+    result = evaluate_equivariance(model, test[0], symmetry, samples=4)
+    assert result["relative_error"] < 1e-5
+
+
+def test_correction(turning_body, tmp_path):
+    symmetry, *data = turning_body
+    # What no linear map can say.
+    train, validation, test = (
+        (x, y + np.array([0, 100, 0], "float32") * x["velocities"] ** 2)
+        for x, y in data
+    )
+    network = models.Transformer(
+        num_layers=1, hidden_dim=8, num_heads=2, time_unit=10.0
+    )
+    start = ridge.make(symmetry)
+    model = models.Correction(start, network)
+    ridge.fit(start, train, validation)
+    model.adapt(*train)
+    network.head.kernel.assign(np.zeros((8, 3)))
+    before = mse(start, *train)
+    np.testing.assert_allclose(mse(model, *train), before, rtol=1e-4)
+    np.testing.assert_allclose(float(model.scale), before**0.5, rtol=1e-4)
+    kept = start.get_weights()
+    remul = RemulModel(model, symmetry, seed=0)
+    remul.compile(keras.optimizers.Adam(1e-2), loss="mse")
+    remul.fit(*train, epochs=20, verbose=0)
+    assert mse(model, *train) < 0.8 * before
+    for old, new in zip(kept, start.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+    save_to_preset(model, tmp_path / "preset", x=test[0], symmetry=symmetry)
+    again = from_preset(tmp_path / "preset")
+    assert isinstance(again, models.Correction)
+    np.testing.assert_allclose(
+        predict(again, test[0]), predict(model, test[0]), atol=1e-5
+    )
+
+
+def test_correction_by_an_equivariant_model(turning_body):
+    symmetry, train, validation, (x, y) = turning_body
+    # Without mirror images: for EGNN, left and right are just numbers.
+    turns = groups.SO2(axis="y")
+    symmetry = Symmetry(turns, symmetry.inputs, symmetry.outputs)
+    start = ridge.make(symmetry)
+    ridge.fit(start, train, validation)
+    egnn = models.EGNN(num_layers=1, hidden_dim=4)
+    model = models.Correction(start, egnn, shows_start=False)
+    x = {**x, "mask": np.arange(6)[None] < np.full((len(y), 1), 6)}
+    result = evaluate_equivariance(model, x, symmetry, samples=4)
+    assert result["relative_error"] < 1e-5
+    # EGNN would take the step of the regression for scalars.
+    model = models.Correction(start, models.EGNN(num_layers=1, hidden_dim=4))
+    result = evaluate_equivariance(model, x, symmetry, samples=4)
+    assert result["relative_error"] > 1e-4
 
 
 def test_ensemble(bodies, tmp_path):

@@ -59,6 +59,18 @@ class OrthogonalGroup(Group):
     def generators(self):
         return rotation_generators(self.dimension, self.dimension)
 
+    def rotation_near(self, m):
+        """The rotation R of the group with the largest tr(R^T m), for each m.
+
+        Args:
+            m: matrices `(n, d, d)`. For m = sum_k q_k p_k^T it is the R that
+                brings points p_k closest to q_k ("orthogonal Procrustes").
+
+        Returns:
+            Elements `(n, d, d)` of determinant 1.
+        """
+        raise NotImplementedError
+
 
 class RotationGroup(OrthogonalGroup):
     """Rotations, perhaps only those by an angle between two bounds."""
@@ -140,8 +152,23 @@ class SO2(RotationGroup):
     def generators(self):
         return {"rotation": self._parts()[2]}
 
+    def rotation_near(self, m):
+        _, cosine, sine = (ops.cast(part, m.dtype) for part in self._parts())
+        unit = [ops.sum(m * part, axis=(1, 2)) for part in (cosine, sine)]
+        # Of no length where no rotation is nearer than another: t = 0.
+        nowhere = (unit[0] == 0) & (unit[1] == 0)
+        first = ops.where(nowhere, ops.ones_like(unit[0]), unit[0])
+        return self._rotation(_unit(ops.stack([first, unit[1]], axis=-1)))
+
+    def _rotation(self, unit):
+        """The rotations with these (cos t, sin t), `(n, 2)`."""
+        unit = unit[:, :, None, None]
+        fixed, cosine, sine = (
+            ops.convert_to_tensor(part, unit.dtype) for part in self._parts()
+        )
+        return fixed + unit[:, 0] * cosine + unit[:, 1] * sine
+
     def from_normal(self, z):
-        fixed, cosine, sine = self._parts()
         # (cos t, sin t): the direction of a normal vector of the plane.
         unit = _unit(z)
         if not self._all_angles:
@@ -150,13 +177,7 @@ class SO2(RotationGroup):
             t = t * ((high - low) / math.pi) + ops.where(t < 0, -low, low)
             unit = ops.stack([ops.cos(t), ops.sin(t)], axis=-1)
             unit = _unit(ops.cast(unit, z.dtype))
-        unit = unit[:, :, None, None]
-        dtype = z.dtype
-        return (
-            ops.convert_to_tensor(fixed, dtype)
-            + unit[:, 0] * ops.convert_to_tensor(cosine, dtype)
-            + unit[:, 1] * ops.convert_to_tensor(sine, dtype)
-        )
+        return self._rotation(unit)
 
     def get_config(self):
         return {"axis": self.axis, **super().get_config()}
@@ -191,7 +212,11 @@ class O2(OrthogonalGroup):
     def generators(self):
         return self._rotations.generators()
 
-    def _reflection(self):
+    def rotation_near(self, m):
+        return self._rotations.rotation_near(m)
+
+    def reflection(self):
+        """An element of determinant -1, as a NumPy matrix."""
         if self.axis is None:
             return np.diag([1.0, -1.0])
         fixed = self._rotations._parts()[0]
@@ -203,7 +228,7 @@ class O2(OrthogonalGroup):
 
     def from_normal(self, z):
         rotation = self._rotations.from_normal(z[:, :2])
-        mirror = ops.convert_to_tensor(self._reflection(), z.dtype)
+        mirror = ops.convert_to_tensor(self.reflection(), z.dtype)
         mirrored = backend.matmul(rotation, mirror)
         return ops.where(z[:, 2:, None] < 0, mirrored, rotation)
 
@@ -252,6 +277,13 @@ class SO3(RotationGroup):
         table = ops.convert_to_tensor(_QUATERNION_TO_ROTATION, z.dtype)
         return ops.reshape(backend.matmul(outer, table), (-1, 3, 3))
 
+    def rotation_near(self, m):
+        # W. Kabsch, Acta Crystallographica A32 (1976) 922.
+        u, _, vt = ops.svd(m, full_matrices=False)
+        turn = ops.sign(ops.det(u) * ops.det(vt))[:, None, None]
+        last = u[:, :, -1:] * ops.stop_gradient(turn)
+        return backend.matmul(ops.concatenate([u[:, :, :-1], last], -1), vt)
+
     def _angle(self, u):
         """The angle below which a share u of the rotations drawn lies.
 
@@ -284,3 +316,10 @@ class O3(OrthogonalGroup):
 
     def from_normal(self, z):
         return SO3().from_normal(z[:, :4]) * _sign(z[:, 4:])[:, :, None]
+
+    def rotation_near(self, m):
+        return SO3().rotation_near(m)
+
+    def reflection(self):
+        """An element of determinant -1, as a NumPy matrix."""
+        return -np.eye(3)

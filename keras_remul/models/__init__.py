@@ -1,5 +1,6 @@
 """Models; none of them knows how it is trained."""
 
+from keras_remul.models.correction import Correction
 from keras_remul.models.egnn import EGNN
 from keras_remul.models.ensemble import Ensemble
 from keras_remul.models.forces import ConservativeForces
@@ -13,6 +14,7 @@ from keras_remul.models.vector_transformer import VectorTransformer
 __all__ = [
     "EGNN",
     "ConservativeForces",
+    "Correction",
     "Ensemble",
     "GATr",
     "LinearNodes",

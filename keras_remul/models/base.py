@@ -75,11 +75,13 @@ class NodeModel(PresetMethods, Variants, keras.Model):
             the features of pairs.
         frames: T, for positions at T times `(B, N, T, D)`, each x + s_t v and a
             step of its own; or None for one, `(B, N, D)`.
+        velocity_initializer: of s.
     """
 
     reads_pairs = False
     edge_products = ()
     frames = None
+    velocity_initializer = "ones"
 
     def __init__(
         self,
@@ -152,7 +154,7 @@ class NodeModel(PresetMethods, Variants, keras.Model):
         if "velocities" in self.node_shapes:
             self.velocity_scale = self.add_weight(
                 shape=(self.frames, 1) if self.frames else (),
-                initializer="ones",
+                initializer=self.velocity_initializer,
                 name="velocity_scale",
             )
 

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_remul.graphs import in_order
 from keras_remul.models.base import NodeModel
 
 
@@ -14,10 +15,12 @@ class LinearNodes(NodeModel):
 
     For systems whose nodes are always the same ones, in the same order: joints
     of a body, atoms of one molecule. Equivariant to translations, to nothing
-    else. `blend_with_ridge` fits it in closed form; until then it says that
-    all move on for one `time_unit`.
+    else. `ridge.fit` fits it in closed form; until then it says that all move
+    on for one `time_unit`.
 
     Args:
+        identity: key of a one-hot feature `(B, N, N)` that says which node is
+            which. Defaults to None: the order is fixed.
         length_unit, time_unit: see `Transformer`.
         **kwargs: `name` and `dtype`, for `keras.Model`.
 
@@ -33,8 +36,11 @@ class LinearNodes(NodeModel):
             first call.
     """
 
-    def __init__(self, length_unit=1.0, time_unit=1.0, **kwargs):
+    def __init__(
+        self, identity=None, length_unit=1.0, time_unit=1.0, **kwargs
+    ):
         super().__init__(length_unit=length_unit, time_unit=time_unit, **kwargs)
+        self.identity = identity
 
     def build(self, input_shape):
         super().build(input_shape)
@@ -55,15 +61,18 @@ class LinearNodes(NodeModel):
     def call(self, inputs, training=None):
         nodes = self.read(inputs)
         shape = ops.shape(nodes.positions)
-        flat = [
-            ops.reshape(nodes.features[key], (shape[0], shape[1] * shape[2]))
-            for key in ("positions", "velocities")
-        ]
-        step = self.linear(ops.concatenate(flat, axis=-1))
-        return self.move(nodes, ops.reshape(step, shape))
+        parts = [nodes.features[key] for key in ("positions", "velocities")]
+        if self.identity is not None:
+            order = nodes.features[self.identity]
+            parts = [in_order(part, order) for part in parts]
+        flat = [ops.reshape(x, (shape[0], shape[1] * shape[2])) for x in parts]
+        step = ops.reshape(self.linear(ops.concatenate(flat, axis=-1)), shape)
+        if self.identity is not None:
+            step = in_order(step, ops.swapaxes(order, 1, 2))
+        return self.move(nodes, step)
 
     def get_config(self):
         config = super().get_config()
         for key in ("readout", "units", "node_identity"):
             del config[key]
-        return config
+        return {**config, "identity": self.identity}

@@ -1,0 +1,157 @@
+"""Alignment: exact about any axis, with reflections, whatever the order."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from scipy.spatial.transform import Rotation
+
+from keras_remul import (
+    Alignment,
+    Canonicalization,
+    Symmetry,
+    evaluate_equivariance,
+    groups,
+)
+from keras_remul.models import MessagePassingNetwork
+from keras_remul.representations import Mirrored
+
+GROUPS = [
+    groups.SO2(axis="y"),
+    groups.O2(axis=[1.0, 2.0, 2.0]),
+    groups.SO3(),
+    groups.O3(),
+    groups.SO2(axis=None),
+]
+
+
+def symmetry(group, partners=None):
+    inputs = {"positions": "point", "velocities": "vector"}
+    if partners:
+        inputs["parts"] = Mirrored(partners)
+    return Symmetry(group, inputs, "point")
+
+
+@pytest.fixture
+def body(rng):
+    """Samples of a body that changes its shape a little."""
+
+    def make(dim=3, samples=8):
+        shape = 2 * rng.normal(size=(6, dim))
+        x = shape + 0.2 * rng.normal(size=(samples, 6, dim))
+        v = rng.normal(size=(samples, 6, dim))
+        return {
+            "positions": x.astype("float32"),
+            "velocities": v.astype("float32"),
+        }
+
+    return make
+
+
+def network(x):
+    model = MessagePassingNetwork(num_layers=1, hidden_dim=8)
+    model.build({key: a.shape for key, a in x.items()})
+    rng = np.random.default_rng(0)
+    model.set_weights(
+        [0.5 * rng.normal(size=w.shape) for w in model.get_weights()]
+    )
+    return model
+
+
+def error(model, sym, x):
+    result = evaluate_equivariance(model, x, sym, samples=4)
+    return result["relative_error"]
+
+
+@pytest.mark.parametrize("group", GROUPS, ids=repr)
+def test_equivariant(group, body):
+    x, sym = body(group.dimension), symmetry(group)
+    plain = network(x)
+    model = Alignment(plain, sym)
+    model(x)
+    assert error(plain, sym, x) > 1e-2
+    assert error(model, sym, x) > 1e-2  # no reference yet
+    model.adapt(x)
+    assert error(model, sym, x) < 2e-5
+
+
+def test_keeps_what_the_group_lets_be(body):
+    # Turns about y leave the vertical to the network.
+    x = body()
+    model = Alignment(network(x), symmetry(groups.SO2(axis="y")))
+    model.adapt(x)
+    assert error(model, symmetry(groups.SO3()), x) > 1e-2
+
+
+def test_order_of_mirrored_nodes(body):
+    x = body()
+    x["parts"] = np.tile(np.eye(6, dtype="float32"), (8, 1, 1))
+    sym = symmetry(groups.O2(axis="y"), [1, 0, 3, 2, 4, 5])
+    model = Alignment(network(x), sym, identity="parts")
+    model.adapt(x)
+    assert error(model, sym, x) < 2e-5
+    # A mirror image with left and right exchanged fits the reference only
+    # where the nodes are looked up.
+    g = ops.convert_to_tensor(sym.group.reflection()[None], "float32")
+    g = ops.tile(g, (8, 1, 1))
+    moved = sym.transform_inputs(g, x)
+    back = [ops.convert_to_numpy(f) for f in model.frames(moved)]
+    front = [ops.convert_to_numpy(f) for f in model.frames(x)]
+    mirror = sym.group.reflection()
+    np.testing.assert_allclose(back[1], mirror @ front[0], atol=1e-4)
+    np.testing.assert_allclose(back[0], mirror @ front[1], atol=1e-4)
+
+
+@pytest.mark.parametrize("group", GROUPS[:4], ids=repr)
+def test_rotation_near(group, rng):
+    # The rotation itself, from noisy pairs of points; 0 says nothing.
+    rotations = groups.SO3() if group.dimension == 3 else group
+    if isinstance(group, groups.SO2 | groups.O2):
+        rotations = groups.SO2(axis=group.axis)
+    r = ops.convert_to_numpy(rotations.sample(5, seed=0))
+    p = rng.normal(size=(5, 20, 3))
+    q = np.einsum("bij,bnj->bni", r, p)
+    m = np.einsum("bni,bnj->bij", q, p).astype("float32")
+    found = ops.convert_to_numpy(group.rotation_near(ops.convert_to_tensor(m)))
+    np.testing.assert_allclose(found, r, atol=1e-5)
+    zero = ops.convert_to_numpy(group.rotation_near(ops.zeros((2, 3, 3))))
+    np.testing.assert_allclose(zero, np.tile(np.eye(3), (2, 1, 1)), atol=1e-6)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_rotation_near_agrees_with_scipy(sign, rng):
+    # Also where the best orthogonal matrix is a reflection.
+    p = rng.normal(size=(4, 3))
+    q = sign * p + 0.1 * rng.normal(size=(4, 3))
+    assert np.sign(np.linalg.det(q.T @ p)) == sign
+    expected, _ = Rotation.align_vectors(q, p)
+    m = ops.convert_to_tensor((q.T @ p)[None], "float32")
+    found = ops.convert_to_numpy(groups.SO3().rotation_near(m))[0]
+    np.testing.assert_allclose(found, expected.as_matrix(), atol=1e-4)
+
+
+def test_config_and_weights(body, tmp_path):
+    x = body()
+    model = Alignment(network(x), symmetry(groups.O3()), name="aligned")
+    model.adapt(x)
+    y = model.predict(x, verbose=0)
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(again.predict(x, verbose=0), y, atol=1e-5)
+    assert again.get_config()["points"] == "positions"
+
+
+def test_errors(body):
+    x = body()
+    for group in (groups.E3(), groups.Lorentz()):
+        wrong = "four_vector" if group.dimension == 4 else "vector"
+        with pytest.raises(ValueError, match="under SO2, O2, SO3 or O3"):
+            Alignment(network(x), Symmetry(group, [wrong], wrong))
+    with pytest.raises(ValueError, match="must be a keras.Model"):
+        Alignment(None, symmetry(groups.O3()))
+    model = Alignment(network(x), symmetry(groups.O3()))
+    with pytest.raises(ValueError, match="without padding"):
+        model.adapt({**x, "mask": np.ones((8, 6))})
+    # Principal axes cannot leave the vertical alone.
+    with pytest.raises(ValueError, match="all rotations"):
+        Canonicalization(network(x), symmetry(groups.O2(axis="y")))
