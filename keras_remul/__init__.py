@@ -11,6 +11,7 @@ from keras_remul import (
     metrics,
     models,
     representations,
+    ridge,
     testing,
     weighting,
 )
@@ -67,6 +68,7 @@ __all__ = [
     "metrics",
     "models",
     "representations",
+    "ridge",
     "save_to_preset",
     "symmetrize",
     "testing",

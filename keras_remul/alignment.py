@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_remul import backend, groups
+from keras_remul import groups
 from keras_remul.graphs import in_order
 from keras_remul.symmetric import FramedModel
 from keras_remul.symmetry import Symmetry

@@ -6,7 +6,7 @@
 Reference: REMUL, arXiv 2410.17878.
 """
 
-from xtb_md_transformer_remul import RECIPE as ALONE
 from xtb_md_transformer_plain_ridge import on_ridge
+from xtb_md_transformer_remul import RECIPE as ALONE
 
 RECIPE = on_ridge(ALONE)

@@ -112,9 +112,9 @@ def turning_body(rng):
         p = (shape + mirrored) / 2 + 0.1 * rng.normal(size=(samples, 6, 3))
         p = p - p.mean(axis=1, keepdims=True)
         v = 0.1 * rng.normal(size=(samples, 6, 3))
-        step = (np.concatenate([p, v], axis=1).reshape(samples, 36) @ w).reshape(
-            samples, 6, 3
-        )
+        step = (
+            np.concatenate([p, v], axis=1).reshape(samples, 36) @ w
+        ).reshape(samples, 6, 3)
         joints = np.tile(np.eye(6), (samples, 1, 1))
         x = {"positions": p, "velocities": v, "joints": joints}
         x, y = keras.tree.map_structure(

@@ -351,7 +351,7 @@ def test_baselines_of_run_09(shared_data, tmp_path, capsys):
         verbose=0,
     )
     assert measure == "MSE"
-    copy, drift, fitted, ridge = rows.values()
+    copy, drift, fitted, ridge, aligned = rows.values()
     assert abs(copy["test"] - 89.8) < 0.05
     assert abs(drift["test"] - 19.8) < 0.05
     assert fitted["validation"] < drift["validation"]
@@ -359,6 +359,8 @@ def test_baselines_of_run_09(shared_data, tmp_path, capsys):
     # Drift is equivariant, ridge regression is not.
     assert drift["test moved"] == pytest.approx(drift["test"], rel=1e-5)
     assert ridge["test moved"] > 10
+    assert aligned["test moved"] == pytest.approx(aligned["test"], rel=1e-4)
+    assert aligned["validation"] < 0.29
     name = ["cmu_mocap/run_09", "--data-dir", str(tmp_path)]
     assert cli.main(["datasets", "baselines", *name]) == 0
     out = capsys.readouterr().out
@@ -376,8 +378,10 @@ def test_ridge_finds_a_linear_law(bodies, rng):
     sets = {name: (x, y) for name in ("train", "validation", "test")}
     symmetry = datasets.symmetry("nbody_charged")
     rows = baselines.baselines(sets, symmetry, horizon=2.0)
-    *_, ridge = rows.values()
+    *_, ridge, aligned = rows.values()
     assert ridge["test"] < 1e-5
+    # Twelve unlike systems have no common reference.
+    assert aligned["test"] > ridge["test"]
     assert list(ridge) == ["validation", "test", "test moved"]
     copy = rows["copy: x"]["test"]
     assert copy == pytest.approx(np.square(y - x["positions"]).mean(), rel=1e-5)

@@ -36,9 +36,7 @@ class LinearNodes(NodeModel):
             first call.
     """
 
-    def __init__(
-        self, identity=None, length_unit=1.0, time_unit=1.0, **kwargs
-    ):
+    def __init__(self, identity=None, length_unit=1.0, time_unit=1.0, **kwargs):
         super().__init__(length_unit=length_unit, time_unit=time_unit, **kwargs)
         self.identity = identity
 
