@@ -1,4 +1,4 @@
-"""Augmented transformer on a runner, averaged with ridge regression.
+"""Augmented transformer on a runner, averaged with aligned ridge regression.
 
     keras-remul train recipes/cmu_mocap_run_transformer_augmented_ridge.py
 

@@ -1,4 +1,4 @@
-"""Plain transformer on a runner, averaged with ridge regression.
+"""Plain transformer on a runner, averaged with aligned ridge regression.
 
     keras-remul train recipes/cmu_mocap_run_transformer_plain_ridge.py
 

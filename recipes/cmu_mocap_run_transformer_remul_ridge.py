@@ -1,4 +1,4 @@
-"""Transformer with REMUL on a runner, averaged with ridge regression.
+"""Transformer with REMUL on a runner, averaged with aligned ridge regression.
 
     keras-remul train recipes/cmu_mocap_run_transformer_remul_ridge.py
 
