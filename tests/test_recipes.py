@@ -15,6 +15,7 @@ from keras_remul import (
     groups,
     models,
     recipe,
+    ridge,
     weighting,
 )
 from keras_remul.datasets import loading, registry
@@ -244,3 +245,28 @@ def test_the_mean_with_ridge_regression(tmp_path):
     assert result["validation_mse"] == pytest.approx(
         result["test_mse"], rel=1e-3
     )
+
+
+def test_the_correction_of_ridge_regression(tmp_path):
+    """Fitted before the training, and not trained."""
+    symmetry = datasets.symmetry("nbody_charged")
+
+    def model():
+        start = ridge.make(symmetry)
+        return models.Correction(start, small().model())
+
+    corrected = small(model=model, symmetry=lambda: symmetry)
+    whole = corrected.run(tmp_path / "whole", verbose=0)
+    alone = small().run(tmp_path / "alone", verbose=0)
+    assert whole["test_mse"] < 0.9 * alone["test_mse"]
+    found = from_preset(tmp_path / "whole" / "preset")
+    regression = ridge.make(symmetry)
+    x, y = datasets.load_all("")["train"]
+    ridge.fit(regression, (x, y), (x, y))
+    np.testing.assert_allclose(
+        found.start.predict(x, verbose=0),
+        regression.predict(x, verbose=0),
+        atol=1e-5,
+    )
+    error = np.mean((y - regression.predict(x, verbose=0)) ** 2)
+    assert float(found.scale) == pytest.approx(error**0.5, rel=1e-4)
