@@ -2,7 +2,8 @@
 
     keras-remul train recipes/xtb_md_transformer_plain_ridge.py
 
-@
+Test MSE: aspirin 0.0323, ethanol 0.0538, naphthalene 0.000422, uracil 0.000818
+(1 seed; 1 min on one CPU core, JAX).
 Reference: REMUL, arXiv 2410.17878.
 """
 
