@@ -67,7 +67,7 @@ class Correction(PresetMethods, keras.Model):
             self.model.build(input_shape)
 
     def call(self, inputs, training=None):
-        x = inputs["positions"]
+        x = ops.cast(inputs["positions"], self.variable_dtype)
         step = self.start(inputs, training=False) - x
         seen = inputs
         if self.shows_start:
