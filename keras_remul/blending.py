@@ -1,4 +1,4 @@
-"""A network and ridge regression: their mean, or one after the other."""
+"""A network and ridge regression, averaged."""
 
 import numpy as np
 
