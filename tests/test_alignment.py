@@ -95,8 +95,8 @@ def test_order_of_mirrored_nodes(body):
     g = ops.convert_to_tensor(sym.group.reflection()[None], "float32")
     g = ops.tile(g, (8, 1, 1))
     moved = sym.transform_inputs(g, x)
-    back = [ops.convert_to_numpy(f) for f in model.frames(moved)]
-    front = [ops.convert_to_numpy(f) for f in model.frames(x)]
+    back = [ops.convert_to_numpy(f) for f in model.frames(moved)[0]]
+    front = [ops.convert_to_numpy(f) for f in model.frames(x)[0]]
     mirror = sym.group.reflection()
     np.testing.assert_allclose(back[1], mirror @ front[0], atol=1e-4)
     np.testing.assert_allclose(back[0], mirror @ front[1], atol=1e-4)
