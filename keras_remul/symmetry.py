@@ -183,7 +183,13 @@ class Symmetry(Configurable):
 
         return _map(transform, structure, data, path)
 
-    def is_per_node(self, representation, value):
+    def output_leaves(self, y):
+        """Pairs of a representation and a leaf of y, checked by their keys."""
+        pairs = []
+        _map(lambda *pair: pairs.append(pair[:2]), self.outputs, y, "y")
+        return pairs
+
+    def is_per_node(self, representation, value, mask=None):
         """True for `(B, N, ...)`, False for one value per sample `(B, C)`."""
         feature_axes = max(1, len(representation.shape(self.group)))
         rank = len(value.shape)

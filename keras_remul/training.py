@@ -308,7 +308,7 @@ class RemulModel(backend.TaskGradients, PresetMethods, keras.Model):
             for w in self.weighting.loss_weights()
         )
         total = alpha * objective + beta * equivariance
-        norms = equivariance_norms(transformed, moved, mask)
+        norms = equivariance_norms(transformed, moved, self.symmetry, mask)
         self._error_tracker.update_state(norms)
         losses = devices.unscale(objective), devices.unscale(equivariance)
         self._objective_tracker.update_state(losses[0])
@@ -316,7 +316,8 @@ class RemulModel(backend.TaskGradients, PresetMethods, keras.Model):
         self._alpha_tracker.update_state(alpha)
         self._beta_tracker.update_state(beta)
         if training:
-            scale = sample_norms(centred(output, self.symmetry, mask), mask)
+            relative = centred(output, self.symmetry, mask)
+            scale = sample_norms(relative, self.symmetry, mask)
             numbers = ops.stack([*losses, ops.mean(norms), ops.mean(scale)])
             numbers = devices.mean_over_replicas(ops.stop_gradient(numbers))
             measured = Measured(*ops.unstack(ops.cast(numbers, "float32")))

@@ -9,6 +9,8 @@ from keras import ops
 from keras_remul import backend
 from keras_remul.configurable import Configurable
 
+_MAX_ELEMENTS = 10_000  # of a group that is gone through whole
+
 
 class Group(Configurable):
     """A group G of transformations.
@@ -43,6 +45,7 @@ class Group(Configurable):
         num_nodes: N, the number of nodes permuted, or None.
         grid_axes: the number of axes of the grid acted upon, or 0.
         num_normals: standard normal variates needed for one element.
+        num_elements: the order of a finite group; None for an infinite one.
     """
 
     dimension = None
@@ -53,6 +56,7 @@ class Group(Configurable):
     num_nodes = None
     grid_axes = 0
     num_normals = 0
+    num_elements = None
 
     def from_normal(self, z):
         """Maps normal variates `(n, num_normals)` to n elements."""
@@ -77,6 +81,36 @@ class Group(Configurable):
         """
         z = keras.random.normal((n, self.num_normals), seed=seed, dtype=dtype)
         return self.from_normal(z)
+
+    def elements(self, dtype=None):
+        """All elements of a finite group, once each, the identity first.
+
+        Args:
+            dtype: float dtype. Defaults to `keras.config.floatx()`.
+
+        Returns:
+            `num_elements` elements, in the form that `sample` returns.
+
+        Raises:
+            ValueError: for an infinite group, and for one of more than 10000
+                elements.
+        """
+        if self.num_elements is None:
+            raise ValueError(
+                f"{self!r} is infinite, so that its elements cannot be listed. "
+                "Use `sample`."
+            )
+        if self.num_elements > _MAX_ELEMENTS:
+            raise ValueError(
+                f"{self!r} has {self.num_elements} elements, too many to list "
+                f"(more than {_MAX_ELEMENTS}). Use `sample`."
+            )
+        index = ops.arange(self.num_elements, dtype="int32")
+        return self._pick(index, dtype or keras.config.floatx())
+
+    def _pick(self, index, dtype):
+        """The elements of a finite group with these numbers `(n,)`."""
+        raise NotImplementedError
 
     def identity(self, n, dtype=None):
         """The neutral element n times."""

@@ -35,14 +35,19 @@ class _FiniteGroup(OrthogonalGroup):
         if order in (1, 2, 4):
             elements = np.round(elements) + 0.0  # no -0
             self.grid_axes = 2
-        self._elements = elements
+        self._matrices = elements
 
     def from_normal(self, z):
-        count = len(self._elements)
-        index = ops.cast(ops.floor(uniform(z[:, 0]) * count), "int32")
-        return ops.take(
-            ops.convert_to_tensor(self._elements, z.dtype), index, axis=0
-        )
+        index = ops.floor(uniform(z[:, 0]) * self.num_elements)
+        return self._pick(ops.cast(index, "int32"), z.dtype)
+
+    @property
+    def num_elements(self):
+        return len(self._matrices)
+
+    def _pick(self, index, dtype):
+        matrices = ops.convert_to_tensor(self._matrices, dtype)
+        return ops.take(matrices, index, axis=0)
 
     def generators(self):
         return {}

@@ -1,6 +1,10 @@
 """Groups that rearrange: nodes of a sample, cells of a grid by shifts."""
 
+import itertools
+import math
+
 import keras
+import numpy as np
 from keras import ops
 
 from keras_remul.groups.base import Group, uniform
@@ -44,6 +48,15 @@ class Permutations(Group):
 
     def from_normal(self, z):
         return ops.cast(ops.argsort(z, axis=-1), "int32")
+
+    @property
+    def num_elements(self):
+        return math.factorial(self.num_nodes)
+
+    def _pick(self, index, dtype):
+        every = list(itertools.permutations(range(self.num_nodes)))
+        every = ops.convert_to_tensor(np.array(every, "int32"))
+        return ops.take(every, index, axis=0)
 
     def identity(self, n, dtype=None):
         return ops.tile(ops.arange(self.num_nodes, dtype="int32")[None], (n, 1))
@@ -101,6 +114,15 @@ class CircularShifts(Group):
     def from_normal(self, z):
         sizes = ops.convert_to_tensor(self.sizes, z.dtype)
         return self._modulo(ops.cast(ops.floor(uniform(z) * sizes), "int32"))
+
+    @property
+    def num_elements(self):
+        return math.prod(self.sizes)
+
+    def _pick(self, index, dtype):
+        every = np.stack(np.unravel_index(range(self.num_elements), self.sizes))
+        every = ops.convert_to_tensor(every.T.astype("int32"))
+        return ops.take(every, index, axis=0)
 
     def identity(self, n, dtype=None):
         return ops.zeros((n, self.grid_axes), "int32")

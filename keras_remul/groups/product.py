@@ -1,6 +1,9 @@
 """Direct products of groups."""
 
+import math
+
 import keras
+from keras import ops
 
 from keras_remul import backend
 from keras_remul.groups.base import Group
@@ -94,6 +97,19 @@ class Product(Group):
             stop = start + factor.num_normals
             elements[name] = factor.from_normal(z[:, start:stop])
             start = stop
+        return elements
+
+    @property
+    def num_elements(self):
+        counts = [factor.num_elements for factor in self.factors.values()]
+        return None if None in counts else math.prod(counts)
+
+    def _pick(self, index, dtype):
+        elements, after = {}, self.num_elements
+        for name, factor in self.factors.items():
+            after = after // factor.num_elements
+            part = ops.mod(ops.floor_divide(index, after), factor.num_elements)
+            elements[name] = factor._pick(part, dtype)
         return elements
 
     def identity(self, n, dtype=None):
