@@ -40,7 +40,7 @@ class Symmetrized(MovedModel):
     @property
     def exact(self):
         """Whether the mean is over the whole group, each element once."""
-        count = getattr(self.symmetry.group, "num_elements", None)
+        count = self.symmetry.group.num_elements
         return count is not None and count <= self.samples
 
     def elements(self):

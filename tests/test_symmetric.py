@@ -13,7 +13,12 @@ from keras_remul import (
     evaluate_equivariance,
     groups,
 )
-from keras_remul.models import MessagePassingNetwork, Transformer
+from keras_remul.models import (
+    ConservativeForces,
+    MessagePassingNetwork,
+    Transformer,
+)
+from keras_remul.representations import Grid
 
 BATCH, NODES = 6, 5
 WRAPPERS = [FrameAveraging, Canonicalization]
@@ -109,6 +114,184 @@ def test_invariant_output_and_padding(wrapper):
     }
     extra["mask"] = np.arange(NODES + 2) < np.full((BATCH, 1), NODES)
     np.testing.assert_allclose(call(model, extra), y, rtol=1e-4)
+
+
+# --- Where signs or axes are not determined ---
+
+SHAPES = {
+    "water": [[0, 0, 0.12], [0, 0.76, -0.47], [0, -0.76, -0.47]],
+    "plane": [[0, 0, 0], [1, 0.2, 0], [2.3, 0.9, 0], [-0.7, 1.9, 0]],
+    "mirrored": [[0, 0, 1], [0, 0, -1], [2, 0.3, 0], [-1, 0.8, 0]],
+    "inverted": [[1, 2, 4], [-1, -2, -4], [0.3, 3, -1], [-0.3, -3, 1]],
+    "CO2": [[-1.16, 0, 0], [0, 0, 0], [1.16, 0, 0]],
+    "H2": [[0, 0, 0], [0.74, 0, 0]],
+    "CH4": [[0, 0, 0], [1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]],
+    "triangle": [[1, 0, 0], [-0.5, 3**0.5 / 2, 0], [-0.5, -(3**0.5) / 2, 0]],
+    "atom": [[0, 0, 0]],
+}
+DETERMINED = ("water", "plane", "mirrored", "inverted")
+
+
+def shaped(name, dim=3, seed=0, samples=BATCH):
+    """Turned and moved molecules, with velocities in all directions."""
+    rng = np.random.default_rng(seed)
+    p = np.array(SHAPES[name])[:, -dim:] if dim == 2 else np.array(SHAPES[name])
+    turns = ops.convert_to_numpy(
+        (groups.SO3() if dim == 3 else groups.SO2(None)).sample(samples, seed=1)
+    )
+    x = np.einsum("sij,nj->sni", turns, p) + rng.normal(size=(samples, 1, dim))
+    v = rng.normal(size=x.shape)
+    return {
+        "positions": x.astype("float32"),
+        "velocities": v.astype("float32"),
+    }
+
+
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+@pytest.mark.parametrize(
+    "group", [groups.SO3(), groups.O3(), groups.SE3(), groups.E3()], ids=repr
+)
+def test_exact_in_a_plane_and_where_third_moments_vanish(wrapper, group):
+    x = shaped("water", samples=2)
+    plain = random_weights(small(), x)
+    for name in DETERMINED:
+        x, sym = shaped(name, samples=2), symmetry(group)
+        model = wrapper(plain, sym)
+        assert model.determined(x).all()
+        assert error(plain, sym, x) > 1e-2
+        assert error(model, sym, x) < 2e-5, name
+    # All in one batch: each as if it were alone.
+    a, b = shaped("plane"), shaped("mirrored")
+    both = {key: np.concatenate([a[key], b[key]]) for key in a}
+    y = model.predict(both, batch_size=2 * BATCH, verbose=0)
+    np.testing.assert_allclose(y[:BATCH], call(model, a), atol=1e-4)
+    np.testing.assert_allclose(y[BATCH:], call(model, b), atol=1e-4)
+
+
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+@pytest.mark.parametrize("group", [groups.SE2(), groups.E2()], ids=repr)
+def test_exact_on_a_line_of_the_plane(wrapper, group):
+    x = {
+        "positions": np.array([[[0, 0], [1, 2], [3, 6]]] * 2, "float32"),
+        "velocities": np.random.default_rng(0).normal(size=(2, 3, 2)),
+    }
+    sym = symmetry(group)
+    model = wrapper(random_weights(small(), x), sym)
+    assert model.determined(x).all()
+    assert error(model, sym, x) < 2e-5
+
+
+def test_canonicalization_of_other_inputs_takes_one_pass():
+    x = bodies()
+    for group in (groups.SO3(), groups.E3()):
+        model = Canonicalization(small(), symmetry(group))
+        _, weights = model.frames(x)
+        weights = ops.convert_to_numpy(ops.stack(weights))
+        np.testing.assert_array_equal(weights[0], 1.0)
+        np.testing.assert_array_equal(weights[1:], 0.0)
+    _, weights = model.frames(shaped("water"))  # mirrored twice
+    weights = ops.convert_to_numpy(ops.stack(weights))
+    np.testing.assert_allclose(np.sort(weights, axis=0)[-4:], 0.25)
+
+
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+def test_says_where_axes_are_not_determined(wrapper):
+    for name in SHAPES:
+        x = shaped(name)
+        model = wrapper(small(), symmetry(groups.E3()))
+        expected = name in DETERMINED
+        np.testing.assert_array_equal(model.determined(x), [expected] * BATCH)
+
+
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+def test_forces_are_finite_wherever_atoms_are(wrapper):
+    sym = Symmetry(
+        groups.E3(), {"positions": "point", "velocities": "vector"}, "scalar"
+    )
+    keras.utils.set_random_seed(0)
+    model = ConservativeForces(wrapper(small(readout="graph"), sym))
+    for name in SHAPES:
+        y = model(shaped(name))
+        for leaf in y.values():
+            assert np.isfinite(ops.convert_to_numpy(leaf)).all(), name
+    # One of them among others does not poison the weights.
+    x = shaped("CH4")
+    x["positions"][1] = bodies()["positions"][1]
+    model.compile("adam", {"energy": "mse", "forces": "mse"})
+    model.fit(
+        x,
+        {"energy": np.ones((BATCH, 1)), "forces": x["velocities"]},
+        verbose=0,
+    )
+    assert all(np.isfinite(w).all() for w in model.get_weights())
+
+
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+def test_forces_are_the_slope_of_the_energy(wrapper):
+    x = bodies()
+    sym = Symmetry(
+        groups.SE3(), {"positions": "point", "velocities": "vector"}, "scalar"
+    )
+    inner = random_weights(small(readout="graph"), x)
+    model = ConservativeForces(wrapper(inner, sym))
+    along = np.random.default_rng(1).normal(size=x["positions"].shape)
+    step, h = along.astype("float32"), 1e-2
+
+    def energy(t):
+        moved = {**x, "positions": x["positions"] + t * step}
+        return call(model, moved)["energy"][:, 0].astype("float64")
+
+    work = (call(model, x)["forces"] * along).sum(axis=(1, 2))
+    slope = (energy(h) - energy(-h)) / (2 * h)
+    np.testing.assert_allclose(-slope, work, rtol=2e-2, atol=2e-2)
+
+
+@pytest.mark.parametrize(
+    "group, declared, shape",
+    [
+        (groups.Cyclic(3), "vector", (4, 2)),
+        (groups.Dihedral(5), "vector", (4, 2)),
+        (groups.CircularShifts([4]), Grid(), (4, 2)),
+        (groups.Permutations(3), "scalar", (3, 2)),
+        (
+            {"turns": groups.Cyclic(3), "nodes": groups.Permutations(3)},
+            "vector",
+            (3, 2),
+        ),
+    ],
+    ids=["Cyclic", "Dihedral", "CircularShifts", "Permutations", "Product"],
+)
+def test_finite_groups_are_averaged_exactly(group, declared, shape):
+    sym = Symmetry(group, declared, declared)
+    inputs = keras.Input(shape)
+    h = keras.layers.Dense(5, "tanh")(keras.layers.Flatten()(inputs))
+    h = keras.layers.Dense(shape[0] * shape[1])(h)
+    plain = keras.Model(inputs, keras.layers.Reshape(shape)(h))
+    x = np.random.default_rng(0).normal(size=(3, *shape)).astype("float32")
+    assert error(plain, sym, x) > 1e-2
+    model = FrameAveraging(plain, sym, points=None)
+    assert error(model, sym, x) < 1e-5
+    assert len(model.frames(x)[0]) == sym.group.num_elements
+    assert model.determined(x).all()
+
+
+def test_too_many_elements():
+    sym = Symmetry(groups.Permutations(8), "scalar", "scalar")
+    with pytest.raises(ValueError, match="40320 elements.*symmetrize"):
+        FrameAveraging(small(), sym, points=None)
+    with pytest.raises(ValueError, match="all rotations"):
+        Canonicalization(small(), sym)
+
+
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+def test_coordinates_go_through_no_rounded_product(wrapper, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise AssertionError("a product at the backend's default precision")
+
+    model = wrapper(small(), symmetry(groups.E3()))
+    for name in ("matmul", "einsum", "dot", "tensordot", "det"):
+        monkeypatch.setattr(ops, name, refuse)
+    model.frames(bodies())
 
 
 def test_positions_that_are_the_only_input():

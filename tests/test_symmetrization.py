@@ -54,7 +54,9 @@ def test_averaging_removes_the_orbit_variance(rng, vectors):
     m, model = 4, Shifted()
     before = evaluate_equivariance(model, x, vectors, y=x, samples=50)
     errors = [
-        np.mean((ops.convert_to_numpy(symmetrize(model, vectors, m, k)(x)) - x) ** 2)
+        np.mean(
+            (ops.convert_to_numpy(symmetrize(model, vectors, m, k)(x)) - x) ** 2
+        )
         for k in range(200)
     ]
     expected = before["symmetrized_mse"] + before["orbit_variance"] / m
@@ -105,11 +107,8 @@ def test_trains_like_any_model(bodies, tmp_path):
 
 def test_elements_are_those_of_any_backend(vectors):
     found = symmetrize(Shifted(), vectors, samples=2, seed=3).elements()
-    expected = [
-        [0.1234, 0.0, 0.0],
-    ]
-    first = ops.convert_to_numpy(found)[0, :1]
-    np.testing.assert_allclose(first, expected, atol=1e-4)
+    first = ops.convert_to_numpy(found)[0, 0]
+    np.testing.assert_allclose(first, [0.91117, 0.01613, 0.41171], atol=1e-4)
 
 
 def test_errors(vectors):

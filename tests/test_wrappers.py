@@ -91,7 +91,9 @@ def adapted(model, x):
     """A model of weights that are not the initial ones."""
     rng = np.random.default_rng(1)
     model(x)
-    model.set_weights([w + 0.3 * rng.normal(size=w.shape) for w in model.get_weights()])
+    model.set_weights(
+        [w + 0.3 * rng.normal(size=w.shape) for w in model.get_weights()]
+    )
     return model
 
 
@@ -113,7 +115,8 @@ def test_every_wrapper_has_a_case():
 def test_configuration_keeps_everything(cls):
     dtype = "mixed_bfloat16"
     inner = network(
-        dtype=dtype, readout="graph" if cls is models.ConservativeForces else "positions"
+        dtype=dtype,
+        readout="graph" if cls is models.ConservativeForces else "positions",
     )
     model = make(cls, inner, name="mine", dtype=dtype, trainable=False)
     config = model.get_config()
@@ -136,7 +139,9 @@ def test_saved_and_loaded(cls, tmp_path):
     model = adapted(make(cls), x)
     y = predict(model, x)
     model.save(tmp_path / "model.keras")
-    assert_close(predict(keras.models.load_model(tmp_path / "model.keras"), x), y)
+    assert_close(
+        predict(keras.models.load_model(tmp_path / "model.keras"), x), y
+    )
     model.save_to_preset(tmp_path / "preset", x=x)
     assert_close(predict(cls.from_preset(tmp_path / "preset"), x), y)
     assert type(from_preset(tmp_path / "preset")) is cls
@@ -215,9 +220,7 @@ def test_integer_features_dropout_and_models_that_a_call_builds(cls):
     history = model.fit(x, x["positions"], epochs=2, verbose=0).history
     assert np.isfinite(history["loss"]).all()
     assert len(inner.weights) == 3 and model.count_params() > 0
-    one, two = (
-        ops.convert_to_numpy(model(x, training=True)) for _ in range(2)
-    )
+    one, two = (ops.convert_to_numpy(model(x, training=True)) for _ in range(2))
     assert np.abs(one - two).max() > 1e-3  # the dropout draws anew
     assert np.abs(one - ops.convert_to_numpy(model(x))).max() > 1e-3
 
@@ -240,7 +243,7 @@ def test_structures_of_inputs_and_outputs(cls, name):
     declared = structure("vector", "vector")
     vectors = symmetry(groups.SO3(), declared, declared)
     if cls is models.Ensemble:
-        model = cls([inner, inner])
+        model = cls([inner])
     elif cls is Symmetrized:
         model = cls(inner, vectors)
     else:
@@ -298,4 +301,46 @@ def test_shapes_that_differ_are_not_broadcast():
     with pytest.raises(ValueError, match="the same shape"):
         models.Ensemble([one, two])(np.ones((2, 3), "float32"))
     with pytest.raises(ValueError, match="must be finite"):
-        models.Ensemble([one, one], weights=[np.nan, 1.0])
+        models.Ensemble([one, two], weights=[np.nan, 1.0])
+    with pytest.raises(ValueError, match="must not hold a model twice"):
+        models.Ensemble([one, one])
+
+
+def test_correction_leaves_its_models_alone():
+    x, start, inner = bodies(), network(time_unit=2.0), network()
+    for model in (start, inner):
+        model(x)
+    before = [copy.deepcopy(m.get_weights()) for m in (start, inner)]
+    model = models.Correction(start, inner)
+    assert model.start is not start and model.model is not inner
+    y = ops.convert_to_numpy(model(x))
+    assert float(ops.convert_to_numpy(model.model.velocity_scale)) == 0.0
+    assert inner.velocity_initializer == "ones"
+    assert model.model.velocity_initializer == "ones"
+    assert_close(y, predict(start, x), atol=0.5)
+    model.compile(keras.optimizers.Adam(1e-1), "mse")
+    model.fit(x, y + 1.0, verbose=0)
+    assert start.trainable and inner.trainable
+    assert not any(v.trainable for v in model.start.variables)
+    for m, weights in zip((start, inner), before, strict=True):
+        for old, new in zip(weights, m.get_weights(), strict=True):
+            np.testing.assert_array_equal(old, new)
+
+
+def test_correction_compares_labels_with_what_it_corrects():
+    x, model = bodies(), make(models.Correction)
+    y = x["positions"]
+    model.adapt(x, y + 1.0)
+    for labels, match in (
+        (y[..., :1], "`y` to have the shape"),
+        (y[:, 0], "`y` to have the shape"),
+        (y * np.nan, "finite"),
+        (predict(model.start, x), "not just what `start`"),
+    ):
+        with pytest.raises(ValueError, match=match):
+            model.adapt(x, labels)
+    with pytest.raises(ValueError, match="without padding"):
+        model.adapt({**x, "mask": np.ones((BATCH, NODES))}, y)
+    wrong = models.Correction(network(), network(frames=2))
+    with pytest.raises(ValueError, match="Expected `model` to give positions"):
+        wrong(x)

@@ -29,8 +29,8 @@ class Ensemble(Wrapper):
         where it is for one of the models.
 
     Raises:
-        ValueError: no models, another number of weights, or outputs of
-            different shapes.
+        ValueError: no models, one of them twice, another number of weights, or
+            outputs of different shapes.
 
     Example:
         >>> model = Ensemble([first, second], weights=[0.7, 0.3])
@@ -51,6 +51,11 @@ class Ensemble(Wrapper):
         if not all(math.isfinite(w) for w in weights):
             raise ValueError(
                 f"Argument `weights` must be finite. Received: {weights}"
+            )
+        if len({id(model) for model in models}) < len(models):
+            raise ValueError(
+                "Argument `models` must not hold a model twice, of which a "
+                "loaded ensemble would have two. Add up its `weights`."
             )
         super().__init__(models, **kwargs)
         self.shares = [float(w) for w in weights]
