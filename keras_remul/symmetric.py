@@ -313,7 +313,8 @@ class FrameAveraging(PrincipalAxes):
             1024 elements.
         points: key of the positions `(B, N, d)` among the inputs, or their
             index in a list; a list of these, the outermost first, where the
-            inputs are nested; None where the inputs are the positions. Of no use to finite groups.
+            inputs are nested; None where the inputs are the positions. Of no
+            use to finite groups.
         **kwargs: `name`, `dtype` and `trainable`, for `keras.Model`.
 
     Example:

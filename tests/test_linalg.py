@@ -133,7 +133,7 @@ def test_numbers(d, rng):
 
 
 def test_products_are_exact_in_any_backend(monkeypatch):
-    """Nothing but `backend.matmul`, which no GPU rounds, touches the numbers."""
+    """No product but `backend.matmul`, which no GPU rounds."""
 
     def refuse(*args, **kwargs):
         raise AssertionError("a product at the backend's default precision")

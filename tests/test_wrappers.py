@@ -80,6 +80,11 @@ def predict(model, x):
     return model.predict(x, batch_size=8, verbose=0)
 
 
+def eager(model, x):
+    """Without compiling anything anew on JAX."""
+    return keras.tree.map_structure(ops.convert_to_numpy, model(x))
+
+
 def assert_close(a, b, **tolerance):
     tolerance = {"atol": 1e-5, **tolerance}
     keras.tree.map_structure(
@@ -137,21 +142,21 @@ def test_configuration_keeps_everything(cls):
 def test_saved_and_loaded(cls, tmp_path):
     x = bodies()
     model = adapted(make(cls), x)
-    y = predict(model, x)
+    y = eager(model, x)
     model.save(tmp_path / "model.keras")
-    assert_close(
-        predict(keras.models.load_model(tmp_path / "model.keras"), x), y
-    )
-    model.save_to_preset(tmp_path / "preset", x=x)
-    assert_close(predict(cls.from_preset(tmp_path / "preset"), x), y)
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert_close(eager(loaded, x), y)
+    model.save_to_preset(tmp_path / "preset")
+    assert_close(eager(cls.from_preset(tmp_path / "preset"), x), y)
     assert type(from_preset(tmp_path / "preset")) is cls
 
 
 @every
 def test_another_number_of_nodes_and_samples(cls):
+    """Also where TensorFlow leaves these sizes open."""
     model = make(cls)
     predict(model, bodies())
-    for nodes, batch in ((3, 4), (7, 2), (6, 1)):
+    for nodes, batch in ((3, 4), (6, 1)):
         x = bodies(nodes, batch)
         if cls is Alignment:  # which knows its nodes
             with pytest.raises(ValueError, match="reference has 5 nodes"):
@@ -159,8 +164,7 @@ def test_another_number_of_nodes_and_samples(cls):
             continue
         y = predict(model, x)
         assert keras.tree.flatten(y)[-1].shape == (batch, nodes, 3)
-        eager = keras.tree.map_structure(ops.convert_to_numpy, model(x))
-        assert_close(y, eager, rtol=1e-4)
+        assert_close(y, eager(model, x), rtol=1e-4)
 
 
 @every
@@ -249,16 +253,16 @@ def test_structures_of_inputs_and_outputs(cls, name):
     else:
         model = cls(inner, vectors, points=points)
     x = structure(*bodies().values())
-    y = predict(model, x)
+    y = eager(model, x)
     keras.tree.assert_same_structure(y, x)
     model.compile("sgd", "mse")
-    model.fit(x, x, verbose=0)
+    assert np.isfinite(model.train_on_batch(x, x)).all()
     again = type(model).from_config(model.get_config())
     again.build(keras.tree.map_structure(np.shape, x))
     again.set_weights(model.get_weights())
     for found, leaf in zip(
-        keras.tree.flatten(predict(again, x)),
-        keras.tree.flatten(predict(model, x)),
+        keras.tree.flatten(eager(again, x)),
+        keras.tree.flatten(eager(model, x)),
         strict=True,
     ):
         assert_close(found, leaf)
@@ -317,7 +321,7 @@ def test_correction_leaves_its_models_alone():
     assert float(ops.convert_to_numpy(model.model.velocity_scale)) == 0.0
     assert inner.velocity_initializer == "ones"
     assert model.model.velocity_initializer == "ones"
-    assert_close(y, predict(start, x), atol=0.5)
+    assert_close(y, eager(start, x), atol=0.5)
     model.compile(keras.optimizers.Adam(1e-1), "mse")
     model.fit(x, y + 1.0, verbose=0)
     assert start.trainable and inner.trainable

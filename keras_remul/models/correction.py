@@ -28,8 +28,8 @@ class Correction(Wrapper):
     Models that are not built yet become part of the correction, f_0 not to be
     trained. Of built ones it takes copies, so that those given stay as they
     are: f_0 with its weights; f with new ones, since it gets another input and
-    is to say another thing. The uniform motion x + s v, from which a `NodeModel`
-    would start, is left to f_0.
+    is to say another thing. The uniform motion x + s v, from which a
+    `NodeModel` would start, is left to f_0.
 
     Args:
         start: f_0, a Keras model from the inputs to positions `(B, N, D)`.
