@@ -208,7 +208,7 @@ class Alignment(FramedModel):
         if not self._is_determined(reference[None]).all():
             self.reference.assign(ops.zeros_like(reference))
             raise ValueError(
-                f"The mean of the {len(reference)} nodes does not say how "
+                f"The mean of the {reference.shape[0]} nodes does not say how "
                 f"samples are turned under {self.symmetry.group!r}: the nodes "
                 "lie on a line, or on the axis. Take a group without the turns "
                 "about it, or `symmetrize`."

@@ -321,7 +321,6 @@ def test_correction_leaves_its_models_alone():
     assert float(ops.convert_to_numpy(model.model.velocity_scale)) == 0.0
     assert inner.velocity_initializer == "ones"
     assert model.model.velocity_initializer == "ones"
-    assert_close(y, eager(start, x), atol=0.5)
     model.compile(keras.optimizers.Adam(1e-1), "mse")
     model.fit(x, y + 1.0, verbose=0)
     assert start.trainable and inner.trainable
