@@ -42,18 +42,20 @@ def value_and_gradient(fn, x, variables):
 def map_batch(model, fn, args):
     state, data = args
     variables = model.non_trainable_variables
-    with keras.StatelessScope(
-        state_mapping=list(zip(variables, state[1], strict=True))
-    ) as scope:
+    mapping = list(zip(variables, state[1], strict=True))
+    mapping += zip(model.metrics_variables, state[-1], strict=True)
+    with keras.StatelessScope(state_mapping=mapping) as scope:
         data = fn(data)
     current = [scope.get_current_value(v) for v in variables]
     return (state[0], current, *state[2:]), data
 
 
 def every(model, interval, step, other, args):
-    optimizer = model.optimizer
-    index = [v is optimizer.iterations for v in optimizer.variables].index(True)
-    iterations = args[0][2][index]
+    variables = model.optimizer.variables
+    mapping = list(zip(variables, args[0][2], strict=True))
+    with keras.StatelessScope(state_mapping=mapping):
+        # Fewer than the steps where gradients are accumulated.
+        iterations = jnp.asarray(model.optimizer.iterations)
     return jax.lax.cond(iterations % interval == 0, step, other, *args)
 
 
@@ -105,10 +107,10 @@ class TaskGradients:
         self, trainable_variables, non_trainable_variables, *args, **kwargs
     ):
         compute = super().compute_loss_and_updates
-        _, _, y, _ = args
-        pair = getattr(y, "g", None) is not None  # the batch (x, phi(g) x)
         if not (
-            self.weighting.uses_gradient_norms and kwargs["training"] and pair
+            self.weighting.uses_gradient_norms
+            and kwargs["training"]
+            and self.has_both_tasks(args[1])
         ):
             return compute(
                 trainable_variables, non_trainable_variables, *args, **kwargs

@@ -91,7 +91,11 @@ class TaskGradients:
         values = [v.value for v in variables]
         tape = _local.tape
         with tape.stop_recording():
-            norms = [_norm(tape.gradient(loss, values)) for loss in losses]
+            # Zero for weights that the loss does not use.
+            norms = [
+                _norm(tape.gradient(loss, values, unconnected_gradients="zero"))
+                for loss in losses
+            ]
         norms = tf.cast(tf.stack(norms), tf.float32)
         self.weighting.update(measured._replace(gradient_norms=norms))
 

@@ -95,8 +95,13 @@ class TaskGradients:
     def update_with_gradients(self, losses, measured):
         variables = self.weighting.gradient_variables(self.model)
         values = [v.value for v in variables]
+        # Zero for weights that the loss does not use.
         norms = [
-            _norm(torch.autograd.grad(loss, values, retain_graph=True))
+            _norm(
+                torch.autograd.grad(
+                    loss, values, retain_graph=True, materialize_grads=True
+                )
+            )
             for loss in losses
         ]
         self.weighting.update(
