@@ -168,7 +168,7 @@ class Symmetry(Configurable):
         def transform(representation, value, path):
             self._check_leaf(representation, value, path, mask)
             value = ops.convert_to_tensor(value)
-            per_node = self.is_per_node(representation, value)
+            per_node = self.is_per_node(representation, value, mask)
             rep, group, element = representation.restrict(self.group, g)
             moved = rep.transform(group, element, value)
             # A linear action keeps the zeros of the padding.
@@ -190,10 +190,39 @@ class Symmetry(Configurable):
         return pairs
 
     def is_per_node(self, representation, value, mask=None):
-        """True for `(B, N, ...)`, False for one value per sample `(B, C)`."""
-        feature_axes = max(1, len(representation.shape(self.group)))
-        rank = len(value.shape)
-        return representation.on_nodes and rank > 1 + feature_axes
+        """Whether axis 1 of a leaf counts the nodes of a sample.
+
+        `PerNode` and `PerSample` declare it. Else the shape tells: arrays
+        `(B, *shape)` hold one value per sample, those with more axes are
+        `(B, N, ..., *shape)`. A scalar has an axis of channels, `(B, C)` or
+        `(B, N, C)`.
+
+        Args:
+            representation: the `Representation` of the leaf.
+            value: the leaf, an array.
+            mask: mask `(B, N)` that comes with it, or None.
+
+        Raises:
+            ValueError: where scalars `(B, N)` come with a mask, or a group that
+                permutes nodes, and may be one per node or N per sample.
+        """
+        if representation.per_node is not None:
+            return representation.per_node
+        feature_axes = len(representation.shape(self.group))
+        received = tuple(value.shape)
+        if feature_axes or len(received) != 2:
+            return len(received) > 1 + max(1, feature_axes)
+        _, group, _ = representation.restrict(self.group)
+        nodes = {group.num_nodes, *(() if mask is None else mask.shape[1:])}
+        count = received[1]
+        if count in nodes - {None, 1}:
+            raise ValueError(
+                f"An array of shape {received} declared as {representation!r} "
+                f"may hold one number for each of the {count} nodes or {count} "
+                f"numbers per sample. Declare PerNode({representation!r}) or "
+                f"PerSample({representation!r})."
+            )
+        return False
 
     def check_inputs(self, x):
         """Raises ValueError unless keys, shapes and mask are those declared."""
@@ -209,11 +238,11 @@ class Symmetry(Configurable):
 
         _map(check, self.inputs, x, "x")
 
-    def check_outputs(self, y, name="y"):
-        """Raises ValueError unless keys and shapes are those declared."""
+    def check_outputs(self, y, name="y", mask=None):
+        """Raises ValueError unless keys, shapes and mask are those declared."""
 
         def check(representation, value, path):
-            self._check_leaf(representation, value, path, None)
+            self._check_leaf(representation, value, path, mask)
 
         _map(check, self.outputs, y, name)
 
@@ -229,9 +258,10 @@ class Symmetry(Configurable):
             )
         try:
             representation.check_data(self.group, received)
+            per_node = self.is_per_node(representation, value, mask)
         except ValueError as error:
             raise ValueError(f"`{path}`: {error}") from None
-        if not self.is_per_node(representation, value):
+        if not per_node:
             return
         self._check_nodes(representation, received, path, mask)
         if mask is None:
@@ -241,7 +271,8 @@ class Symmetry(Configurable):
             raise ValueError(
                 f"The mask has the shape {tuple(mask.shape)}, but `{path}` "
                 f"has {received[1]} nodes: shape {received}. Expected a mask "
-                "of shape (batch, nodes)."
+                "of shape (batch, nodes). Where its axis 1 does not count "
+                f"nodes, declare PerSample({representation!r})."
             )
 
     def _check_nodes(self, representation, shape, path, mask):

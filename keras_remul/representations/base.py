@@ -31,11 +31,13 @@ class Representation(Configurable):
 
     Attributes:
         moves_origin: True for affine actions, which translations move.
-        on_nodes: False where axis 1 of `(B, N, ...)` does not count nodes.
+        per_node: True where axis 1 of `(B, N, ..., *shape)` counts the nodes,
+            False where it does not, None where the shape of an array tells; see
+            `Symmetry.is_per_node`.
     """
 
     moves_origin = False
-    on_nodes = True
+    per_node = None
 
     def shape(self, group):
         """Trailing axes of the feature that the group acts on."""
