@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from keras_remul.dtypes import widened
+
 
 def sample_norms(difference, symmetry, mask=None):
     """The Euclidean norm of each sample's outputs, all leaves together.
@@ -17,7 +19,7 @@ def sample_norms(difference, symmetry, mask=None):
     """
     total = 0.0
     for representation, leaf in symmetry.output_leaves(difference):
-        square = ops.square(_in_full_precision(leaf))
+        square = ops.square(widened(leaf))
         if mask is not None and symmetry.is_per_node(
             representation, square, mask
         ):
@@ -47,21 +49,12 @@ def equivariance_norms(moved_output, output_of_moved, symmetry, mask=None):
                 "rho(g) f(x) and f(phi(g) x) must have equal shapes. Received: "
                 f"{tuple(a.shape)} and {tuple(b.shape)}"
             )
-        return _in_full_precision(a) - _in_full_precision(b)
+        return widened(a) - widened(b)
 
     difference = keras.tree.map_structure(
         subtract, moved_output, output_of_moved
     )
     return sample_norms(difference, symmetry, mask)
-
-
-def _in_full_precision(leaf):
-    """The leaf, in floatx where it holds integers or has less precision."""
-    leaf = ops.convert_to_tensor(leaf)
-    dtype = keras.backend.standardize_dtype(leaf.dtype)
-    if dtype in ("float64", "complex64", "complex128"):
-        return leaf
-    return ops.cast(leaf, keras.config.floatx())
 
 
 def _of_rank(mask, leaf):
@@ -88,7 +81,7 @@ def centred(output, symmetry, mask=None):
     def centre(representation, leaf):
         if not representation.moves_origin:
             return leaf
-        leaf = _in_full_precision(leaf)
+        leaf = widened(leaf)
         if not symmetry.is_per_node(representation, leaf, mask):
             return leaf - ops.mean(leaf, axis=0, keepdims=True)
         if mask is None:

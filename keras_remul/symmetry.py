@@ -142,7 +142,9 @@ class Symmetry(Configurable):
                 or without a mask.
 
         Returns:
-            The structure of x.
+            The structure of x. Leaves that g multiplies keep their
+            floating-point dtype; integers and booleans become
+            `keras.config.floatx()`. All others keep theirs.
 
         Raises:
             ValueError: where keys or shapes are not those declared.
@@ -160,7 +162,7 @@ class Symmetry(Configurable):
             mask: mask `(B, N)` of the nodes, where some are padding.
 
         Returns:
-            The structure of y.
+            The structure of y, in the dtypes of `transform_inputs`.
         """
         return self._transform(self.outputs, g, y, mask, "y")
 
@@ -176,7 +178,8 @@ class Symmetry(Configurable):
                 if rep.moves_origin and group.has_translations:
                     axes = ops.shape(mask) + (1,) * (len(value.shape) - 2)
                     valid = ops.reshape(ops.cast(mask, "bool"), axes)
-                    moved = ops.where(valid, moved, value)
+                    at_rest = ops.cast(value, moved.dtype)
+                    moved = ops.where(valid, moved, at_rest)
             if group.num_nodes and per_node:
                 moved = group.permute(element, moved)
             return moved

@@ -144,7 +144,9 @@ def test_permutations_permute_nodes_alone(rng):
         if "vector" in str(name):
             expected = expected @ np.swapaxes(turn, 1, 2)
         if permuted:
-            expected = np.stack([a[i] for a, i in zip(expected, order)])
+            expected = np.stack(
+                [a[i] for a, i in zip(expected, order, strict=True)]
+            )
         np.testing.assert_allclose(moved[key], expected, atol=1e-5)
     with pytest.raises(ValueError, match=r"`x`.*\(4, 3\).*PerNode"):
         Symmetry(group, "scalar", "scalar").check_inputs(x["per node"])

@@ -7,11 +7,12 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_remul.dtypes import floating, widened
 from keras_remul.representations import cartesian
 from keras_remul.representations.base import (
     Representation,
     check_vectors,
-    per_sample,
+    times,
 )
 from keras_remul.representations.irreps import Irrep
 
@@ -141,6 +142,8 @@ class DirectSum(_Compound):
             value = part.transform(group, g, ops.reshape(value, lead + shape))
             moved.append(ops.reshape(value, lead + (size,)))
             start += size
+        if len({value.dtype for value in moved}) > 1:  # of integers
+            moved = [ops.cast(value, floating(x.dtype)) for value in moved]
         return ops.concatenate(moved, axis=-1)
 
     def _arguments(self):
@@ -326,7 +329,7 @@ class PerNode(_Declared):
 
     Example:
 
-    >>> Symmetry(SO3(), inputs={"positions": "point"}, outputs=PerNode("scalar"))
+    >>> Symmetry(SO3(), inputs="point", outputs=PerNode("scalar"))
     """
 
     def __init__(self, representation):
@@ -395,11 +398,12 @@ class Homogeneous(_Wrapper):
         super().check(group)
 
     def transform(self, group, g, x):
-        x = self.representation.transform(group, g, x)
         scale = group.scale(g)
         if scale is None:
-            return x
-        return x * per_sample(ops.power(scale, self.degree), x)
+            return self.representation.transform(group, g, x)
+        moved = self.representation.transform(group, g, widened(x))
+        moved = times(ops.power(widened(scale), self.degree), moved)
+        return ops.cast(moved, floating(x.dtype))
 
     def _arguments(self):
         return {"degree": self.degree, "representation": self.representation}
