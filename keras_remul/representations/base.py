@@ -1,5 +1,7 @@
 """What every representation offers."""
 
+import math
+
 import keras
 import numpy as np
 from keras import ops
@@ -101,7 +103,9 @@ def act(matrix, x):
     rows = widened(x)
     transposed = ops.cast(ops.swapaxes(matrix, -1, -2), rows.dtype)
     if len(x.shape) != 3:
-        rows = ops.reshape(rows, (ops.shape(x)[0], -1, x.shape[-1]))
+        middle = x.shape[1:-1]
+        count = -1 if None in middle else math.prod(middle)  # -1 of 0 / 0
+        rows = ops.reshape(rows, (ops.shape(x)[0], count, x.shape[-1]))
     moved = ops.cast(backend.matmul(rows, transposed), floating(x.dtype))
     return moved if len(x.shape) == 3 else ops.reshape(moved, ops.shape(x))
 
