@@ -3,38 +3,64 @@
 import keras
 from keras import ops
 
+from keras_remul.dtypes import widened
 
-def sample_norms(difference, mask=None):
+
+def sample_norms(difference, symmetry, mask=None):
     """The Euclidean norm of each sample's outputs, all leaves together.
 
     Args:
-        difference: nested structure of arrays `(B, ...)`.
-        mask: mask `(B, N)`; padded nodes of leaves `(B, N, ...)` count as 0.
+        difference: arrays `(B, ...)` in the structure of `symmetry.outputs`.
+        symmetry: the `Symmetry`.
+        mask: mask `(B, N)`; padded nodes of the leaves per node count as 0.
 
     Returns:
         Array `(B,)`.
     """
     total = 0.0
-    for leaf in keras.tree.flatten(difference):
-        square = ops.square(leaf)
-        if mask is not None and len(leaf.shape) >= 3:
-            axes = ops.shape(mask) + (1,) * (len(leaf.shape) - 2)
-            valid = ops.reshape(ops.cast(mask, square.dtype), axes)
-            square = square * valid
-        rows = ops.reshape(square, (ops.shape(leaf)[0], -1))
+    for representation, leaf in symmetry.output_leaves(difference):
+        square = ops.square(widened(leaf))
+        if mask is not None and symmetry.is_per_node(
+            representation, square, mask
+        ):
+            # Not a product: padding may hold anything, NaN too.
+            square = ops.where(_of_rank(mask, square), square, 0.0)
+        rows = ops.reshape(square, (ops.shape(square)[0], -1))
         total = total + ops.sum(rows, axis=-1)
     return ops.sqrt(total)
 
 
-def equivariance_norms(moved_output, output_of_moved, mask=None):
-    """||f(phi(g) x) - rho(g) f(x)|| of each sample, `(B,)`."""
-    floatx = keras.config.floatx()
+def equivariance_norms(moved_output, output_of_moved, symmetry, mask=None):
+    """||f(phi(g) x) - rho(g) f(x)|| of each sample, `(B,)`.
+
+    Args:
+        moved_output: rho(g) f(x), in the structure of `symmetry.outputs`.
+        output_of_moved: f(phi(g) x), the same, with equal shapes.
+        symmetry: the `Symmetry`.
+        mask: mask `(B, N)` where some nodes are padding.
+
+    Raises:
+        ValueError: where the shapes differ.
+    """
+
+    def subtract(a, b):
+        if tuple(a.shape) != tuple(b.shape):
+            raise ValueError(
+                "rho(g) f(x) and f(phi(g) x) must have equal shapes. Received: "
+                f"{tuple(a.shape)} and {tuple(b.shape)}"
+            )
+        return widened(a) - widened(b)
+
     difference = keras.tree.map_structure(
-        lambda a, b: ops.cast(a, floatx) - ops.cast(b, floatx),
-        moved_output,
-        output_of_moved,
+        subtract, moved_output, output_of_moved
     )
-    return sample_norms(difference, mask)
+    return sample_norms(difference, symmetry, mask)
+
+
+def _of_rank(mask, leaf):
+    """The mask `(B, N)` as booleans that broadcast against `(B, N, ...)`."""
+    axes = ops.shape(mask) + (1,) * (len(leaf.shape) - 2)
+    return ops.reshape(ops.cast(mask, "bool"), axes)
 
 
 def centred(output, symmetry, mask=None):
@@ -55,15 +81,15 @@ def centred(output, symmetry, mask=None):
     def centre(representation, leaf):
         if not representation.moves_origin:
             return leaf
-        leaf = ops.convert_to_tensor(leaf)
-        if not symmetry.is_per_node(representation, leaf):
+        leaf = widened(leaf)
+        if not symmetry.is_per_node(representation, leaf, mask):
             return leaf - ops.mean(leaf, axis=0, keepdims=True)
         if mask is None:
             return leaf - ops.mean(leaf, axis=1, keepdims=True)
-        axes = ops.shape(mask) + (1,) * (len(leaf.shape) - 2)
-        valid = ops.reshape(ops.cast(mask, leaf.dtype), axes)
-        count = ops.maximum(ops.sum(valid, axis=1, keepdims=True), 1)
-        return leaf - ops.sum(leaf * valid, axis=1, keepdims=True) / count
+        valid = _of_rank(mask, leaf)
+        count = ops.sum(ops.cast(valid, leaf.dtype), axis=1, keepdims=True)
+        total = ops.sum(ops.where(valid, leaf, 0.0), axis=1, keepdims=True)
+        return leaf - total / ops.maximum(count, 1)
 
     return keras.tree.map_structure(centre, symmetry.outputs, output)
 
@@ -78,11 +104,17 @@ class EquivarianceError(keras.metrics.Mean):
     error, many g per sample and the orbit variance see
     `keras_remul.evaluate_equivariance`.
 
+    Args:
+        symmetry: the `Symmetry` of the outputs.
+        name: defaults to `"equivariance_error"`.
+        dtype: see `keras.metrics.Metric`.
+
     Reference: arXiv 2410.17878, the second of its two measures.
     """
 
-    def __init__(self, name="equivariance_error", dtype=None):
+    def __init__(self, symmetry, name="equivariance_error", dtype=None):
         super().__init__(name=name, dtype=dtype)
+        self.symmetry = symmetry
 
     def update_state(self, moved_output, output_of_moved, mask=None):
         """Adds a batch.
@@ -92,8 +124,16 @@ class EquivarianceError(keras.metrics.Mean):
             output_of_moved: f(phi(g) x), the same.
             mask: mask `(B, N)` where some nodes are padding.
         """
-        norms = equivariance_norms(moved_output, output_of_moved, mask)
+        norms = equivariance_norms(
+            moved_output, output_of_moved, self.symmetry, mask
+        )
         return super().update_state(norms)
 
     def get_config(self):
-        return {"name": self.name, "dtype": self.dtype}
+        symmetry = keras.saving.serialize_keras_object(self.symmetry)
+        return {"symmetry": symmetry, "name": self.name, "dtype": self.dtype}
+
+    @classmethod
+    def from_config(cls, config):
+        symmetry = keras.saving.deserialize_keras_object(config["symmetry"])
+        return cls(**{**config, "symmetry": symmetry})

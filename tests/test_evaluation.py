@@ -283,7 +283,8 @@ def test_a_remul_model_counts_as_the_model_in_it(bodies):
 
 def test_metric_is_the_mean_over_batches(rng):
     a, b = rng.normal(size=(2, 10, 5, 3))
-    metric = metrics.EquivarianceError()
+    sym = symmetry(groups.E3())
+    metric = metrics.EquivarianceError(sym)
     metric.update_state(a[:6], b[:6])
     metric.update_state(a[6:], b[6:])
     expected = np.linalg.norm((a - b).reshape(10, -1), axis=1).mean()
@@ -293,9 +294,10 @@ def test_metric_is_the_mean_over_batches(rng):
     metric.update_state(a, b, mask)
     expected = np.linalg.norm((a - b)[:, :2].reshape(10, -1), axis=1).mean()
     assert float(metric.result()) == pytest.approx(expected, rel=1e-5)
-    assert metrics.EquivarianceError.from_config(metric.get_config()).name == (
-        "equivariance_error"
-    )
+    again = metrics.EquivarianceError.from_config(metric.get_config())
+    assert again.name == "equivariance_error" and again.symmetry == sym
+    with pytest.raises(ValueError, match=r"equal shapes.*\(10, 1, 3"):
+        metric.update_state(a, b[:, :1])
 
 
 def test_metric_of_training_agrees_with_the_evaluation(bodies):

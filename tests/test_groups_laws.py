@@ -4,6 +4,7 @@ import collections
 import itertools
 import math
 
+import keras
 import numpy as np
 import pytest
 from keras import ops
@@ -172,6 +173,100 @@ def test_all_elements_are_equally_likely(group, cells):
     g = numpy(group.sample(N, seed=0)).reshape(N, -1)
     rows = [tuple(row) for row in np.round(g, 4).tolist()]
     assert chi_square(collections.Counter(rows), cells)
+
+
+FINITE = [
+    groups.Cyclic(1),
+    groups.Cyclic(5),
+    groups.Dihedral(1),
+    groups.Dihedral(4),
+    groups.Permutations(1),
+    groups.Permutations(4),
+    groups.CircularShifts((3, 1, 2)),
+    groups.Product(
+        {"turn": groups.Dihedral(3), "nodes": groups.Permutations(3)}
+    ),
+    groups.Product(
+        {
+            "pair": groups.Product(
+                {"a": groups.Cyclic(2), "b": groups.CircularShifts((3,))}
+            ),
+            "c": groups.Cyclic(3),
+        }
+    ),
+]
+INFINITE = [
+    groups.SO2(),
+    groups.O2(),
+    groups.SO3(),
+    groups.O3(),
+    groups.SO2(min_angle=90.0, max_angle=90.0),
+    groups.Translations(),
+    groups.SE2(),
+    groups.E2(),
+    groups.SE3(),
+    groups.E3(),
+    groups.Scalings(),
+    groups.Lorentz(),
+    groups.Product({"a": groups.Cyclic(2), "b": groups.SO3()}),
+]
+
+
+def rows(g):
+    """Elements, a nest of arrays, as a list of tuples."""
+    leaves = [numpy(leaf) for leaf in keras.tree.flatten(g)]
+    flat = [np.reshape(a, (len(a), -1)) for a in leaves]
+    # Without -0.
+    return [
+        tuple(row) for row in (np.concatenate(flat, 1).round(4) + 0.0).tolist()
+    ]
+
+
+@pytest.mark.parametrize("group", FINITE, ids=repr)
+def test_elements_are_the_group(group):
+    order = group.num_elements
+    every = group.elements()
+    listed = rows(every)
+    assert len(listed) == len(set(listed)) == order
+    assert listed[0] == rows(group.identity(1))[0]
+    assert set(rows(group.inverse(every))) == set(listed)
+    turned = keras.tree.map_structure(
+        lambda a: ops.concatenate([a[-1:]] * order), every
+    )
+    assert set(rows(group.compose(turned, every))) == set(listed)
+    # Of the same form as those drawn, and all that can be drawn.
+    drawn = group.sample(600, seed=0)
+    assert set(rows(drawn)) == set(listed)
+    keras.tree.map_structure(
+        lambda a, b: np.testing.assert_equal(
+            [a.shape[1:], a.dtype], [b.shape[1:], b.dtype]
+        ),
+        every,
+        drawn,
+    )
+
+
+@pytest.mark.parametrize("group", INFINITE, ids=repr)
+def test_infinite_groups_have_no_list(group):
+    assert group.num_elements is None
+    with pytest.raises(ValueError, match=r"is infinite.*`sample`"):
+        group.elements()
+
+
+def test_groups_too_large_to_list():
+    for group in (
+        groups.Permutations(8),
+        groups.CircularShifts((200, 100)),
+        groups.Product({"a": groups.Permutations(6), "b": groups.Cyclic(20)}),
+    ):
+        with pytest.raises(ValueError, match="too many to list.*`sample`"):
+            group.elements()
+
+
+def test_every_group_says_whether_it_is_finite():
+    assert {type(group) for group in FINITE + INFINITE} == {
+        getattr(groups, name) for name in groups.__all__ if name != "Group"
+    }
 
 
 def test_finite_groups_are_closed():

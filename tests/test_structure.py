@@ -212,10 +212,10 @@ def configurable():
         models.SE3Transformer(),
         models.LinearNodes(),
         models.Ensemble([models.EGNN()]),
-        keras_remul.metrics.EquivarianceError(),
     )
     symmetry = Symmetry(groups.SO3(), "vector", "vector")
     yield symmetry
+    yield keras_remul.metrics.EquivarianceError(symmetry)
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(3)])
     yield RemulModel(model, symmetry)
     yield keras_remul.FrameAveraging(model, symmetry)

@@ -46,6 +46,8 @@ def test_averaging_removes_the_orbit_variance(rng, vectors):
 class QuarterTurns(groups.SO2):
     """Turns about y by 0, 90, 180 and 270 degrees."""
 
+    num_elements = 4
+
     def __init__(self):
         super().__init__(axis="y")
 

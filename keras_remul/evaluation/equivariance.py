@@ -99,7 +99,7 @@ def evaluate_equivariance(
     for g, of_moved, back in walk_orbit(f, x, symmetry, samples, seed):
         moved = symmetry.transform_outputs(g, output, mask)
         gap = _subtract(of_moved, to_numpy(moved))
-        norms.append(_norms(gap, mask))
+        norms.append(_norms(gap, symmetry, mask))
         difference.update(gap)
         orbit.update(back)
         if y is not None:
@@ -108,7 +108,7 @@ def evaluate_equivariance(
         relative = to_numpy(centred(output, symmetry, mask))
     else:
         relative = _subtract(output, reference)
-    scale = _norms(relative, mask).mean()
+    scale = _norms(relative, symmetry, mask).mean()
     error = np.mean(norms, axis=0)
     exact = finite_elements(symmetry.group, samples) is not None
     size = _sums(keras.tree.map_structure(np.ones_like, output), mask)
@@ -118,7 +118,7 @@ def evaluate_equivariance(
     result = {
         "error": (error, 1.0),
         "relative_error": (error / scale if scale else error * np.nan, 1.0),
-        "average_error": (_norms(difference.mean, mask), 1.0),
+        "average_error": (_norms(difference.mean, symmetry, mask), 1.0),
         "orbit_variance": (variance, weight),
     }
     if y is not None:
@@ -136,11 +136,9 @@ def evaluate_equivariance(
 
 
 def finite_elements(group, at_most):
-    """All elements of a small finite group, one array each, or None."""
-    if not hasattr(group, "elements"):
-        return None
-    elements = group.elements()
-    return elements if len(elements) <= at_most else None
+    """All elements of a small finite group, or None."""
+    count = group.num_elements
+    return group.elements() if count and count <= at_most else None
 
 
 def walk_orbit(f, x, symmetry, samples, seed):
@@ -165,8 +163,10 @@ def draw(group, n, samples, seed):
         for seed_of_batch in seeds:
             yield group.sample(n, seed=int(seed_of_batch))
         return
-    for element in elements:
-        yield ops.stack([ops.convert_to_tensor(element)] * n)
+    for i in range(group.num_elements):
+        yield keras.tree.map_structure(
+            lambda a, i=i: ops.stack([a[i]] * n), elements
+        )
 
 
 def as_function(model, batch_size):
@@ -193,8 +193,8 @@ def _square(a):
     return keras.tree.map_structure(np.square, a)
 
 
-def _norms(data, mask):
-    return ops.convert_to_numpy(sample_norms(data, mask))
+def _norms(data, symmetry, mask):
+    return ops.convert_to_numpy(sample_norms(data, symmetry, mask))
 
 
 def _sums(data, mask):

@@ -82,11 +82,13 @@ def lie_derivative(
         output = f(batch)
         _check_tensors(output)
         symmetry.check_outputs(output, name="f(x)")
-        scale = sample_norms(centred(output, symmetry, mask), mask)
+        relative = centred(output, symmetry, mask)
+        scale = sample_norms(relative, symmetry, mask)
         outputs.append(to_numpy(scale))
         for name, (factor, matrix) in directions.items():
             tangent = _derivative(f, batch, symmetry, mask, factor, matrix)
-            norms[name].append(to_numpy(sample_norms(tangent, mask)))
+            size = sample_norms(tangent, symmetry, mask)
+            norms[name].append(to_numpy(size))
     values = {name: np.concatenate(parts) for name, parts in norms.items()}
     values["total"] = np.sqrt(sum(v**2 for v in values.values()))
     scale = np.concatenate(outputs).mean()

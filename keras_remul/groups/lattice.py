@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_remul.groups.base import uniform
+from keras_remul.groups.base import uniform_index
 from keras_remul.groups.orthogonal import OrthogonalGroup
 
 
@@ -35,14 +35,18 @@ class _FiniteGroup(OrthogonalGroup):
         if order in (1, 2, 4):
             elements = np.round(elements) + 0.0  # no -0
             self.grid_axes = 2
-        self._elements = elements
+        self._matrices = elements
 
     def from_normal(self, z):
-        count = len(self._elements)
-        index = ops.cast(ops.floor(uniform(z[:, 0]) * count), "int32")
-        return ops.take(
-            ops.convert_to_tensor(self._elements, z.dtype), index, axis=0
-        )
+        return self._pick(uniform_index(z[:, 0], self.num_elements), z.dtype)
+
+    @property
+    def num_elements(self):
+        return len(self._matrices)
+
+    def _pick(self, index, dtype):
+        matrices = ops.convert_to_tensor(self._matrices, dtype)
+        return ops.take(matrices, index, axis=0)
 
     def generators(self):
         return {}
@@ -56,6 +60,8 @@ class _FiniteGroup(OrthogonalGroup):
 
     def move_grid(self, g, x):
         # A symmetry of the square: perhaps exchange the axes, then flips.
+        g = self.as_tensor(g)
+
         def where(condition, new, old):
             axes = (-1,) + (1,) * (len(x.shape) - 1)
             return ops.where(ops.reshape(condition, axes), new, old)

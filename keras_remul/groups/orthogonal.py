@@ -51,10 +51,10 @@ class OrthogonalGroup(Group):
     dimension = 3
 
     def inverse(self, g):
-        return ops.swapaxes(g, -1, -2)
+        return ops.swapaxes(self.as_tensor(g), -1, -2)
 
     def linear(self, g):
-        return g
+        return self.as_tensor(g)
 
     def generators(self):
         return rotation_generators(self.dimension, self.dimension)
