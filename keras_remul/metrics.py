@@ -1,4 +1,4 @@
-"""Metrics and callbacks that measure how equivariant a model is."""
+"""Sizes of outputs: the norms that errors of equivariance are made of."""
 
 import keras
 from keras import ops
@@ -28,33 +28,6 @@ def sample_norms(difference, symmetry, mask=None):
         rows = ops.reshape(square, (ops.shape(square)[0], -1))
         total = total + ops.sum(rows, axis=-1)
     return ops.sqrt(total)
-
-
-def equivariance_norms(moved_output, output_of_moved, symmetry, mask=None):
-    """||f(phi(g) x) - rho(g) f(x)|| of each sample, `(B,)`.
-
-    Args:
-        moved_output: rho(g) f(x), in the structure of `symmetry.outputs`.
-        output_of_moved: f(phi(g) x), the same, with equal shapes.
-        symmetry: the `Symmetry`.
-        mask: mask `(B, N)` where some nodes are padding.
-
-    Raises:
-        ValueError: where the shapes differ.
-    """
-
-    def subtract(a, b):
-        if tuple(a.shape) != tuple(b.shape):
-            raise ValueError(
-                "rho(g) f(x) and f(phi(g) x) must have equal shapes. Received: "
-                f"{tuple(a.shape)} and {tuple(b.shape)}"
-            )
-        return widened(a) - widened(b)
-
-    difference = keras.tree.map_structure(
-        subtract, moved_output, output_of_moved
-    )
-    return sample_norms(difference, symmetry, mask)
 
 
 def _of_rank(mask, leaf):
@@ -92,48 +65,3 @@ def centred(output, symmetry, mask=None):
         return leaf - total / ops.maximum(count, 1)
 
     return keras.tree.map_structure(centre, symmetry.outputs, output)
-
-
-@keras.saving.register_keras_serializable(package="keras_remul")
-class EquivarianceError(keras.metrics.Mean):
-    """E' = mean over x and g of ||f(phi(g) x) - rho(g) f(x)||.
-
-    The running mean over the batches seen, in the units of the output; the
-    norm is over all that one sample outputs. `RemulModel` keeps one and logs
-    it as `equivariance_error`, at no further forward pass. For the relative
-    error, many g per sample and the orbit variance see
-    `keras_remul.evaluate_equivariance`.
-
-    Args:
-        symmetry: the `Symmetry` of the outputs.
-        name: defaults to `"equivariance_error"`.
-        dtype: see `keras.metrics.Metric`.
-
-    Reference: arXiv 2410.17878, the second of its two measures.
-    """
-
-    def __init__(self, symmetry, name="equivariance_error", dtype=None):
-        super().__init__(name=name, dtype=dtype)
-        self.symmetry = symmetry
-
-    def update_state(self, moved_output, output_of_moved, mask=None):
-        """Adds a batch.
-
-        Args:
-            moved_output: rho(g) f(x), nested structure of arrays `(B, ...)`.
-            output_of_moved: f(phi(g) x), the same.
-            mask: mask `(B, N)` where some nodes are padding.
-        """
-        norms = equivariance_norms(
-            moved_output, output_of_moved, self.symmetry, mask
-        )
-        return super().update_state(norms)
-
-    def get_config(self):
-        symmetry = keras.saving.serialize_keras_object(self.symmetry)
-        return {"symmetry": symmetry, "name": self.name, "dtype": self.dtype}
-
-    @classmethod
-    def from_config(cls, config):
-        symmetry = keras.saving.deserialize_keras_object(config["symmetry"])
-        return cls(**{**config, "symmetry": symmetry})

@@ -51,6 +51,13 @@ def _map(fn, structure, data, path):
             _map(fn, rep, value, f"{path}[{i}]")
             for i, (rep, value) in enumerate(zip(structure, data, strict=True))
         )
+    if data is None:  # the labels of an output without a loss
+        return None
+    if keras.tree.is_nested(data) and not hasattr(data, "shape"):
+        raise ValueError(
+            f"Expected `{path}` to be one array, of the representation "
+            f"{structure!r}. Received: {type(data).__name__}"
+        )
     return fn(structure, data, path)
 
 
@@ -162,7 +169,8 @@ class Symmetry(Configurable):
             mask: mask `(B, N)` of the nodes, where some are padding.
 
         Returns:
-            The structure of y, in the dtypes of `transform_inputs`.
+            The structure of y, in the dtypes of `transform_inputs`. A leaf
+            that is None stays None.
         """
         return self._transform(self.outputs, g, y, mask, "y")
 

@@ -13,6 +13,9 @@ signatures, so that a diff of two of them shows only the framework:
     every(model, interval, step, other, args)
                                    `step(*args)` at every `interval`-th step of
                                    the optimizer, else `other(*args)`
+    restored(model)                context that leaves the model its variables,
+                                   also when a fit, evaluate or predict in it
+                                   is interrupted
     load_exported(path, format)    an exported file as a function of arrays, or
                                    None where the backend cannot
     make_to_load(make)             `make()`, a model whose weights are to be
@@ -34,6 +37,7 @@ if keras.backend.backend() == "jax":
         make_to_load,
         map_batch,
         matmul,
+        restored,
         value_and_gradient,
         write_exported,
     )
@@ -46,6 +50,7 @@ elif keras.backend.backend() == "torch":
         make_to_load,
         map_batch,
         matmul,
+        restored,
         value_and_gradient,
         write_exported,
     )
@@ -58,6 +63,7 @@ elif keras.backend.backend() == "tensorflow":
         make_to_load,
         map_batch,
         matmul,
+        restored,
         value_and_gradient,
         write_exported,
     )
@@ -75,6 +81,7 @@ __all__ = [
     "make_to_load",
     "map_batch",
     "matmul",
+    "restored",
     "value_and_gradient",
     "write_exported",
 ]

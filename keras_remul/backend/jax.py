@@ -1,5 +1,6 @@
 """JAX: state is passed in and out of a step, never changed in place."""
 
+import contextlib
 import warnings
 
 import jax
@@ -57,6 +58,16 @@ def every(model, interval, step, other, args):
         # Fewer than the steps where gradients are accumulated.
         iterations = jnp.asarray(model.optimizer.iterations)
     return jax.lax.cond(iterations % interval == 0, step, other, *args)
+
+
+@contextlib.contextmanager
+def restored(model):
+    try:
+        yield
+    except BaseException:
+        # Keras holds the variables outside of the model while it runs.
+        model.jax_state_sync()
+        raise
 
 
 def write_exported(model, path, format, signature):

@@ -1,5 +1,6 @@
 """TensorFlow: a step changes its variables in place."""
 
+import contextlib
 import threading
 import warnings
 
@@ -51,6 +52,11 @@ def every(model, interval, step, other, args):
 
 # Each replica of a tf.distribute strategy runs its step in a thread.
 _local = threading.local()
+
+
+@contextlib.contextmanager
+def restored(model):
+    yield
 
 
 def write_exported(model, path, format, signature):

@@ -1,5 +1,6 @@
 """PyTorch: a step changes its variables in place."""
 
+import contextlib
 import warnings
 
 import keras
@@ -40,6 +41,11 @@ def map_batch(model, fn, args):
 def every(model, interval, step, other, args):
     iterations = int(model.optimizer.iterations)
     return step(*args) if iterations % interval == 0 else other(*args)
+
+
+@contextlib.contextmanager
+def restored(model):
+    yield
 
 
 def write_exported(model, path, format, signature):

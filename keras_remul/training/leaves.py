@@ -14,6 +14,12 @@ from keras_remul.masking import AttachMask
 from keras_remul.structures import leafwise, per_output
 
 
+def full_precision(y):
+    """y in floatx, whatever a model with mixed precision returned."""
+    floatx = keras.config.floatx()
+    return keras.tree.map_structure(lambda a: ops.cast(a, floatx), y)
+
+
 def output_masks(symmetry, x, y, own):
     """The mask of each output, or None.
 
@@ -28,7 +34,8 @@ def output_masks(symmetry, x, y, own):
     def choose(leaf, own, representation):
         if own is not None or mask is None:
             return own
-        return mask if symmetry.is_per_node(representation, leaf) else None
+        covered = symmetry.is_per_node(representation, leaf, mask)
+        return mask if covered else None
 
     return leafwise(choose, y, own, symmetry.outputs)
 

@@ -1,10 +1,8 @@
 """RemulModel: the REMUL objective around any Keras model."""
 
-import types
 import warnings
 
 import keras
-import numpy as np
 from keras import ops
 
 from keras_remul import backend
@@ -15,16 +13,21 @@ from keras_remul.presets import PresetMethods
 from keras_remul.structures import leafwise, per_output
 from keras_remul.symmetry import Symmetry
 from keras_remul.training import pair
-from keras_remul.training.leaves import Leaves, output_masks
+from keras_remul.training.batches import Batches
+from keras_remul.training.checks import DataChecks
+from keras_remul.training.leaves import Leaves, full_precision, output_masks
 from keras_remul.training.pair import Pair, Predictions, ReadMask
-from keras_remul.validation import check_finite
+from keras_remul.training.random_states import SavesRandomStates
+from keras_remul.training.running_mean import RunningMean
 from keras_remul.weighting import Constant, LossWeighting, Measured
 
 TARGETS = ("labels", "predictions")
 
 
 @keras.saving.register_keras_serializable(package="keras_remul")
-class RemulModel(backend.TaskGradients, PresetMethods, keras.Model):
+class RemulModel(
+    backend.TaskGradients, PresetMethods, SavesRandomStates, keras.Model
+):
     """Trains a Keras model with equivariance as a second task.
 
     L = alpha L_obj + beta L_equi with
@@ -40,13 +43,21 @@ class RemulModel(backend.TaskGradients, PresetMethods, keras.Model):
     is cheaper than two passes. Layers that look across the batch, such as
     BatchNormalization, therefore see both; Dropout draws for each anew.
 
-    `evaluate` and validation log the same losses for a fixed draw of g, so
-    their figures do not change from call to call. `predict` and a plain call
-    are those of the wrapped model. Logged: `loss` (total), `objective_loss`,
-    `equivariance_loss`, `equivariance_error` (E', see
-    `evaluate_equivariance`), `alpha` and `beta`, and the metrics of
-    `compile`, which look at f(x) alone. A callback that monitors one of the
-    former needs `mode="min"`; Keras guesses the direction of `loss` only.
+    The losses of the layers (regularisers, `add_loss`) are added once, as
+    Keras does, whatever alpha and beta are. Masks are those of Keras, and one
+    among the inputs. Integers that g moves become floats.
+
+    Logged in training: `loss`, which is alpha L_obj + beta L_equi and the
+    losses of the layers; `objective_loss`, `equivariance_loss`,
+    `equivariance_error` (E', see `evaluate_equivariance`), `alpha`, `beta`, and
+    the metrics of `compile`, which look at f(x) alone. In `evaluate` and
+    validation `loss` is L_obj alone (and the losses of the layers): it means
+    the same at each epoch and for each weighting, so that `EarlyStopping()` and
+    `ModelCheckpoint()` do what they do for a plain model. One that monitors
+    another of these wants `mode="min"`. There sample i of the data has the same
+    g at each call, so that the figures do not change from call to call, nor
+    with the batch size. `predict` and a plain call are those of the wrapped
+    model.
 
     Args:
         model: any Keras model; multiple inputs and outputs in dicts, lists or
@@ -56,9 +67,11 @@ class RemulModel(backend.TaskGradients, PresetMethods, keras.Model):
         weighting: a `weighting.LossWeighting`. Defaults to
             `weighting.Constant(alpha=1.0, beta=1.0)`.
         target: `"labels"` (the paper's form) or `"predictions"` (no labels
-            enter L_equi; the gradient flows through both sides).
-        loss: the loss l of the equivariance task. Defaults to that of
-            `compile`.
+            enter L_equi; the gradient flows through both sides). Between
+            predictions a cross-entropy is replaced by a symmetric divergence,
+            see `losses.consistency`.
+        loss: the loss l of the equivariance task, or one for each output, as
+            `compile` takes them. Defaults to that of `compile`.
         fraction: share of each training batch, in (0, 1], that the
             equivariance task sees: its first samples, so shuffle the data.
             The cost falls in proportion. Defaults to 1.0.
@@ -68,14 +81,16 @@ class RemulModel(backend.TaskGradients, PresetMethods, keras.Model):
         augment: whether x and y of each training step are moved by a random g
             of their own first. L_obj is then that of data augmentation, and
             with `target="predictions"` L_equi is the spread of the predictions
-            around an orbit, for data without a preferred orientation. Defaults
-            to False.
+            around an orbit, for data without a preferred orientation. With
+            `Constant(beta=0.0)` it is augmentation alone; so is
+            `Constant(alpha=0.0)` with labels, where `transforms` counts the
+            moved copies and f(x) is not computed. Defaults to False.
         seed: integer seed of the draws of g. Defaults to a random one.
 
     Raises:
         ValueError: for an unknown target, and in `fit` and `evaluate`, before
-            the first step, for data that do not fit the symmetry or that hold
-            NaN.
+            the first step, for data that do not fit the symmetry, or arrays
+            that hold NaN.
 
     Example:
 
@@ -152,20 +167,21 @@ class RemulModel(backend.TaskGradients, PresetMethods, keras.Model):
         self.seed_generator = keras.random.SeedGenerator(seed)
         self._read_mask = ReadMask()
         self._nested_loss = None
-        self._structures = {}  # of the last arrays, by step
+        self._checks = DataChecks(self)
+        self._batches = Batches(self)
         # Without f(x) and its loss, what is left is training on moved data.
-        only_moved = target == "labels" and not weighting.uses_objective
-        self._moves = self.augment or only_moved
-        self._pairs = weighting.uses_equivariance and not only_moved
-        if interval > 1 and only_moved:
+        self.only_moved = target == "labels" and not weighting.uses_objective
+        self._moves = self.augment or self.only_moved
+        self.pairs = weighting.uses_equivariance and not self.only_moved
+        if interval > 1 and self.only_moved:
             raise ValueError(
                 f"Argument `interval`: with {weighting!r} there is nothing to "
                 f"train at the steps between. Received: interval={interval}"
             )
-        if self._pairs:
+        if self.pairs:
             self._objective_tracker = RunningMean("objective_loss")
             self._equivariance_tracker = RunningMean("equivariance_loss")
-            self._error_tracker = RunningMean("equivariance_error")
+            self.error_tracker = RunningMean("equivariance_error")
             self._alpha_tracker = RunningMean("alpha")
             self._beta_tracker = RunningMean("beta")
         if model.built:
@@ -183,7 +199,7 @@ class RemulModel(backend.TaskGradients, PresetMethods, keras.Model):
             self.model.build(input_shape)
         self.built = True
 
-    def _build_for(self, x):
+    def build_for(self, x):
         """Builds the wrapped model for inputs of these shapes and dtypes."""
         if not self.model.built:
             self.model(
@@ -224,8 +240,8 @@ class RemulModel(backend.TaskGradients, PresetMethods, keras.Model):
     def train_step(self, *args):
         args = devices.shard(args)
         if self._moves:
-            args = backend.map_batch(self, self._move, args)
-        if not self._pairs:
+            args = backend.map_batch(self, self._batches.moved, args)
+        if not self.pairs:
             return self._plain_step(*args)
         if self.interval == 1:
             return self._pair_step(*args)
@@ -234,65 +250,22 @@ class RemulModel(backend.TaskGradients, PresetMethods, keras.Model):
         )
 
     def _pair_step(self, *args):
-        return super().train_step(*backend.map_batch(self, self._pair, args))
+        return super().train_step(
+            *backend.map_batch(self, self._batches.pair, args)
+        )
 
     def _plain_step(self, *args):
-        return super().train_step(*backend.map_batch(self, self._alone, args))
+        return super().train_step(
+            *backend.map_batch(self, self._batches.alone, args)
+        )
 
     def test_step(self, *args):
-        prepare = self._pair_by_place if self._pairs else self._alone
+        prepare = self._batches.alone
+        if self.pairs:
+            prepare = self._batches.pair_by_place
         return super().test_step(*backend.map_batch(self, prepare, args))
 
-    def _unpack(self, data):
-        """x, y and weights of a batch, checked against the symmetry."""
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        x = keras.tree.map_structure(ops.convert_to_tensor, x)
-        self.symmetry.check_inputs(x)
-        self._build_for(x)
-        return x, y, sample_weight
-
-    def _alone(self, data):
-        x, y, sample_weight = self._unpack(data)
-        return Pair(x), y, sample_weight
-
-    def _pair(self, data):
-        x, y, sample_weight = self._unpack(data)
-        n, index = pair.select(
-            pair.batch_size(x), self.fraction, self.transforms
-        )
-        return Pair(x, self._draw(n, self.transforms), index), y, sample_weight
-
-    def _pair_by_place(self, data):
-        x, y, sample_weight = self._unpack(data)
-        g = pair.draw_by_place(
-            self.symmetry,
-            pair.batch_size(x),
-            self._error_tracker.count,
-            devices.replica(training=False),
-        )
-        return Pair(x, g), y, sample_weight
-
-    def _move(self, data):
-        """x and y moved by g, for augmentation."""
-        x, y, sample_weight = self._unpack(data)
-        y = self._labels(y)
-        n, transforms, index = pair.batch_size(x), 1, None
-        if not self._pairs:  # all that is left of the two tasks
-            transforms = self.transforms
-            n, index = pair.select(n, self.fraction, transforms)
-        g = self._draw(n, transforms)
-        return pair.move(self.symmetry, x, y, sample_weight, g, index)
-
-    def _draw(self, n, transforms):
-        return pair.draw(
-            self.symmetry,
-            n,
-            transforms,
-            self.seed_generator,
-            devices.replica(training=True),
-        )
-
-    def _labels(self, y):
+    def labels(self, y):
         """y in the structure of the outputs; None for what it leaves out."""
         return per_output(y, self.symmetry.outputs, self._names(), argument="y")
 
@@ -370,7 +343,7 @@ class RemulModel(backend.TaskGradients, PresetMethods, keras.Model):
     def _objective(self, x, y, y_pred, sample_weight):
         """l(f(x), y); 0 where it has no weight and no labels or no loss."""
         loss = self._compile_loss
-        if not self._pairs and not self.weighting.uses_objective:
+        if self.only_moved:
             loss = self._nested_loss
         if not self.weighting.uses_objective and (loss is None or y is None):
             return ops.zeros(())
@@ -384,7 +357,7 @@ class RemulModel(backend.TaskGradients, PresetMethods, keras.Model):
     def _weighted(self, x, objective):
         """The total of a step on x alone, or on moved data."""
         alpha, beta = self.weighting.loss_weights()
-        if self._pairs:  # a step between two of `interval`
+        if self.pairs:  # a step between two of `interval`
             n = pair.batch_size(x.x)
             self._update_trackers(n, objective, alpha, beta)
         weight = alpha if self.weighting.uses_objective else beta
@@ -396,11 +369,11 @@ class RemulModel(backend.TaskGradients, PresetMethods, keras.Model):
         moved_x = x.of_moved(x.x)
         mask = symmetry.get_mask(moved_x)
         leaves = self._leaves(moved_x, y_pred.moved, y_pred.moved_mask)
-        output = x.of_moved(_full_precision(y_pred.clean))  # f(x)
+        output = x.of_moved(full_precision(y_pred.clean))  # f(x)
         transformed = symmetry.transform_outputs(x.g, output, mask)
         target = transformed
         if self.target == "labels":
-            labels = self._labels(x.of_moved(y))
+            labels = self.labels(x.of_moved(y))
             target = symmetry.transform_outputs(x.g, labels, mask)
         equivariance = self._nested_loss(
             leaves.y_true(target),
@@ -442,7 +415,7 @@ class RemulModel(backend.TaskGradients, PresetMethods, keras.Model):
         if equivariance is not None:
             equivariance = devices.unscale(equivariance)
             self._equivariance_tracker.update_state(equivariance, n)
-            self._error_tracker.update_state(norms)
+            self.error_tracker.update_state(norms)
 
     def _leaves(self, x, y_pred, own_masks):
         masks = output_masks(self.symmetry, x, y_pred, own_masks)
@@ -462,17 +435,18 @@ class RemulModel(backend.TaskGradients, PresetMethods, keras.Model):
     def get_metrics_result(self):
         return devices.results(self, super().get_metrics_result)
 
-    # Errors before the first step.
+    # Data, checked before the first step.
 
     def fit(self, x=None, y=None, *args, **kwargs):
         data = (x, y, kwargs.get("sample_weight"))
-        x = self._checked(*data)
+        x = self._checks.checked(*data)
         if isinstance(kwargs.get("validation_data"), (tuple, list)):
-            self._checked(*kwargs["validation_data"])
-        if self._is_new("train", data):
+            self._checks.checked(*kwargs["validation_data"])
+        if self._checks.is_new("train", data):
             self.train_function = None
         devices.synchronize(self)
-        history = super().fit(x, y, *args, **kwargs)
+        with backend.restored(self):
+            history = super().fit(x, y, *args, **kwargs)
         warning = self.weighting.warning()
         if warning:
             warnings.warn(warning, stacklevel=2)
@@ -480,70 +454,17 @@ class RemulModel(backend.TaskGradients, PresetMethods, keras.Model):
 
     def evaluate(self, x=None, y=None, *args, **kwargs):
         data = (x, y, kwargs.get("sample_weight"))
-        x = self._checked(*data)
-        if self._is_new("test", data):
+        x = self._checks.checked(*data)
+        if self._checks.is_new("test", data):
             self.test_function = None
-        return super().evaluate(x, y, *args, **kwargs)
+        with backend.restored(self):
+            return super().evaluate(x, y, *args, **kwargs)
 
-    def _is_new(self, step, data):
-        """Whether arrays have another structure than at the last call.
-
-        Keras on TensorFlow would run the step that it traced for the old one.
-        """
-        if not _is_array(data[0]):
-            return False
-        structure = str(keras.tree.map_structure(np.ndim, data))
-        last = self._structures.get(step, structure)
-        self._structures[step] = structure
-        return structure != last
-
-    def _checked(self, x, y, sample_weight=None):
-        """Checks arrays; of a stream, each step checks structure and shapes.
-
-        Nothing is taken out of a stream, and no random generator advances: a
-        generator is checked as its first batch passes.
-        """
-        if isinstance(x, types.GeneratorType):
-            return self._check_first(x)
-        if _is_array(x):
-            self._check_batch((x, y, sample_weight))
-        return x
-
-    def _check_first(self, batches):
-        for i, batch in enumerate(batches):
-            if i == 0:
-                self._check_batch(batch)
-            yield batch
-
-    def _check_batch(self, batch):
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
-        self.symmetry.check_inputs(x)
-        check_finite(x, "x")
-        if y is not None:
-            self.symmetry.check_outputs(self._labels(y))
-            check_finite(y, "y")
-        check_finite(sample_weight, "sample_weight")
-        # Callbacks that restore weights want them before the first step.
-        self._build_for(keras.tree.map_structure(ops.convert_to_tensor, x))
+    def predict(self, *args, **kwargs):
+        with backend.restored(self):
+            return super().predict(*args, **kwargs)
 
     # Saving.
-
-    def _seed_states(self):
-        """The states of all random generators, the wrapped model's too."""
-        weights = {id(v) for v in self.weights}
-        return [v for v in self.variables if id(v) not in weights]
-
-    def save_own_variables(self, store):
-        super().save_own_variables(store)
-        for i, state in enumerate(self._seed_states()):
-            store[f"seed_{i}"] = ops.convert_to_numpy(state)
-
-    def load_own_variables(self, store):
-        own = {k: store[k] for k in store.keys() if not k.startswith("seed_")}
-        super().load_own_variables(own)
-        for i, state in enumerate(self._seed_states()):
-            if f"seed_{i}" in store.keys():
-                state.assign(store[f"seed_{i}"])
 
     def get_build_config(self):
         return self.model.get_build_config()
@@ -577,22 +498,3 @@ class RemulModel(backend.TaskGradients, PresetMethods, keras.Model):
                 config[key], custom_objects=custom_objects
             )
         return cls(**config)
-
-
-class RunningMean(keras.metrics.Mean):
-    """The mean of what was logged; NaN where nothing was, rather than 0."""
-
-    def result(self):
-        return ops.where(
-            self.count > 0, super().result(), ops.full((), float("nan"))
-        )
-
-
-def _is_array(x):
-    """Whether x is in memory, as one array or several."""
-    return isinstance(x, (dict, list, tuple)) or hasattr(x, "shape")
-
-
-def _full_precision(y_pred):
-    floatx = keras.config.floatx()
-    return keras.tree.map_structure(lambda a: ops.cast(a, floatx), y_pred)
