@@ -195,10 +195,17 @@ class Symmetry(Configurable):
         return _map(transform, structure, data, path)
 
     def output_leaves(self, y):
-        """Pairs of a representation and a leaf of y, checked by their keys."""
-        pairs = []
-        _map(lambda *pair: pairs.append(pair[:2]), self.outputs, y, "y")
-        return pairs
+        """Pairs of a representation and a leaf of y.
+
+        The order is that of the keys, sorted, so that it is the same for all y.
+        """
+        pairs = {}
+
+        def collect(representation, value, path):
+            pairs[path] = representation, value
+
+        _map(collect, self.outputs, y, "y")
+        return [pairs[path] for path in sorted(pairs)]
 
     def is_per_node(self, representation, value, mask=None):
         """Whether axis 1 of a leaf counts the nodes of a sample.

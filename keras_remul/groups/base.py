@@ -92,9 +92,12 @@ class Group(Configurable):
         g = self.from_normal(keras.random.normal(shape, seed=seed, dtype=wide))
         if wide == dtype:
             return g
-        return keras.tree.map_structure(
-            lambda a: ops.cast(a, dtype) if floating(a.dtype) == wide else a, g
-        )
+
+        def narrow(a):
+            name = keras.backend.standardize_dtype(a.dtype)
+            return ops.cast(a, dtype) if name == wide else a
+
+        return keras.tree.map_structure(narrow, g)
 
     def elements(self, dtype=None):
         """All elements of a finite group, once each, the identity first.
