@@ -1,11 +1,12 @@
 """Alignment: a model sees its input turned onto a reference."""
 
 import keras
+import numpy as np
 from keras import ops
 
-from keras_remul import groups
+from keras_remul import backend, groups
 from keras_remul.graphs import in_order
-from keras_remul.symmetric import FramedModel
+from keras_remul.symmetric import GAP, FramedModel
 from keras_remul.symmetry import Symmetry
 
 GROUPS = (groups.SO2, groups.O2, groups.SO3, groups.O3)
@@ -21,26 +22,32 @@ class Alignment(FramedModel):
     For nodes that are always the same ones: joints of a body, atoms of one
     molecule. Exactly equivariant for any f, where the best R is unique: far
     from ambiguous for a body that keeps about its shape, unlike principal axes.
+    It is not unique for nodes on a line, whose turns about that line nothing
+    shows, two nodes among these; `adapt` refuses such a reference, `determined`
+    tells such inputs, and the output for them is finite.
     The group may be smaller than that of all rotations: turns about the
     vertical leave what is up to f. Where the group has reflections, the mean
     over x and its mirror image is taken, each turned onto the reference.
 
     The reference is a weight, which `adapt` sets. It is zero before, and then R
-    is 1.
+    is 1 and nothing is equivariant. Where nodes are masked, R is the best for
+    those that are there.
 
     Args:
         model: any Keras model with the inputs and outputs of `symmetry`.
         symmetry: a `Symmetry` under SO2, O2, SO3 or O3, about any axis.
-        points: key of the positions `(B, N, d)` among the inputs; None where
-            the inputs are the positions.
+        points: key of the positions `(B, N, d)` among the inputs, or their
+            index in a list; a list of these, the outermost first, where the
+            inputs are nested; None where the inputs are the positions.
         identity: key of a one-hot feature `(B, N, N)` that says which node is
             which, where their order may change; as it does in mirror images
             where the feature is `representations.Mirrored`. Defaults to None:
             the order is fixed.
-        **kwargs: `name`, for `keras.Model`.
+        **kwargs: `name`, `dtype` and `trainable`, for `keras.Model`.
 
     Raises:
-        ValueError: `model` or `symmetry` is of another kind.
+        ValueError: `model` or `symmetry` is of another kind, or the number of
+            nodes is another one than that of the reference.
 
     Example:
         >>> symmetry = datasets.symmetry("cmu_mocap")    # about the vertical
@@ -69,9 +76,12 @@ class Alignment(FramedModel):
 
     def build(self, input_shape):
         super().build(input_shape)
-        shape = input_shape
-        if self.points is not None:
-            shape = input_shape[self.points]
+        shape = self.points_of(input_shape)
+        if shape[1] is None:
+            raise ValueError(
+                "Alignment needs a fixed number of nodes. Received: points of "
+                f"shape {tuple(shape)}"
+            )
         self.reference = self.add_weight(
             shape=shape[1:],
             initializer="zeros",
@@ -82,17 +92,54 @@ class Alignment(FramedModel):
     def frames(self, x, mask=None):
         group = self.symmetry.group
         result = []
+        for mirror, p in self._seen(x, mask):
+            g = group.rotation_near(self._onto_reference(p))
+            if mirror is not None:
+                g = group.compose(g, ops.cast(mirror, g.dtype))
+            result.append(group.inverse(g))
+        return result, None
+
+    def _seen(self, x, mask=None):
+        """For each frame: what is done to x first, and the points then."""
         for mirror in self._mirrors(x):
             seen = x
             if mirror is not None:
                 seen = self.symmetry.transform_inputs(mirror, x)
-            p = self._in_order(seen, mask)
-            reference = ops.swapaxes(ops.cast(self.reference, p.dtype), 0, 1)
-            g = group.rotation_near(ops.matmul(reference, p))
-            if mirror is not None:
-                g = group.compose(g, ops.cast(mirror, g.dtype))
-            result.append(group.inverse(g))
-        return result
+            yield mirror, self._in_order(seen, mask)
+
+    def _onto_reference(self, p):
+        """sum_n reference_n p_n^T, for points p `(B, N, d)`."""
+        if p.shape[1] not in (None, self.reference.shape[0]):
+            raise ValueError(
+                f"The reference has {self.reference.shape[0]} nodes. Received: "
+                f"{p.shape[1]} nodes"
+            )
+        reference = ops.transpose(ops.cast(self.reference, p.dtype))
+        return backend.matmul(reference[None], p)
+
+    def determined(self, x):
+        x = keras.tree.map_structure(ops.convert_to_tensor, x)
+        found = [
+            self._is_determined(p) for _, p in self._seen(x, self.mask_of(x))
+        ]
+        return np.logical_and.reduce(found)
+
+    def _is_determined(self, p):
+        """Whether a small turn from the best rotation is worse, `(B,)`."""
+        m = self._onto_reference(p)
+        r = self.symmetry.group.rotation_near(m)
+        m, r, p, reference = (
+            ops.convert_to_numpy(a).astype("float64")
+            for a in (m, r, p, self.reference)
+        )
+        # tr(exp(sum_a t_a G_a)^T R^T m) = const - 1/2 sum_ab H_ab t_a t_b
+        turns = np.stack(list(self.symmetry.group.generators().values()))
+        products = np.einsum("aij,bjk->abik", turns, turns)
+        products = products + np.swapaxes(products, 0, 1)
+        seen = np.swapaxes(r, 1, 2) @ m
+        h = -0.5 * np.einsum("abik,sik->sab", products, seen)
+        size = np.linalg.norm(p, axis=2) @ np.linalg.norm(reference, axis=1)
+        return np.linalg.eigvalsh(h)[:, 0] > GAP * size
 
     def _mirrors(self, x):
         """What is done to x first, in each frame: nothing, a reflection."""
@@ -131,7 +178,7 @@ class Alignment(FramedModel):
     def _turned(self, x):
         """For each frame: elements, and x moved by them."""
         x = keras.tree.map_structure(ops.convert_to_tensor, x)
-        for frame in self.frames(x, self.symmetry.get_mask(x)):
+        for frame in self.frames(x, self.mask_of(x))[0]:
             g = self.symmetry.group.inverse(frame)
             yield g, self.symmetry.transform_inputs(g, x)
 
@@ -144,7 +191,7 @@ class Alignment(FramedModel):
                 the first sample comes first. Defaults to 10.
 
         Raises:
-            ValueError: where x has a mask.
+            ValueError: where x has a mask, or the mean leaves rotations open.
         """
         if self.symmetry.get_mask(x) is not None:
             raise ValueError("`adapt` needs samples without padding: no mask.")
@@ -157,6 +204,15 @@ class Alignment(FramedModel):
         for _ in range(iterations):
             turned = _joined(moved for _, moved in self._turned(x))
             self.reference.assign(ops.mean(self._in_order(turned), axis=0))
+        reference = ops.convert_to_tensor(self.reference)
+        if not self._is_determined(reference[None]).all():
+            self.reference.assign(ops.zeros_like(reference))
+            raise ValueError(
+                f"The mean of the {len(reference)} nodes does not say how "
+                f"samples are turned under {self.symmetry.group!r}: the nodes "
+                "lie on a line, or on the axis. Take a group without the turns "
+                "about it, or `symmetrize`."
+            )
 
     def get_config(self):
         return {**super().get_config(), "identity": self.identity}

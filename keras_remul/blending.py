@@ -4,6 +4,7 @@ import numpy as np
 
 from keras_remul import ridge
 from keras_remul.models.ensemble import Ensemble
+from keras_remul.shapes import check_same_shape
 
 SHARES = np.linspace(0.0, 1.0, 21)
 
@@ -24,11 +25,18 @@ def blend_with_ridge(model, train, validation, symmetry):
 
     Returns:
         An `Ensemble` of `model` and the regression.
+
+    Raises:
+        ValueError: data that do not fit, see `ridge.fit`, or predictions of
+            another shape than theirs or that are not finite.
     """
     regression = ridge.make(symmetry, model.length_unit, model.time_unit)
     ridge.fit(regression, train, validation)
     x, y = validation
     a, b = (m.predict(x, verbose=0) for m in (model, regression))
+    check_same_shape("model(x)", a, "validation[1]", y)
+    if not np.isfinite(a).all():
+        raise ValueError("The model predicts NaN for the validation data.")
     errors = [np.mean((s * a + (1 - s) * b - y) ** 2) for s in SHARES]
     share = float(SHARES[np.argmin(errors)])
     return Ensemble([model, regression], [share, 1.0 - share])

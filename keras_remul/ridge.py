@@ -6,6 +6,7 @@ import numpy as np
 from keras_remul import alignment
 from keras_remul.models.linear_nodes import LinearNodes
 from keras_remul.representations import Mirrored
+from keras_remul.shapes import check_same_shape
 
 PENALTIES = tuple(10.0**k for k in range(-4, 7))
 FINE_PENALTIES = tuple(10.0 ** (k / 4) for k in range(-16, 25))
@@ -27,8 +28,32 @@ def drift(x, time):
     return x["positions"] + time * x["velocities"].astype("float64")
 
 
+def check_data(name, data):
+    """Raises ValueError unless (x, y) are nodes in a fixed order, and finite.
+
+    Args:
+        name: what the data are called.
+        data: (x, y), see `fit`.
+    """
+    x, y = data
+    if "mask" in x and not np.all(x["mask"]):
+        raise ValueError(
+            f'Expected samples without padding. Received: {name}[0]["mask"] '
+            "that leaves nodes out"
+        )
+    positions = f'{name}[0]["positions"]'
+    check_same_shape(f"{name}[1]", y, positions, x["positions"])
+    check_same_shape(
+        f'{name}[0]["velocities"]', x["velocities"], positions, x["positions"]
+    )
+    for part in (x["positions"], x["velocities"], y):
+        if not np.isfinite(part).all():
+            raise ValueError(f"Expected finite data. Received: NaN in `{name}`")
+
+
 def mean_squared_error(prediction, y):
     """Mean over samples, nodes and coordinates, in double precision."""
+    check_same_shape("y", y, "prediction", prediction)
     return float(((prediction - y.astype("float64")) ** 2).mean())
 
 
@@ -67,7 +92,12 @@ class Ridge:
         """Fits W for each lambda; the best on validation.
 
         By default for 1e-4, 1e-3, ..., 1e6.
+
+        Raises:
+            ValueError: see `check_data`.
         """
+        check_data("train", train)
+        check_data("validation", validation)
         x, y = train
         inputs, outputs = self._inputs(x), flat(y - drift(x, self.time))
         means = (
@@ -133,7 +163,16 @@ def fit(model, train, validation):
 
     Returns:
         The lambda.
+
+    Raises:
+        ValueError: padding, y of another shape than the positions, or NaN.
     """
+    check_data("train", train)
+    check_data("validation", validation)
+    train, validation = (
+        ({key: x[key] for key in x if key != "mask"}, y)
+        for x, y in (train, validation)
+    )
     linear = model
     if isinstance(model, alignment.Alignment):
         linear = model.model

@@ -13,7 +13,7 @@ from keras_remul import (
     evaluate_equivariance,
     groups,
 )
-from keras_remul.models import MessagePassingNetwork
+from keras_remul.models import ConservativeForces, MessagePassingNetwork
 from keras_remul.representations import Mirrored
 
 GROUPS = [
@@ -59,7 +59,11 @@ def network(x):
 
 
 def error(model, sym, x):
-    result = evaluate_equivariance(model, x, sym, samples=4)
+    # Called as a function: on JAX each model would be compiled anew.
+    def f(x):
+        return ops.convert_to_numpy(model(x))
+
+    result = evaluate_equivariance(f, x, sym, samples=2)
     return result["relative_error"]
 
 
@@ -95,8 +99,8 @@ def test_order_of_mirrored_nodes(body):
     g = ops.convert_to_tensor(sym.group.reflection()[None], "float32")
     g = ops.tile(g, (8, 1, 1))
     moved = sym.transform_inputs(g, x)
-    back = [ops.convert_to_numpy(f) for f in model.frames(moved)]
-    front = [ops.convert_to_numpy(f) for f in model.frames(x)]
+    back = [ops.convert_to_numpy(f) for f in model.frames(moved)[0]]
+    front = [ops.convert_to_numpy(f) for f in model.frames(x)[0]]
     mirror = sym.group.reflection()
     np.testing.assert_allclose(back[1], mirror @ front[0], atol=1e-4)
     np.testing.assert_allclose(back[0], mirror @ front[1], atol=1e-4)
@@ -155,3 +159,92 @@ def test_errors(body):
     # Principal axes cannot leave the vertical alone.
     with pytest.raises(ValueError, match="all rotations"):
         Canonicalization(network(x), symmetry(groups.O2(axis="y")))
+
+
+# --- Where the best rotation is not unique ---
+
+LINES = [groups.SO3(), groups.O3(), groups.SO2(axis="y"), groups.SO2(axis=None)]
+
+
+def on_a_line(group, nodes=4, samples=3):
+    """Nodes on the vertical; in the plane, in one place."""
+    x = np.zeros((samples, nodes, group.dimension), "float32")
+    if group.dimension == 3:
+        x[:, :, 1] = [0.0, 1.0, 3.0, 4.5][:nodes]
+    v = np.random.default_rng(0).normal(size=x.shape)
+    return {"positions": x, "velocities": v.astype("float32")}
+
+
+@pytest.mark.parametrize("group", LINES, ids=repr)
+def test_refuses_a_reference_on_a_line(group, body):
+    x = on_a_line(group)
+    model = Alignment(network(x), symmetry(group))
+    with pytest.raises(ValueError, match="lie on a line"):
+        model.adapt(x)
+    assert not ops.convert_to_numpy(model.reference).any()
+    two = {key: a[:, :2] for key, a in body().items()}
+    if group.dimension == 3 and group.generators().keys() > {"rotation"}:
+        with pytest.raises(ValueError, match="The mean of the 2 nodes"):
+            Alignment(network(two), symmetry(group)).adapt(two)
+
+
+def test_two_nodes_are_enough_about_an_axis(body):
+    x = {key: a[:, :2] for key, a in body().items()}
+    sym = symmetry(groups.SO2(axis="y"))
+    model = Alignment(network(x), sym)
+    model.adapt(x)
+    assert model.determined(x).all()
+    assert error(model, sym, x) < 2e-5
+
+
+@pytest.mark.parametrize("group", GROUPS, ids=repr)
+def test_says_where_the_rotation_is_not_determined(group, body):
+    x = body(group.dimension, samples=3)
+    model = Alignment(network(x), symmetry(group))
+    model(x)
+    assert not model.determined(x).any()  # no reference yet
+    model.adapt(x)
+    assert model.determined(x).all()
+    x["positions"][1] = x["positions"][1, :1]  # all in one place
+    np.testing.assert_array_equal(model.determined(x), [True, False, True])
+
+
+@pytest.mark.parametrize("ready", [True, False])
+@pytest.mark.parametrize("group", GROUPS, ids=repr)
+def test_gradients_are_finite(group, ready, body):
+    x = body(group.dimension)
+    sym = Symmetry(group, symmetry(group).inputs, "scalar")
+    inner = MessagePassingNetwork(num_layers=1, hidden_dim=4, readout="graph")
+    model = Alignment(inner, sym)
+    if ready:
+        model.adapt(x)
+    x["positions"][0] = 0.0  # in one place
+    if group.dimension == 3:
+        x["positions"][1] = on_a_line(group)["positions"][0, :1]
+        x["positions"][2] *= [0.0, 1.0, 0.0]
+    forces = ConservativeForces(model)
+    forces.compile("adam", {"energy": "mse", "forces": "mse"})
+    labels = {"energy": np.ones((8, 1)), "forces": x["velocities"]}
+    forces.fit(x, labels, verbose=0)
+    y = keras.tree.map_structure(ops.convert_to_numpy, forces(x))
+    assert np.isfinite(y["forces"]).all() and np.isfinite(y["energy"]).all()
+    assert all(np.isfinite(w).all() for w in forces.get_weights())
+
+
+@pytest.mark.parametrize("group", GROUPS[:4], ids=repr)
+def test_padding(group, body):
+    x = body()
+    sym = symmetry(group)
+    model = Alignment(network(x), sym)
+    model.adapt(x)
+    mask = np.arange(6) < np.array([[6], [5], [4]] + [[6]] * 5)
+    masked = {**x, "mask": mask}
+    y = ops.convert_to_numpy(model(masked))
+    assert error(model, sym, masked) < 2e-5
+    spoilt = {
+        key: np.where(mask[:, :, None], x[key], 1e3).astype("float32")
+        for key in x
+    }
+    again = ops.convert_to_numpy(model({**spoilt, "mask": mask}))
+    valid = mask[:, :, None] * np.ones(3, bool)
+    np.testing.assert_allclose(again[valid], y[valid], atol=1e-4)

@@ -56,6 +56,48 @@ def test_ridge_with_intercept(linear_data):
     assert errors[0] < 1e-6 < 0.1 < errors[1]
 
 
+def test_labels_of_another_shape_are_refused(linear_data):
+    """Not broadcast against the predictions."""
+    train, validation, _ = linear_data
+    symmetry = Symmetry(groups.SO3(), INPUTS, "point")
+    x, y = train
+    one_step = y[:, None]
+    mask = np.ones((200, 5), bool)
+    mask[3, 4] = False
+    cases = [
+        ((x, y[..., :1]), "`train.1.` to have the shape"),
+        ((x, one_step), "`train.1.` to have the shape"),
+        ((x, np.where(mask[..., None], y, np.nan)), "finite data"),
+        (({**x, "velocities": x["velocities"][:, :1]}, y), "velocities"),
+        (({**x, "mask": mask}, y), "without padding"),
+    ]
+    network = models.EGNN(num_layers=1, hidden_dim=4)
+    for wrong, match in cases:
+        with pytest.raises(ValueError, match=match):
+            Ridge(0.7, 2.0).fit(wrong, validation)
+        with pytest.raises(ValueError, match=match):
+            ridge.fit(ridge.make(symmetry), wrong, validation)
+        with pytest.raises(ValueError, match=match):
+            blend_with_ridge(network, wrong, validation, symmetry)
+        with pytest.raises(ValueError, match=match.replace("train", "valid")):
+            try:
+                ridge.fit(ridge.make(symmetry), train, wrong)
+            except ValueError as error:
+                raise ValueError(
+                    str(error).replace("validation", "valid")
+                ) from error
+    # All there: a mask of ones takes nothing out.
+    ridge.fit(ridge.make(symmetry), ({**x, "mask": mask | True}, y), validation)
+    broken = models.EGNN(num_layers=1, hidden_dim=4)
+    broken(x)
+    broken.set_weights([w * np.nan for w in broken.get_weights()])
+    with pytest.raises(ValueError, match="predicts NaN"):
+        blend_with_ridge(broken, train, validation, symmetry)
+    scalars = models.EGNN(num_layers=1, hidden_dim=4, readout="nodes")
+    with pytest.raises(ValueError, match="`model.x.` to have the shape"):
+        blend_with_ridge(scalars, train, validation, symmetry)
+
+
 def test_blend(linear_data):
     train, validation, (x, y) = linear_data
     network = models.Transformer(
@@ -86,6 +128,13 @@ def test_linear_nodes(bodies):
         model(few)
     with pytest.raises(ValueError, match='the key "velocities"'):
         models.LinearNodes()({"positions": x["positions"]})
+    for name, value in (
+        ("node_identity", True),
+        ("readout", "graph"),
+        ("units", 3),
+    ):
+        with pytest.raises(ValueError, match=f"no arguments.*{name}"):
+            models.LinearNodes(**{name: value})
 
 
 # A body of nodes, a left and a right one among them, that moves linearly as

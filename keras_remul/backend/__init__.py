@@ -8,6 +8,10 @@ signatures, so that a diff of two of them shows only the framework:
     value_and_gradient(fn, x, variables)
                                    fn(x) and the gradient of its sum, which
                                    can be differentiated once more
+    cond(pred, true_fn, false_fn, variables)
+                                   `true_fn()` or `false_fn()`, tensors, which
+                                   may call models with these variables; an
+                                   exported program may take the former always
     map_batch(model, fn, args)     apply `fn` to the batch in the arguments of
                                    a `train_step` or `test_step`
     every(model, interval, step, other, args)
@@ -31,6 +35,7 @@ import keras
 if keras.backend.backend() == "jax":
     from keras_remul.backend.jax import (
         TaskGradients,
+        cond,
         every,
         jvp,
         load_exported,
@@ -44,6 +49,7 @@ if keras.backend.backend() == "jax":
 elif keras.backend.backend() == "torch":
     from keras_remul.backend.torch import (
         TaskGradients,
+        cond,
         every,
         jvp,
         load_exported,
@@ -57,6 +63,7 @@ elif keras.backend.backend() == "torch":
 elif keras.backend.backend() == "tensorflow":
     from keras_remul.backend.tensorflow import (
         TaskGradients,
+        cond,
         every,
         jvp,
         load_exported,
@@ -75,6 +82,7 @@ else:
 
 __all__ = [
     "TaskGradients",
+    "cond",
     "every",
     "jvp",
     "load_exported",

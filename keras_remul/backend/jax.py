@@ -40,6 +40,27 @@ def value_and_gradient(fn, x, variables):
     return y, gradient
 
 
+def cond(pred, true_fn, false_fn, variables):
+    if not isinstance(pred, jax.core.Tracer):
+        return true_fn() if pred else false_fn()
+    mapping = [(v, v.value) for v in variables]
+
+    # As in value_and_gradient, changed variables must leave as a result.
+    def stateless(fn):
+        def run():
+            with keras.StatelessScope(state_mapping=mapping) as scope:
+                y = fn()
+            return y, [scope.get_current_value(v) for v in variables]
+
+        return run
+
+    y, values = jax.lax.cond(pred, stateless(true_fn), stateless(false_fn))
+    for variable, value in zip(variables, values, strict=True):
+        if not variable.trainable:
+            variable.assign(value)
+    return y
+
+
 def map_batch(model, fn, args):
     state, data = args
     variables = model.non_trainable_variables

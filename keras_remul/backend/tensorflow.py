@@ -31,6 +31,10 @@ def value_and_gradient(fn, x, variables):
     return y, tape.gradient(total, x)
 
 
+def cond(pred, true_fn, false_fn, variables):
+    return tf.cond(pred, true_fn, false_fn)
+
+
 def map_batch(model, fn, args):
     (data,) = args
     return (fn(data),)

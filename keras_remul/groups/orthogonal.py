@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_remul import backend
+from keras_remul import backend, linalg
 from keras_remul.groups.base import Group, rotation_generators, uniform
 
 # The rotation of a unit quaternion q is quadratic in q: R = (q q^T) C with
@@ -154,6 +154,9 @@ class SO2(RotationGroup):
 
     def rotation_near(self, m):
         _, cosine, sine = (ops.cast(part, m.dtype) for part in self._parts())
+        # Any unit will do, and squares of some units underflow.
+        size = ops.max(ops.abs(m), axis=(1, 2), keepdims=True)
+        m = m / ops.stop_gradient(ops.where(size > 0, size, 1.0))
         unit = [ops.sum(m * part, axis=(1, 2)) for part in (cosine, sine)]
         # Of no length where no rotation is nearer than another: t = 0.
         nowhere = (unit[0] == 0) & (unit[1] == 0)
@@ -278,11 +281,7 @@ class SO3(RotationGroup):
         return ops.reshape(backend.matmul(outer, table), (-1, 3, 3))
 
     def rotation_near(self, m):
-        # W. Kabsch, Acta Crystallographica A32 (1976) 922.
-        u, _, vt = ops.svd(m, full_matrices=False)
-        turn = ops.sign(ops.det(u) * ops.det(vt))[:, None, None]
-        last = u[:, :, -1:] * ops.stop_gradient(turn)
-        return backend.matmul(ops.concatenate([u[:, :, :-1], last], -1), vt)
+        return linalg.nearest_rotation(m)
 
     def _angle(self, u):
         """The angle below which a share u of the rotations drawn lies.

@@ -1,13 +1,16 @@
 """Weighted mean of models."""
 
-import keras
+import functools
+import math
 
-from keras_remul.masking import AttachMask
-from keras_remul.presets import PresetMethods
+import keras
+from keras import ops
+
+from keras_remul.models.wrapper import Wrapper, keras_masks
 
 
 @keras.saving.register_keras_serializable(package="keras_remul")
-class Ensemble(PresetMethods, keras.Model):
+class Ensemble(Wrapper):
     """The weighted mean of what several models predict.
 
     `y = sum_k w_k f_k(x)`
@@ -15,25 +18,28 @@ class Ensemble(PresetMethods, keras.Model):
     Args:
         models: list of Keras models with the same inputs and outputs.
         weights: list of floats w_k. Defaults to equal ones of sum 1.
-        **kwargs: `name`, for `keras.Model`.
+        **kwargs: `name`, `dtype` and `trainable`, for `keras.Model`.
 
     Call arguments:
         inputs: the inputs of the models.
         training: passed on.
 
     Returns:
-        The outputs, in the structure of the first model's.
+        The outputs, in the structure of the first model's. A value is masked
+        where it is for one of the models.
 
     Raises:
-        ValueError: no models, or another number of weights.
+        ValueError: no models, one of them twice, another number of weights, or
+            outputs of different shapes.
 
     Example:
         >>> model = Ensemble([first, second], weights=[0.7, 0.3])
         >>> model.save_to_preset("folder", x=x)
     """
 
+    parts = ("models",)
+
     def __init__(self, models, weights=None, **kwargs):
-        super().__init__(autocast=False, **kwargs)
         models = list(models)
         if weights is None:
             weights = [1.0 / max(len(models), 1)] * len(models)
@@ -42,42 +48,42 @@ class Ensemble(PresetMethods, keras.Model):
                 "Expected `models` and as many `weights`. Received: "
                 f"{len(models)} models, weights={weights}"
             )
-        self.models = models
+        if not all(math.isfinite(w) for w in weights):
+            raise ValueError(
+                f"Argument `weights` must be finite. Received: {weights}"
+            )
+        if len({id(model) for model in models}) < len(models):
+            raise ValueError(
+                "Argument `models` must not hold a model twice, of which a "
+                "loaded ensemble would have two. Add up its `weights`."
+            )
+        super().__init__(models, **kwargs)
         self.shares = [float(w) for w in weights]
-        self.supports_masking = True
-        self.attach_mask = AttachMask(name="attach_mask")
-
-    def build(self, input_shape):
-        for model in self.models:
-            if not model.built:
-                model.build(input_shape)
 
     def call(self, inputs, training=None):
         outputs = [model(inputs, training=training) for model in self.models]
         y = keras.tree.map_structure(self._mean, *outputs)
-        mask = self.compute_mask(inputs)
-        return y if mask is None else self.attach_mask([y, mask])
+        masks = [
+            functools.reduce(ops.logical_and, given) if given else None
+            for given in (
+                [mask for mask in of_leaf if mask is not None]
+                for of_leaf in zip(*map(keras_masks, outputs), strict=True)
+            )
+        ]
+        return self.with_masks(y, masks)
 
     def _mean(self, *values):
+        shapes = [tuple(value.shape) for value in values]
+        if any(len(shape) != len(shapes[0]) for shape in shapes) or any(
+            None not in axis and len(set(axis)) > 1
+            for axis in zip(*shapes, strict=True)
+        ):
+            raise ValueError(
+                "Expected `models` whose outputs have the same shape. "
+                f"Received: shapes {shapes}"
+            )
         terms = zip(self.shares, values, strict=True)
         return sum(share * value for share, value in terms)
 
-    def compute_mask(self, inputs, previous_mask=None):
-        return self.models[0].compute_mask(inputs, previous_mask)
-
     def get_config(self):
-        serialize = keras.saving.serialize_keras_object
-        return {
-            "name": self.name,
-            "trainable": self.trainable,
-            "models": [serialize(model) for model in self.models],
-            "weights": self.shares,
-        }
-
-    @classmethod
-    def from_config(cls, config, custom_objects=None):
-        models = [
-            keras.saving.deserialize_keras_object(model, custom_objects)
-            for model in config["models"]
-        ]
-        return cls(**{**config, "models": models})
+        return {**super().get_config(), "weights": list(self.shares)}

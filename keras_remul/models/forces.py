@@ -4,10 +4,11 @@ import keras
 from keras import ops
 
 from keras_remul import backend
+from keras_remul.models.wrapper import Wrapper, keras_masks
 
 
 @keras.saving.register_keras_serializable(package="keras_remul")
-class ConservativeForces(keras.Model):
+class ConservativeForces(Wrapper):
     """Energy and forces from any model of the energy.
 
     `F_i = -dE/dx_i`
@@ -22,7 +23,7 @@ class ConservativeForces(keras.Model):
     Args:
         model: Keras model from a dict with `"positions"` `(B, N, D)` to an
             energy `(B, 1)`, such as `EGNN(readout="graph")`.
-        **kwargs: `name`, for `keras.Model`.
+        **kwargs: `name`, `dtype` and `trainable`, for `keras.Model`.
 
     Call arguments:
         inputs: the inputs of `model`.
@@ -33,7 +34,8 @@ class ConservativeForces(keras.Model):
         padded nodes are 0.
 
     Raises:
-        ValueError: `model` is no Keras model, or its output has another shape.
+        ValueError: `model` is no Keras model, its output has another shape, or
+            the inputs are no dict with positions.
 
     Example:
         >>> model = ConservativeForces(EGNN(readout="graph"))
@@ -47,22 +49,20 @@ class ConservativeForces(keras.Model):
     """
 
     def __init__(self, model, **kwargs):
-        super().__init__(autocast=False, **kwargs)
-        if not isinstance(model, keras.Model):
-            raise ValueError(
-                f"Argument `model` must be a keras.Model. Received: {model!r}"
-            )
-        self.model = model
-        self.supports_masking = True
-
-    def build(self, input_shape):
-        if not self.model.built:
-            self.model.build(input_shape)
+        super().__init__(model, **kwargs)
 
     def call(self, inputs, training=None):
+        if not isinstance(inputs, dict) or "positions" not in inputs:
+            raise ValueError(
+                'Expected `inputs` to be a dict with the key "positions". '
+                f"Received: {keras.tree.map_structure(type, inputs)}"
+            )
+        self.build_parts(inputs)
         dtype = self.model.variable_dtype
+        attached = keras_masks(inputs["positions"])
 
         def energy(positions):
+            positions = self.with_masks(positions, attached)
             y = self.model(
                 {**inputs, "positions": positions}, training=training
             )
@@ -78,33 +78,17 @@ class ConservativeForces(keras.Model):
             ops.cast(inputs["positions"], dtype),
             self.model.variables,
         )
-        return {"energy": y, "forces": -gradient}
-
-    def compute_mask(self, inputs, previous_mask=None):
-        mask = inputs.get("mask")
-        if mask is not None:
-            mask = ops.cast(mask, "bool")
-        return {"energy": None, "forces": mask}
+        mask = inputs.get("mask", attached[0])
+        return {
+            "energy": y,
+            "forces": self.with_masks(-gradient, [mask]),
+        }
 
     def compute_output_spec(self, inputs, training=None):
+        self.build_parts(inputs)
         shape = inputs["positions"].shape
         dtype = self.model.variable_dtype
         return {
             "energy": keras.KerasTensor((shape[0], 1), dtype=dtype),
             "forces": keras.KerasTensor(shape, dtype=dtype),
         }
-
-    def get_config(self):
-        return {
-            "name": self.name,
-            "trainable": self.trainable,
-            "dtype": keras.dtype_policies.serialize(self.dtype_policy),
-            "model": keras.saving.serialize_keras_object(self.model),
-        }
-
-    @classmethod
-    def from_config(cls, config, custom_objects=None):
-        model = keras.saving.deserialize_keras_object(
-            config["model"], custom_objects=custom_objects
-        )
-        return cls(**{**config, "model": model})

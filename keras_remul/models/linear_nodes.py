@@ -22,7 +22,7 @@ class LinearNodes(NodeModel):
         identity: key of a one-hot feature `(B, N, N)` that says which node is
             which. Defaults to None: the order is fixed.
         length_unit, time_unit: see `Transformer`.
-        **kwargs: `name` and `dtype`, for `keras.Model`.
+        **kwargs: `name`, `dtype` and `trainable`, for `keras.Model`.
 
     Call arguments:
         inputs: dict of `"positions"` and `"velocities"` `(B, N, D)`; other
@@ -32,11 +32,17 @@ class LinearNodes(NodeModel):
         Positions `(B, N, D)`.
 
     Raises:
-        ValueError: no velocities, or another number of nodes than that of the
-            first call.
+        ValueError: no velocities, another number of nodes than that of the
+            first call, or arguments of other models.
     """
 
     def __init__(self, identity=None, length_unit=1.0, time_unit=1.0, **kwargs):
+        unknown = sorted(set(kwargs) - {"name", "dtype", "trainable"})
+        if unknown:
+            raise ValueError(
+                "LinearNodes gives positions of nodes that it knows by their "
+                f"place, and takes no arguments {unknown}."
+            )
         super().__init__(length_unit=length_unit, time_unit=time_unit, **kwargs)
         self.identity = identity
 
