@@ -8,6 +8,8 @@ signatures, so that a diff of two of them shows only the framework:
     value_and_gradient(fn, x, variables)
                                    fn(x) and the gradient of its sum, which
                                    can be differentiated once more
+    kept_generators()              context that puts back the state of the
+                                   framework's global random generators
     map_batch(model, fn, args)     apply `fn` to the batch in the arguments of
                                    a `train_step` or `test_step`
     every(model, interval, step, other, args)
@@ -30,6 +32,7 @@ if keras.backend.backend() == "jax":
         TaskGradients,
         every,
         jvp,
+        kept_generators,
         load_exported,
         make_to_load,
         map_batch,
@@ -42,6 +45,7 @@ elif keras.backend.backend() == "torch":
         TaskGradients,
         every,
         jvp,
+        kept_generators,
         load_exported,
         make_to_load,
         map_batch,
@@ -54,6 +58,7 @@ elif keras.backend.backend() == "tensorflow":
         TaskGradients,
         every,
         jvp,
+        kept_generators,
         load_exported,
         make_to_load,
         map_batch,
@@ -71,6 +76,7 @@ __all__ = [
     "TaskGradients",
     "every",
     "jvp",
+    "kept_generators",
     "load_exported",
     "make_to_load",
     "map_batch",

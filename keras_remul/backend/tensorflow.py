@@ -1,5 +1,6 @@
 """TensorFlow: a step changes its variables in place."""
 
+import contextlib
 import threading
 import warnings
 
@@ -20,6 +21,10 @@ def jvp(fn, primals, tangents):
     with tf.autodiff.ForwardAccumulator(list(primals), list(tangents)) as acc:
         output = fn(*primals)
     return output, acc.jvp(output, unconnected_gradients=zero)
+
+
+def kept_generators():
+    return contextlib.nullcontext()  # predicting draws from none
 
 
 def value_and_gradient(fn, x, variables):

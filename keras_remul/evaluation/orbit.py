@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_remul import backend
 from keras_remul.evaluation.leaves import count_samples, to_numpy, widened
 
 
@@ -45,7 +46,8 @@ def as_function(model, batch_size):
 
     def function(x):
         if isinstance(model, keras.Model):
-            output = model.predict(x, batch_size=batch_size, verbose=0)
+            with backend.kept_generators():
+                output = model.predict(x, batch_size=batch_size, verbose=0)
         else:
             output = _in_batches(model, x, batch_size)
         return keras.tree.map_structure(widened, to_numpy(output))
