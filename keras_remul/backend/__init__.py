@@ -12,6 +12,8 @@ signatures, so that a diff of two of them shows only the framework:
                                    `true_fn()` or `false_fn()`, tensors, which
                                    may call models with these variables; an
                                    exported program may take the former always
+    kept_generators()              context that puts back the state of the
+                                   framework's global random generators
     map_batch(model, fn, args)     apply `fn` to the batch in the arguments of
                                    a `train_step` or `test_step`
     every(model, interval, step, other, args)
@@ -38,6 +40,7 @@ if keras.backend.backend() == "jax":
         cond,
         every,
         jvp,
+        kept_generators,
         load_exported,
         make_to_load,
         map_batch,
@@ -52,6 +55,7 @@ elif keras.backend.backend() == "torch":
         cond,
         every,
         jvp,
+        kept_generators,
         load_exported,
         make_to_load,
         map_batch,
@@ -66,6 +70,7 @@ elif keras.backend.backend() == "tensorflow":
         cond,
         every,
         jvp,
+        kept_generators,
         load_exported,
         make_to_load,
         map_batch,
@@ -85,6 +90,7 @@ __all__ = [
     "cond",
     "every",
     "jvp",
+    "kept_generators",
     "load_exported",
     "make_to_load",
     "map_batch",

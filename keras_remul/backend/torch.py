@@ -23,6 +23,11 @@ def jvp(fn, primals, tangents):
         return torch.func.jvp(fn, tuple(primals), tuple(tangents))
 
 
+def kept_generators():
+    # A DataLoader draws from that of the CPU, even if it does not shuffle.
+    return torch.random.fork_rng(devices=[])
+
+
 def value_and_gradient(fn, x, variables):
     # The fused kernels of attention have no second derivative.
     train = torch.is_grad_enabled()
