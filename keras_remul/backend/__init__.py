@@ -4,6 +4,8 @@
 signatures, so that a diff of two of them shows only the framework:
 
     matmul(a, b)                   batched product in full precision
+    is_traced(x)                   whether x has no numbers yet: in a function
+                                   that is being compiled
     jvp(fn, primals, tangents)     (fn(*primals), its derivative along tangents)
     value_and_gradient(fn, x, variables)
                                    fn(x) and the gradient of its sum, which
@@ -29,6 +31,7 @@ if keras.backend.backend() == "jax":
     from keras_remul.backend.jax import (
         TaskGradients,
         every,
+        is_traced,
         jvp,
         load_exported,
         make_to_load,
@@ -41,6 +44,7 @@ elif keras.backend.backend() == "torch":
     from keras_remul.backend.torch import (
         TaskGradients,
         every,
+        is_traced,
         jvp,
         load_exported,
         make_to_load,
@@ -53,6 +57,7 @@ elif keras.backend.backend() == "tensorflow":
     from keras_remul.backend.tensorflow import (
         TaskGradients,
         every,
+        is_traced,
         jvp,
         load_exported,
         make_to_load,
@@ -70,6 +75,7 @@ else:
 __all__ = [
     "TaskGradients",
     "every",
+    "is_traced",
     "jvp",
     "load_exported",
     "make_to_load",
