@@ -116,7 +116,7 @@ def _floats(x):
     dtype = keras.backend.standardize_dtype(x.dtype)
     if not keras.backend.is_float_dtype(dtype):
         return ops.cast(x, keras.config.floatx())
-    return ops.cast(x, keras.backend.result_type(dtype, "float32"))
+    return ops.cast(x, "float32") if dtype in ("float16", "bfloat16") else x
 
 
 def _valid(nodes, fits, num_nodes, message, value):

@@ -6,6 +6,13 @@ from keras import ops
 from keras_remul import backend
 
 
+def softmax(logits, axis=-1):
+    """Softmax, of a single node too, where that of Keras warns."""
+    if logits.shape[axis] == 1:
+        return ops.ones_like(logits)
+    return ops.softmax(logits, axis=axis)
+
+
 def attend(q, k, v, mask=None):
     """`softmax(q k^T) v` over the nodes, head by head.
 
@@ -37,5 +44,5 @@ def attend(q, k, v, mask=None):
         logits = ops.cast(logits, "float32")
     if mask is not None:
         logits = ops.where(mask, logits, -1e30)
-    weights = ops.cast(ops.softmax(logits, axis=-1), dtype)
+    weights = ops.cast(softmax(logits), dtype)
     return ops.transpose(backend.matmul(weights, v), (0, 2, 1, 3))

@@ -5,6 +5,7 @@ import numpy as np
 from keras import ops
 
 from keras_remul import backend
+from keras_remul.layers.attend import softmax
 from keras_remul.layers.spherical import paths
 
 
@@ -187,7 +188,7 @@ class SE3TransformerBlock(keras.layers.Layer):
         if dtype in ("float16", "bfloat16"):
             logits = ops.cast(logits, "float32")
         logits = ops.where(pairs > 0, logits, -1e30)
-        weights = ops.cast(ops.softmax(logits, axis=2), v.dtype)
+        weights = ops.cast(softmax(logits, axis=2), v.dtype)
         # A node without neighbours receives nothing.
         weights = weights * ops.cast(pairs, v.dtype)
         v = ops.reshape(v, (-1, n, n, m, heads, c))

@@ -369,7 +369,8 @@ class NodeModel(PresetMethods, Variants, keras.Model):
     @property
     def geometry_dtype(self):
         """That of the variables, or float32 where theirs is shorter."""
-        return keras.backend.result_type(self.variable_dtype, "float32")
+        short = self.variable_dtype in ("float16", "bfloat16")
+        return "float32" if short else self.variable_dtype
 
     # --- Config ---
 
