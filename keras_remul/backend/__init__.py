@@ -4,6 +4,8 @@
 signatures, so that a diff of two of them shows only the framework:
 
     matmul(a, b)                   batched product in full precision
+    is_traced(x)                   whether x has no numbers yet: in a function
+                                   that is being compiled
     jvp(fn, primals, tangents)     (fn(*primals), its derivative along tangents)
     value_and_gradient(fn, x, variables)
                                    fn(x) and the gradient of its sum, which
@@ -39,6 +41,7 @@ if keras.backend.backend() == "jax":
         TaskGradients,
         cond,
         every,
+        is_traced,
         jvp,
         kept_generators,
         load_exported,
@@ -54,6 +57,7 @@ elif keras.backend.backend() == "torch":
         TaskGradients,
         cond,
         every,
+        is_traced,
         jvp,
         kept_generators,
         load_exported,
@@ -69,6 +73,7 @@ elif keras.backend.backend() == "tensorflow":
         TaskGradients,
         cond,
         every,
+        is_traced,
         jvp,
         kept_generators,
         load_exported,
@@ -89,6 +94,7 @@ __all__ = [
     "TaskGradients",
     "cond",
     "every",
+    "is_traced",
     "jvp",
     "kept_generators",
     "load_exported",

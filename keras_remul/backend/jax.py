@@ -15,6 +15,10 @@ def matmul(a, b):
     return jnp.matmul(a, b, precision="highest")
 
 
+def is_traced(x):
+    return isinstance(x, (jax.core.Tracer, keras.KerasTensor))
+
+
 def jvp(fn, primals, tangents):
     return jax.jvp(fn, tuple(primals), tuple(tangents))
 

@@ -11,9 +11,15 @@ from keras_remul.backend import devices
 
 
 def matmul(a, b):
-    # tf.matmul rounds its operands to TF32 on recent GPUs and has no argument
-    # against it; the matrices here are tiny, so multiply and add instead.
+    if not tf.config.list_logical_devices("GPU"):
+        return tf.matmul(a, b)
+    # There tf.matmul rounds its operands to TF32 and has no argument against
+    # it. XLA makes one loop of this.
     return tf.reduce_sum(a[..., :, :, None] * b[..., None, :, :], axis=-2)
+
+
+def is_traced(x):
+    return isinstance(x, keras.KerasTensor) or not tf.executing_eagerly()
 
 
 def jvp(fn, primals, tangents):

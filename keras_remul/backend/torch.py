@@ -15,6 +15,10 @@ def matmul(a, b):
     return torch.matmul(a, b)
 
 
+def is_traced(x):
+    return torch.compiler.is_compiling() or isinstance(x, keras.KerasTensor)
+
+
 def jvp(fn, primals, tangents):
     # The fused kernels of attention have no forward-mode derivative. On first
     # use torch compiles its rules with a function that it calls deprecated.
