@@ -271,14 +271,14 @@ def test_weights_may_come_and_go(rng):
     remul.compile(keras.optimizers.SGD(0.0), "mse")
     x = rng.normal(size=(4, 4, 3)).astype("float32")
     y = {"force": x, "energy": x[:, 0, :1]}
-    a = np.arange(4.0)
-    each = {"force": np.repeat(a[:, None], 4, 1), "energy": a}
+    whole = np.arange(4.0)
+    each = {"force": np.repeat(whole[:, None], 4, 1), "energy": whole}
     for method in ("evaluate", "fit"):
         run = getattr(remul, method)
         for _ in range(2):
             run(x, y, verbose=0)
         found = []
-        for weights in (a, each, a.astype("int32")):
+        for weights in (whole, each, whole.astype("int32")):
             result = run(x, y, sample_weight=weights, verbose=0)
             found.append(result if method == "evaluate" else result.history)
         for other in found[1:]:

@@ -91,11 +91,19 @@ def every(model, interval, step, other, args):
 
 @contextlib.contextmanager
 def restored(model):
+    variables = [*model.variables, *model.metrics_variables]
+    if model.optimizer is not None:
+        variables += model.optimizer.variables
+    before = [(v, v._value) for v in variables]
     try:
         yield
     except BaseException:
-        # Keras holds the variables outside of the model while it runs.
+        # Keras takes the values out of the model while it runs: those of the
+        # last step, or, where there was none, those before.
         model.jax_state_sync()
+        for variable, value in before:
+            if variable._value is None and value is not None:
+                variable._value = value
         raise
 
 

@@ -56,7 +56,7 @@ class Batches:
             transforms = remul.transforms
             n, index = pair.select(n, remul.fraction, transforms)
         g = self._draw(n, transforms)
-        y = None if y is None else remul.labels(y)
+        y = remul.labels(y)
         return pair.move(remul.symmetry, x, y, sample_weight, g, index)
 
     def _unpack(self, data):

@@ -107,12 +107,8 @@ def _slice(data, part):
 
 
 def _concatenate(a, b):
-    # Integers that were moved are floats now, and stay so.
-    if keras.backend.is_float_dtype(keras.backend.standardize_dtype(a.dtype)):
-        b = ops.cast(b, a.dtype)
-    else:
-        a = ops.cast(a, b.dtype)
-    return ops.concatenate([a, b], axis=0)
+    # Integers that were moved are floats now.
+    return ops.concatenate([ops.cast(a, b.dtype), b], axis=0)
 
 
 def take(data, index):
@@ -188,21 +184,6 @@ def draw_by_place(symmetry, n, seen, replica=(0, 1)):
 def move(symmetry, x, y, sample_weight, g, index=None):
     """(phi(g) x, rho(g) y, sample_weight) of the samples `index`."""
     x, y, sample_weight = (take(data, index) for data in (x, y, sample_weight))
-    mask = symmetry.get_mask(x)
-    moved = (
-        symmetry.transform_inputs(g, x),
-        symmetry.transform_outputs(g, y, mask),
-    )
-    # Floats keep their precision; integers that were moved are floats now.
-    moved = keras.tree.map_structure(
-        lambda old, new: (
-            ops.cast(new, old.dtype)
-            if keras.backend.is_float_dtype(
-                keras.backend.standardize_dtype(old.dtype)
-            )
-            else new
-        ),
-        (x, y),
-        moved,
-    )
-    return *moved, sample_weight
+    moved_x = symmetry.transform_inputs(g, x)
+    moved_y = symmetry.transform_outputs(g, y, symmetry.get_mask(x))
+    return moved_x, moved_y, sample_weight
