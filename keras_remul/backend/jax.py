@@ -92,7 +92,7 @@ def every(model, interval, step, other, args):
 @contextlib.contextmanager
 def restored(model):
     variables = [*model.variables, *model.metrics_variables]
-    if model.optimizer is not None:
+    if getattr(model, "optimizer", None) is not None:
         variables += model.optimizer.variables
     before = [(v, v._value) for v in variables]
     try:
