@@ -164,17 +164,15 @@ def test_axioms_to_the_precision_of_each_dtype(group, dtype):
             assert dtypes(group.elements(dtype=dtype)) == expected
 
 
-@every
+@pytest.mark.parametrize(
+    "group", [g for g in EXAMPLES if g.num_elements], ids=repr
+)
 def test_narrow_draws_reach_no_index_out_of_range(group):
     # bfloat16 rounds all that is above 0.998 to 1.
     z = ops.full((2, group.num_normals), 5.0, dtype="bfloat16")
-    g = group.from_normal(z)
-    keras.tree.map_structure(
-        lambda a: np.testing.assert_(np.isfinite(a).all()), numpy(g)
-    )
-    if group.num_elements and not isinstance(group, groups.Permutations):
-        listed = numpy(group.elements("bfloat16"))
-        assert (numpy(g)[0] == listed).reshape(len(listed), -1).all(1).any()
+    drawn = numpy(group.from_normal(z))[0]
+    listed = numpy(group.elements("bfloat16"))
+    assert (drawn == listed).reshape(len(listed), -1).all(axis=1).any()
 
 
 @every
@@ -188,11 +186,6 @@ def test_no_element_and_one(group, n):
             assert tuple(leaf.shape) == tuple(of_e.shape)
             assert leaf.shape[0] == n
     close(group.compose(a, group.inverse(a)), e, 1e-5)
-    if group.dimension:
-        d = group.dimension
-        assert tuple(group.linear(a).shape) == (n, d, d)
-        parity = group.parity(a)
-        assert parity is None or tuple(parity.shape) == (n,)
 
 
 def as_lists(g):
