@@ -1,26 +1,43 @@
 """Callbacks."""
 
-import keras
+import warnings
 
-from keras_remul.evaluation import evaluate_equivariance
+import keras
+import numpy as np
+from keras import ops
+
+from keras_remul.evaluation import (
+    NotFiniteError,
+    count_samples,
+    evaluate_equivariance,
+)
 
 
 class EquivarianceError(keras.callbacks.Callback):
     """Logs the equivariance error of any Keras model after each epoch.
 
     Adds `equivariance_error` (E'), `relative_equivariance_error` and
-    `orbit_variance` to the logs, so that other callbacks that come after this
-    one, the history and the progress bar see them. Unlike the metric that
-    `RemulModel` logs, it serves plain models too, and draws several g per
-    input. See `evaluate_equivariance` for the measures.
+    `orbit_variance` to the logs. The history, the progress bar and those of the
+    callbacks that stand *after* this one in the list see them, so put it before
+    `EarlyStopping` and the like, and give these `mode="min"`: Keras cannot
+    tell the direction. Unlike the metric that `RemulModel` logs, it serves
+    plain models too, and draws several g per input. See
+    `evaluate_equivariance` for the measures.
+
+    Training goes on as if the callback were not there: the states of random
+    generators and other variables of the model are put back. Where the model
+    puts out NaN or infinite numbers, the figures are NaN, with a warning.
 
     Args:
         x: inputs, in the structure of `symmetry.inputs`.
         symmetry: the `Symmetry` to test.
-        samples: elements g per input. Defaults to 4.
+        samples: elements g per input, at least 2. Defaults to 4.
         seed: integer seed; the same g are drawn at each epoch. Defaults to 0.
         batch_size: inputs per forward pass. Defaults to 256.
         prefix: put before the names. Defaults to `"val_"`.
+
+    Raises:
+        ValueError: where x does not fit the symmetry or `samples` < 2.
 
     Example:
 
@@ -32,6 +49,11 @@ class EquivarianceError(keras.callbacks.Callback):
     ):
         super().__init__()
         symmetry.check_inputs(x)
+        count_samples(x)
+        if samples < 2:
+            raise ValueError(
+                f"Argument `samples` must be at least 2. Received: {samples}"
+            )
         self.x = x
         self.symmetry = symmetry
         self.samples = samples
@@ -40,17 +62,29 @@ class EquivarianceError(keras.callbacks.Callback):
         self.prefix = prefix
 
     def on_epoch_end(self, epoch, logs=None):
-        result = evaluate_equivariance(
-            self.model,
-            self.x,
-            self.symmetry,
-            samples=self.samples,
-            seed=self.seed,
-            batch_size=self.batch_size,
-        )
+        variables = self.model.non_trainable_variables
+        before = [np.array(ops.convert_to_numpy(v)) for v in variables]
+        try:
+            result = evaluate_equivariance(
+                self.model,
+                self.x,
+                self.symmetry,
+                samples=self.samples,
+                seed=self.seed,
+                batch_size=self.batch_size,
+            )
+        except NotFiniteError as error:
+            warnings.warn(f"Epoch {epoch + 1}: {error}", stacklevel=2)
+            nan = float("nan")
+            result = {"error": nan, "relative_error": nan}
+            result["orbit_variance"] = nan
+        finally:
+            for variable, value in zip(variables, before, strict=True):
+                variable.assign(value)
         logs = {} if logs is None else logs
-        logs[f"{self.prefix}equivariance_error"] = result["error"]
-        logs[f"{self.prefix}relative_equivariance_error"] = result[
-            "relative_error"
-        ]
-        logs[f"{self.prefix}orbit_variance"] = result["orbit_variance"]
+        for name, key in (
+            ("equivariance_error", "error"),
+            ("relative_equivariance_error", "relative_error"),
+            ("orbit_variance", "orbit_variance"),
+        ):
+            logs[self.prefix + name] = result[key]

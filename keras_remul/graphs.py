@@ -2,36 +2,19 @@
 
 A list is an integer array `(B, N, K)`: entry [b, i, :] names the senders j of
 receiver i, and -1 fills the rest. Shapes do not depend on the data, so that
-all of this can be compiled on each backend.
+all of this can be compiled on each backend. A number that is no node, N or
+above, stands for an error: models give NaN there.
 """
 
+import keras
 from keras import ops
 
+from keras_remul import backend
+from keras_remul.periodic import minimum_image as minimum_image
+from keras_remul.periodic import periodic_graph as periodic_graph
+from keras_remul.periodic import shortest_period, standard_box
+
 PADDING = -1
-
-
-def minimum_image(difference, box):
-    """The shortest of all periodic images of x_i - x_j.
-
-    `d - L round(d / L)`
-
-    Exact for cut-offs up to half of the shortest edge.
-
-    Args:
-        difference: `(B, ..., D)`.
-        box: edges of a right-angled box `(D,)`, or `(B, D)`, one for each
-            sample; None for free space, where `difference` is returned.
-
-    Returns:
-        `(B, ..., D)`.
-    """
-    if box is None:
-        return difference
-    box = ops.cast(box, difference.dtype)
-    if len(box.shape) == 2:
-        axes = (1,) * (len(difference.shape) - 2)
-        box = ops.reshape(box, (-1, *axes, box.shape[-1]))
-    return difference - box * ops.round(difference / box)
 
 
 def radius_graph(positions, cutoff, max_neighbors, mask=None, box=None):
@@ -40,19 +23,25 @@ def radius_graph(positions, cutoff, max_neighbors, mask=None, box=None):
     Compares all pairs: the time and memory are those of `(B, N, N, D)`. Where
     more than `max_neighbors` are within the cut-off, the nearest are kept.
 
+    In a periodic box each node is listed once, by its nearest image. That is
+    all of them as long as the cut-off is at most half of the shortest lattice
+    vector; for others take `periodic_graph`.
+
     Args:
-        positions: `(B, N, D)`.
+        positions: `(B, N, D)`, floats or integers.
         cutoff: largest distance.
         max_neighbors: K.
         mask: optional `(B, N)`, true where a node is valid. Padded nodes have
             no neighbours and are nobody's.
-        box: optional periodic box, see `minimum_image`.
+        box: optional periodic box, see `periodic`.
 
     Returns:
         `(B, N, K)` int32, the nearest first, filled with -1.
 
     Raises:
-        ValueError: `cutoff` or `max_neighbors` is not above 0.
+        ValueError: `cutoff` or `max_neighbors` is not above 0; `box` has
+            another shape, or is too small for the cut-off. Compiled code
+            cannot raise: there the list of such a sample holds N.
 
     Example:
         >>> x = keras.random.uniform((8, 100, 3))
@@ -67,17 +56,20 @@ def radius_graph(positions, cutoff, max_neighbors, mask=None, box=None):
 def knn_graph(positions, k, mask=None, box=None):
     """The k nearest neighbours of each node.
 
+    In a periodic box: the k other nodes whose nearest images are nearest, each
+    of them once.
+
     Args:
         positions: `(B, N, D)`.
         k: K. Where fewer than k other nodes are valid, -1 fills the rest.
         mask: optional `(B, N)`, true where a node is valid.
-        box: optional periodic box, see `minimum_image`.
+        box: optional periodic box, see `periodic`.
 
     Returns:
         `(B, N, K)` int32, the nearest first.
 
     Raises:
-        ValueError: `k` is not above 0.
+        ValueError: `k` is not above 0, or `box` has another shape.
 
     Example:
         >>> knn_graph(keras.random.normal((8, 100, 3)), k=6).shape
@@ -89,9 +81,11 @@ def knn_graph(positions, k, mask=None, box=None):
 def _nearest(positions, count, mask, box, cutoff):
     if count < 1:
         raise ValueError(f"Expected one neighbour or more. Received: {count}")
-    positions = ops.convert_to_tensor(positions)
-    square = displacements(positions, None, box)[1][..., 0]  # (B, N, N)
-    found = pair_mask(None, mask, ops.shape(positions)[1])
+    x = _floats(positions)
+    num_nodes = ops.shape(x)[1]
+    away = minimum_image(displacements(x)[0], box)
+    square = ops.sum(ops.square(away), axis=-1)  # (B, N, N)
+    found = pair_mask(None, mask, num_nodes)
     if cutoff is not None:
         found = ops.logical_and(found, square <= cutoff**2)
     square = ops.where(found, square, float("inf"))
@@ -100,26 +94,59 @@ def _nearest(positions, count, mask, box, cutoff):
         square, ((0, 0), (0, 0), (0, count)), constant_values=float("inf")
     )
     distances, nodes = ops.top_k(-square, count)  # (B, N, K)
+    nodes = ops.cast(nodes, "int32")
     nodes = ops.where(ops.isfinite(distances), nodes, PADDING)
-    return ops.cast(nodes, "int32")
+    if box is None or cutoff is None:
+        return nodes
+    box = standard_box(ops.cast(box, x.dtype), x.shape[0], x.shape[-1])
+    period = shortest_period(box)
+    message = (
+        f"cutoff={cutoff} is above half of the shortest period of the box, so "
+        "that one node has several images within it. Take "
+        "`graphs.periodic_graph`, which lists them all. Received the periods: "
+    )
+    # Not `above`: a NaN fits nothing.
+    fits = 2.0 * cutoff <= period * (1.0 + 1e-6)
+    return _valid(nodes, fits, num_nodes, message, period)
+
+
+def _floats(x):
+    """x with digits enough for distances."""
+    x = ops.convert_to_tensor(x)
+    dtype = keras.backend.standardize_dtype(x.dtype)
+    if not keras.backend.is_float_dtype(dtype):
+        return ops.cast(x, keras.config.floatx())
+    return ops.cast(x, "float32") if dtype in ("float16", "bfloat16") else x
+
+
+def _valid(nodes, fits, num_nodes, message, value):
+    """The list; where samples do not fit an error or, compiled, N."""
+    if not backend.is_traced(fits) and not ops.all(fits):
+        raise ValueError(message + str(ops.convert_to_numpy(value).tolist()))
+    return ops.where(fits[:, None, None], nodes, num_nodes)
 
 
 def gather_nodes(x, neighbors):
     """The features of the senders of each receiver.
 
     Args:
-        x: `(B, N, C)`.
-        neighbors: `(B, N, K)`, or None for all nodes. Where it is -1 the
-            result holds those of node 0.
+        x: `(B, N, C)`, floats or booleans.
+        neighbors: `(B, N, K)`, or None for all nodes. Where it is negative the
+            result holds those of node 0, where it is N or above NaN or True.
 
     Returns:
         `(B, N, K, C)`, or `(B, 1, N, C)` for all nodes.
     """
     if neighbors is None:
         return x[:, None]
+    x = ops.convert_to_tensor(x)
     batch, nodes = ops.shape(x)[0], ops.shape(x)[1]
-    offset = nodes * ops.arange(batch, dtype="int32")[:, None, None]
-    index = ops.maximum(ops.cast(neighbors, "int32"), 0) + offset
+    # One more node for numbers that are none: silence would be worse.
+    is_bool = keras.backend.standardize_dtype(x.dtype) == "bool"
+    nothing = True if is_bool else float("nan")
+    x = ops.pad(x, ((0, 0), (0, 1), (0, 0)), constant_values=nothing)
+    offset = (nodes + 1) * ops.arange(batch, dtype="int32")[:, None, None]
+    index = ops.clip(ops.cast(neighbors, "int32"), 0, nodes) + offset
     return ops.take(ops.reshape(x, (-1, x.shape[-1])), index, axis=0)
 
 
@@ -128,39 +155,51 @@ def in_order(x, identity):
 
     `x_k = sum_i identity_ik x_i`
 
+    Nodes are moved, not multiplied by ones, which a GPU would round.
+
     Args:
         x: `(B, N, C)`.
-        identity: `(B, N, N)`: which of the N known nodes each one is.
+        identity: one-hot `(B, N, N)`: which of the N known nodes each one is;
+            of padded nodes, zeros.
 
     Returns:
-        `(B, N, C)`; with the transpose of `identity`, back.
+        `(B, N, C)`, zeros where no node is named; with the transpose of
+        `identity`, back.
     """
-    return ops.matmul(ops.swapaxes(identity, 1, 2), x)
+    identity = ops.cast(identity, "bool")
+    index = ops.argmax(ops.cast(identity, "int32"), axis=1)[..., None]
+    moved = ops.take_along_axis(x, index, axis=1)
+    named = ops.any(identity, axis=1)[..., None]
+    return ops.where(named, moved, ops.zeros_like(moved))
 
 
-def displacements(positions, neighbors=None, box=None):
+def displacements(positions, neighbors=None, offsets=None):
     """x_i - x_j of each pair, and its square.
 
     Args:
         positions: `(B, N, D)`.
         neighbors: `(B, N, K)`, or None for all nodes, K = N.
-        box: optional periodic box, see `minimum_image`.
+        offsets: optional `(B, N, K, D)`: the image of x_j that is meant lies
+            at x_j plus this.
 
     Returns:
         `(B, N, K, D)` and `(B, N, K, 1)`.
     """
     away = ops.expand_dims(positions, 2) - gather_nodes(positions, neighbors)
-    away = minimum_image(away, box)
+    if offsets is not None:
+        away = away - offsets
     return away, ops.sum(ops.square(away), axis=-1, keepdims=True)
 
 
-def pair_mask(neighbors, mask, num_nodes):
+def pair_mask(neighbors, mask, num_nodes, shifts=None):
     """Which pairs exist: valid on both ends, and nobody with himself.
 
     Args:
         neighbors: `(B, N, K)`, or None for all nodes.
         mask: `(B, N)`, true where a node is valid, or None.
         num_nodes: N.
+        shifts: optional `(B, N, K, D)`, see `periodic_graph`: a node is
+            paired with images of itself.
 
     Returns:
         Booleans `(B, N, K)`; for all nodes `(B, N, N)`, or `(1, N, N)` where
@@ -172,9 +211,11 @@ def pair_mask(neighbors, mask, num_nodes):
         pairs = ops.not_equal(receivers, senders)
     else:
         neighbors = ops.cast(neighbors, "int32")
-        pairs = ops.logical_and(
-            neighbors >= 0, ops.not_equal(receivers, neighbors)
-        )
+        pairs = ops.not_equal(receivers, neighbors)
+        if shifts is not None:
+            shifted = ops.any(ops.not_equal(shifts, 0), axis=-1)
+            pairs = ops.logical_or(pairs, shifted)
+        pairs = ops.logical_and(neighbors >= 0, pairs)
     if mask is None:
         return pairs
     mask = ops.cast(mask, "bool")[..., None]  # (B, N, 1)
@@ -190,42 +231,63 @@ def to_edge_index(neighbors):
 
     Returns:
         `(B, 2, E)` int32, E = N K: senders j, then receivers i; both -1 where
-        the list holds -1.
+        the list holds a negative number.
     """
     senders = ops.cast(neighbors, "int32")
     num_nodes, width = ops.shape(senders)[1:]
     receivers = ops.arange(num_nodes, dtype="int32")[None, :, None]
     receivers = ops.where(senders >= 0, receivers, PADDING)
-    edges = ops.stack([senders, receivers], axis=1)  # (B, 2, N, K)
+    edges = ops.stack([ops.maximum(senders, PADDING), receivers], axis=1)
     return ops.reshape(edges, (-1, 2, num_nodes * width))
 
 
 def from_edge_index(edge_index, num_nodes, max_neighbors):
     """Pairs of sender and receiver as a neighbour list.
 
+    Sorts the edges by their receivers, so that the cost is E log E.
+
     Args:
-        edge_index: `(B, 2, E)`: senders j, then receivers i, -1 for padding.
+        edge_index: `(B, 2, E)`: senders j, then receivers i; an edge with a
+            negative number is padding.
         num_nodes: N.
         max_neighbors: K. Edges of a receiver beyond these are dropped, the
             last ones first.
 
     Returns:
-        `(B, N, K)` int32, filled with -1.
+        `(B, N, K)` int32, filled with -1, the senders of each receiver in the
+        order in which they came.
+
+    Raises:
+        ValueError: a number is N or above. Compiled code cannot raise: there
+            the list of such a sample holds N.
     """
     edges = ops.cast(edge_index, "int32")
     senders, receivers = edges[:, 0], edges[:, 1]  # (B, E)
-    hit = ops.equal(receivers[:, :, None], ops.arange(num_nodes, dtype="int32"))
-    hit = ops.logical_and(hit, senders[:, :, None] >= 0)  # (B, E, N)
-    # The place of each edge among those of its receiver, 0, 1, ...
-    hit = ops.cast(hit, "int32")
-    place = ops.sum(ops.cumsum(hit, axis=1) * hit, axis=2) - 1  # (B, E)
-    kept = ops.logical_and(place >= 0, place < max_neighbors)
-    batch = ops.shape(senders)[0]
-    slot = ops.arange(batch, dtype="int32")[:, None] * num_nodes + receivers
-    slots = batch * num_nodes * max_neighbors
-    slot = ops.where(kept, slot * max_neighbors + place, slots)
-    found = ops.segment_max(
-        ops.reshape(senders, (-1,)), ops.reshape(slot, (-1,)), slots + 1
+    batch, count = ops.shape(senders)
+    exists = ops.all(edges >= 0, axis=1)
+    # In one row: the receivers of all samples, each with a place for padding.
+    rows = num_nodes + 1
+    key = ops.where(exists, ops.minimum(receivers, num_nodes), num_nodes)
+    key = key + rows * ops.arange(batch, dtype="int32")[:, None]
+    key = ops.reshape(key, (-1,))
+    order = ops.argsort(key)  # keeps the order of equal ones
+    places = ops.arange(batch * rows, dtype="int32")
+    start = ops.cast(
+        ops.searchsorted(ops.take(key, order, axis=0), places), "int32"
     )
-    found = ops.maximum(found[:slots], PADDING)
-    return ops.reshape(found, (-1, num_nodes, max_neighbors))
+    start = ops.reshape(start, (-1, rows))
+    # The senders of a receiver stand between its start and that of the next.
+    index = start[:, :-1, None] + ops.arange(max_neighbors, dtype="int32")
+    senders = ops.take(ops.reshape(senders, (-1,)), order, axis=0)
+    senders = ops.pad(senders, ((0, 1),), constant_values=PADDING)
+    nodes = ops.take(senders, ops.minimum(index, batch * count), axis=0)
+    nodes = ops.where(index < start[:, 1:, None], nodes, PADDING)
+    top = ops.max(
+        ops.pad(edges, ((0, 0), (0, 0), (0, 1)), constant_values=PADDING),
+        axis=(1, 2),
+    )
+    message = (
+        f"Expected nodes from 0 to {num_nodes - 1} in `edge_index`, or "
+        "negative numbers for padding. Received as the largest: "
+    )
+    return _valid(nodes, top < num_nodes, num_nodes, message, top)

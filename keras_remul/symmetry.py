@@ -51,6 +51,13 @@ def _map(fn, structure, data, path):
             _map(fn, rep, value, f"{path}[{i}]")
             for i, (rep, value) in enumerate(zip(structure, data, strict=True))
         )
+    if data is None:  # the labels of an output without a loss
+        return None
+    if keras.tree.is_nested(data) and not hasattr(data, "shape"):
+        raise ValueError(
+            f"Expected `{path}` to be one array, of the representation "
+            f"{structure!r}. Received: {type(data).__name__}"
+        )
     return fn(structure, data, path)
 
 
@@ -142,7 +149,9 @@ class Symmetry(Configurable):
                 or without a mask.
 
         Returns:
-            The structure of x.
+            The structure of x. Leaves that g multiplies keep their
+            floating-point dtype; integers and booleans become
+            `keras.config.floatx()`. All others keep theirs.
 
         Raises:
             ValueError: where keys or shapes are not those declared.
@@ -160,7 +169,8 @@ class Symmetry(Configurable):
             mask: mask `(B, N)` of the nodes, where some are padding.
 
         Returns:
-            The structure of y.
+            The structure of y, in the dtypes of `transform_inputs`. A leaf
+            that is None stays None.
         """
         return self._transform(self.outputs, g, y, mask, "y")
 
@@ -168,7 +178,7 @@ class Symmetry(Configurable):
         def transform(representation, value, path):
             self._check_leaf(representation, value, path, mask)
             value = ops.convert_to_tensor(value)
-            per_node = self.is_per_node(representation, value)
+            per_node = self.is_per_node(representation, value, mask)
             rep, group, element = representation.restrict(self.group, g)
             moved = rep.transform(group, element, value)
             # A linear action keeps the zeros of the padding.
@@ -176,7 +186,8 @@ class Symmetry(Configurable):
                 if rep.moves_origin and group.has_translations:
                     axes = ops.shape(mask) + (1,) * (len(value.shape) - 2)
                     valid = ops.reshape(ops.cast(mask, "bool"), axes)
-                    moved = ops.where(valid, moved, value)
+                    at_rest = ops.cast(value, moved.dtype)
+                    moved = ops.where(valid, moved, at_rest)
             if group.num_nodes and per_node:
                 moved = group.permute(element, moved)
             return moved
@@ -184,16 +195,52 @@ class Symmetry(Configurable):
         return _map(transform, structure, data, path)
 
     def output_leaves(self, y):
-        """Pairs of a representation and a leaf of y, checked by their keys."""
-        pairs = []
-        _map(lambda *pair: pairs.append(pair[:2]), self.outputs, y, "y")
-        return pairs
+        """Pairs of a representation and a leaf of y.
+
+        The order is that of the keys, sorted, so that it is the same for all y.
+        """
+        pairs = {}
+
+        def collect(representation, value, path):
+            pairs[path] = representation, value
+
+        _map(collect, self.outputs, y, "y")
+        return [pairs[path] for path in sorted(pairs)]
 
     def is_per_node(self, representation, value, mask=None):
-        """True for `(B, N, ...)`, False for one value per sample `(B, C)`."""
-        feature_axes = max(1, len(representation.shape(self.group)))
-        rank = len(value.shape)
-        return representation.on_nodes and rank > 1 + feature_axes
+        """Whether axis 1 of a leaf counts the nodes of a sample.
+
+        `PerNode` and `PerSample` declare it. Else the shape tells: arrays
+        `(B, *shape)` hold one value per sample, those with more axes are
+        `(B, N, ..., *shape)`. A scalar has an axis of channels, `(B, C)` or
+        `(B, N, C)`.
+
+        Args:
+            representation: the `Representation` of the leaf.
+            value: the leaf, an array.
+            mask: mask `(B, N)` that comes with it, or None.
+
+        Raises:
+            ValueError: where scalars `(B, N)` come with a mask, or a group that
+                permutes nodes, and may be one per node or N per sample.
+        """
+        if representation.per_node is not None:
+            return representation.per_node
+        feature_axes = len(representation.shape(self.group))
+        received = tuple(value.shape)
+        if feature_axes or len(received) != 2:
+            return len(received) > 1 + max(1, feature_axes)
+        _, group, _ = representation.restrict(self.group)
+        nodes = {group.num_nodes, *(() if mask is None else mask.shape[1:])}
+        count = received[1]
+        if count in nodes - {None, 1}:
+            raise ValueError(
+                f"An array of shape {received} declared as {representation!r} "
+                f"may hold one number for each of the {count} nodes or {count} "
+                f"numbers per sample. Declare PerNode({representation!r}) or "
+                f"PerSample({representation!r})."
+            )
+        return False
 
     def check_inputs(self, x):
         """Raises ValueError unless keys, shapes and mask are those declared."""
@@ -209,11 +256,11 @@ class Symmetry(Configurable):
 
         _map(check, self.inputs, x, "x")
 
-    def check_outputs(self, y, name="y"):
-        """Raises ValueError unless keys and shapes are those declared."""
+    def check_outputs(self, y, name="y", mask=None):
+        """Raises ValueError unless keys, shapes and mask are those declared."""
 
         def check(representation, value, path):
-            self._check_leaf(representation, value, path, None)
+            self._check_leaf(representation, value, path, mask)
 
         _map(check, self.outputs, y, name)
 
@@ -229,9 +276,10 @@ class Symmetry(Configurable):
             )
         try:
             representation.check_data(self.group, received)
+            per_node = self.is_per_node(representation, value, mask)
         except ValueError as error:
             raise ValueError(f"`{path}`: {error}") from None
-        if not self.is_per_node(representation, value):
+        if not per_node:
             return
         self._check_nodes(representation, received, path, mask)
         if mask is None:
@@ -241,7 +289,8 @@ class Symmetry(Configurable):
             raise ValueError(
                 f"The mask has the shape {tuple(mask.shape)}, but `{path}` "
                 f"has {received[1]} nodes: shape {received}. Expected a mask "
-                "of shape (batch, nodes)."
+                "of shape (batch, nodes). Where its axis 1 does not count "
+                f"nodes, declare PerSample({representation!r})."
             )
 
     def _check_nodes(self, representation, shape, path, mask):

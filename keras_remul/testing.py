@@ -4,7 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_remul.evaluation import evaluate_equivariance
+from keras_remul.evaluation import as_function, evaluate_equivariance
+from keras_remul.symmetry import Symmetry
 
 
 def assert_equivariant(
@@ -12,84 +13,158 @@ def assert_equivariant(
 ):
     """Fails unless f(phi(g) x) = rho(g) f(x) to a relative tolerance.
 
+    Each output is held to it by itself: they may differ in units and size.
+
     A function that always returns zeros, or that ignores its input, is
-    equivariant in a way that proves nothing. So this also fails where the
+    equivariant in a way that proves nothing. So this also fails where an
     output is the same for all samples of x, and where it should move under g
-    but does not.
+    but does not; and where outputs are NaN or infinite, or change their shape
+    with g.
 
     Args:
         model: a Keras model or a function from arrays to arrays.
         symmetry: the `Symmetry` to test.
         x: inputs, two samples or more.
-        tolerance: largest relative error E' accepted. Defaults to 1e-5, for
-            float32.
+        tolerance: largest relative error E' accepted, of each output. Defaults
+            to 1e-5, for float32.
         samples: elements g per input. Defaults to 8.
         seed: integer seed of the draws. Defaults to 0.
         reference: see `evaluate_equivariance`.
 
     Raises:
         AssertionError: with the figures.
+        ValueError: where x or the outputs do not fit the symmetry.
     """
-    result = evaluate_equivariance(
-        model, x, symmetry, samples=samples, seed=seed, reference=reference
-    )
-    _assert_not_trivial(model, symmetry, x, seed)
-    if not result["relative_error"] <= tolerance:
-        raise AssertionError(
-            f"Not equivariant under {symmetry.group!r}: relative error "
-            f"{result['relative_error']:.3g} > tolerance {tolerance:.3g} "
-            f"(absolute error {result['error']:.3g})."
-        )
+    f = as_function(model, batch_size=256)
+    _assert_not_trivial(f, symmetry, x, seed)
+    results = _results(f, symmetry, x, samples, seed, reference)
+    for representation, result in results:
+        if not result["relative_error"] <= tolerance:
+            raise AssertionError(
+                f"Not equivariant under {symmetry.group!r}: the output of "
+                f"{representation!r} has the relative error "
+                f"{result['relative_error']:.3g} > tolerance {tolerance:.3g} "
+                f"(absolute error {result['error']:.3g})."
+            )
 
 
 def assert_not_equivariant(
     model, symmetry, x, at_least=1e-2, samples=8, seed=0, reference=None
 ):
-    """Fails unless the relative error E' is `at_least` this large.
+    """Fails unless the relative error E' of an output is `at_least` this large.
 
     Arguments as for `assert_equivariant`.
 
     Raises:
-        AssertionError: with the figures.
+        AssertionError: with the figures; also where outputs are NaN, infinite
+            or change their shape with g.
     """
-    result = evaluate_equivariance(
-        model, x, symmetry, samples=samples, seed=seed, reference=reference
-    )
-    if not result["relative_error"] >= at_least:
+    f = as_function(model, batch_size=256)
+    _outputs(f, symmetry, x, seed)
+    results = _results(f, symmetry, x, samples, seed, reference)
+    errors = [result["relative_error"] for _, result in results]
+    if not np.max(errors) >= at_least:
         raise AssertionError(
             f"Expected a model that is not equivariant under "
             f"{symmetry.group!r}, but its relative error is "
-            f"{result['relative_error']:.3g} < {at_least:.3g}."
+            f"{np.max(errors):.3g} < {at_least:.3g}."
         )
 
 
-def _assert_not_trivial(model, symmetry, x, seed):
-    y = keras.tree.map_structure(
-        ops.convert_to_numpy,
-        model.predict(x, verbose=0)
-        if isinstance(model, keras.Model)
-        else model(x),
-    )
+def _results(f, symmetry, x, samples, seed, reference):
+    """Each representation of the outputs, and the measures of its leaf."""
+
+    def leaf(y, i):
+        return symmetry.output_leaves(y)[i][1]
+
+    representations = [
+        representation
+        for representation, _ in symmetry.output_leaves(symmetry.outputs)
+    ]
+    results = []
+    for i, representation in enumerate(representations):
+        alone = Symmetry(
+            symmetry.group, symmetry.inputs, representation, symmetry.mask
+        )
+        result = evaluate_equivariance(
+            lambda x, i=i: leaf(f(x), i),
+            x,
+            alone,
+            samples=samples,
+            seed=seed,
+            reference=None if reference is None else leaf(reference, i),
+        )
+        results.append((representation, result))
+    return results
+
+
+def _outputs(f, symmetry, x, seed):
+    """f(x) and g, once f(x) and f(phi(g) x) are finite and of one shape."""
+    symmetry.check_inputs(x)
     mask = symmetry.get_mask(x)
-    g = symmetry.sample(len(keras.tree.flatten(y)[0]), seed=seed)
-    moved = symmetry.transform_outputs(g, y, mask)
-    leaves = keras.tree.flatten(y)
-    size = max(np.abs(leaf).max() for leaf in leaves)
-    if len(leaves[0]) < 2:
-        raise AssertionError("`x` must hold two samples or more.")
-    if all(np.ptp(leaf, axis=0).max() <= 1e-6 * size for leaf in leaves):
-        raise AssertionError(
-            "The output is the same for all samples of `x`: equivariance of "
-            "a constant proves nothing."
+    y = f(x)
+    symmetry.check_outputs(y, name="f(x)", mask=mask)
+    g = symmetry.sample(len(keras.tree.flatten(x)[0]), seed=seed)
+    moved_x = keras.tree.map_structure(
+        ops.convert_to_numpy, symmetry.transform_inputs(g, x)
+    )
+    pairs = zip(
+        symmetry.output_leaves(y),
+        symmetry.output_leaves(f(moved_x)),
+        strict=True,
+    )
+    for (representation, at_rest), (_, moved) in pairs:
+        if at_rest.shape != moved.shape:
+            raise AssertionError(
+                f"The output of {representation!r} has the shape "
+                f"{at_rest.shape} at x and {moved.shape} at phi(g) x."
+            )
+        for values in (at_rest, moved):
+            if not np.isfinite(
+                _covered(symmetry, representation, values, mask)
+            ).all():
+                raise AssertionError(
+                    f"The output of {representation!r} holds values that are "
+                    "NaN or infinite."
+                )
+    return y, g
+
+
+def _covered(symmetry, representation, values, mask):
+    """The values as float64, without those of padding."""
+    values = np.asarray(values, "float64")
+    if mask is None or not symmetry.is_per_node(representation, values, mask):
+        return values
+    valid = np.asarray(ops.convert_to_numpy(mask), "bool")
+    valid = valid.reshape(valid.shape + (1,) * (values.ndim - 2))
+    return np.where(valid, values, 0.0)
+
+
+def _assert_not_trivial(f, symmetry, x, seed):
+    y, g = _outputs(f, symmetry, x, seed)
+    mask = symmetry.get_mask(x)
+    moved = keras.tree.map_structure(
+        ops.convert_to_numpy, symmetry.transform_outputs(g, y, mask)
+    )
+    pairs = zip(
+        symmetry.output_leaves(y), symmetry.output_leaves(moved), strict=True
+    )
+    for (representation, before), (_, after) in pairs:
+        before, after = (
+            _covered(symmetry, representation, values, mask)
+            for values in (before, after)
         )
-    representations = keras.tree.flatten(symmetry.outputs)
-    for representation, before, after in zip(
-        representations, leaves, keras.tree.flatten(moved), strict=True
-    ):
+        if len(before) < 2:
+            raise AssertionError("`x` must hold two samples or more.")
+        size = np.abs(before).max()
+        if np.ptp(before, axis=0).max() <= 1e-6 * size:
+            raise AssertionError(
+                f"The output of {representation!r} is the same for all samples "
+                "of `x`: equivariance of a constant proves nothing."
+            )
         if representation.shape(symmetry.group) == ():
             continue
-        change = np.abs(ops.convert_to_numpy(after) - before).max()
-        if change <= 1e-3 * size:
+        if np.abs(after - before).max() <= 1e-3 * size:
             raise AssertionError(
                 f"rho(g) does not move the output of {representation!r}: the "
                 "group acts trivially here, so this test could not fail."

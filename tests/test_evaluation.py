@@ -15,7 +15,6 @@ from keras_remul import (
     callbacks,
     evaluate_equivariance,
     groups,
-    metrics,
     models,
 )
 from keras_remul.testing import assert_equivariant, assert_not_equivariant
@@ -279,25 +278,6 @@ def test_a_remul_model_counts_as_the_model_in_it(bodies):
     assert evaluate_equivariance(model, x, sym) == evaluate_equivariance(
         RemulModel(model, sym), x, sym
     )
-
-
-def test_metric_is_the_mean_over_batches(rng):
-    a, b = rng.normal(size=(2, 10, 5, 3))
-    sym = symmetry(groups.E3())
-    metric = metrics.EquivarianceError(sym)
-    metric.update_state(a[:6], b[:6])
-    metric.update_state(a[6:], b[6:])
-    expected = np.linalg.norm((a - b).reshape(10, -1), axis=1).mean()
-    assert float(metric.result()) == pytest.approx(expected, rel=1e-5)
-    mask = np.array([[1, 1, 0, 0, 0]] * 10)
-    metric.reset_state()
-    metric.update_state(a, b, mask)
-    expected = np.linalg.norm((a - b)[:, :2].reshape(10, -1), axis=1).mean()
-    assert float(metric.result()) == pytest.approx(expected, rel=1e-5)
-    again = metrics.EquivarianceError.from_config(metric.get_config())
-    assert again.name == "equivariance_error" and again.symmetry == sym
-    with pytest.raises(ValueError, match=r"equal shapes.*\(10, 1, 3"):
-        metric.update_state(a, b[:, :1])
 
 
 def test_metric_of_training_agrees_with_the_evaluation(bodies):

@@ -12,6 +12,7 @@ from keras_remul.exporting import PACKAGES
 
 BACKEND = keras.backend.backend()
 FORMATS = [name for name in PACKAGES if BACKEND in PACKAGES[name]]
+FORMAT = FORMATS[-1]  # which needs the least
 SUFFIX = {"onnx": "model.onnx", "tf_saved_model": "model", "torch": "m.pt2"}
 MODELS = {
     "Transformer": dict(hidden_dim=8, num_heads=2),
@@ -60,9 +61,9 @@ def test_the_file_computes_what_the_model_does(name, format, tmp_path):
         return
     assert export(model, path, x, format) < 1e-5
     assert files(tmp_path) == [path.name]
-    # Another batch size, another order of the keys; the model is unharmed.
-    run = exporting._load(path, format)
-    y = run({key: np.repeat(x[key], 2, 0) for key in reversed(x)})
+    # Another batch size; the model is unharmed.
+    run = exporting._load(path, format, sorted(x))
+    y = run({key: np.repeat(x[key], 2, 0) for key in sorted(x)})
     y = keras.tree.flatten(y)[0]
     np.testing.assert_allclose(y, np.repeat(before, 2, 0), atol=1e-5)
     np.testing.assert_allclose(model.predict(x, verbose=0), before, atol=1e-6)
@@ -79,12 +80,114 @@ def test_the_table_in_the_docs_is_what_works():
         assert f"| {' | '.join(row)} |" in page.read_text()
 
 
+A, B = np.random.default_rng(0).normal(size=(2, 4, 3)).astype("float32")
+STRUCTURES = {
+    "list": [A, B],
+    "tuple": (A, B),
+    "list of one": [A],
+    "nested dict": {"z": {"b": A, "a": B}, "c": B},  # keys not sorted
+    "lists in dicts": {"z": [A, B], "a": (B,)},
+    "names": {"a-b": A, "a.b": B, "0": A},
+    "integers": {"a": A, "n": np.arange(4, dtype="int32")[:, None]},
+    "booleans": {"a": A, "m": A > 0},
+}
+
+
+def functional(x):
+    """Every input takes part, with a weight of its own."""
+    inputs = keras.tree.pack_sequence_as(
+        x,
+        [
+            keras.Input(
+                a.shape[1:], dtype=str(a.dtype), name="_".join(map(str, path))
+            )
+            if isinstance(path[0], str)
+            else keras.Input(a.shape[1:], dtype=str(a.dtype))
+            for path, a in keras.tree.flatten_with_path(x)
+        ],
+    )
+    leaves = [
+        keras.layers.Rescaling(i + 1.0)(keras.ops.cast(leaf, "float32"))
+        for i, leaf in enumerate(keras.tree.flatten(inputs))
+    ]
+    h = keras.layers.Concatenate()([*leaves, leaves[0]])
+    return keras.Model(inputs, keras.layers.Dense(2)(h))
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("name", STRUCTURES)
+def test_any_structure_of_inputs(name, format, tmp_path):
+    need(format)
+    x = STRUCTURES[name]
+    path = tmp_path / SUFFIX[format]
+    assert export(functional(x), path, x, format) < 1e-5
+    assert files(tmp_path) == [path.name]
+
+
+OUTPUTS = {
+    "list": lambda a, b: [a, b],
+    "dict": lambda a, b: {"z": a, "b": b},  # not in the order of its keys
+    "nested": lambda a, b: {"z": a, "b": [b, (a, {"c": b})]},
+}
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("name", OUTPUTS)
+def test_any_structure_of_outputs(name, format, tmp_path):
+    need(format)
+    x = keras.Input((3,))
+    # Of equal shape, so that only numbers tell them apart.
+    a, b = keras.layers.Dense(2)(x), keras.layers.Dense(2)(x)
+    model = keras.Model(x, OUTPUTS[name](a, b))
+    path = tmp_path / SUFFIX[format]
+    assert export(model, path, A, format) < 1e-5
+
+
+@pytest.mark.parametrize(
+    "x, message",
+    [
+        ([A, B[:1]], "two samples"),
+        ([A, np.float32(1.0)], "two samples"),
+        ({"a": A, "b": None}, "sample/b. is None"),
+        ({"a": A, "b": np.array(["text"] * 4)}, "numbers"),
+        ([], "is empty"),
+    ],
+)
+def test_samples_that_are_refused(dense, x, message, tmp_path):
+    need(FORMAT)
+    with pytest.raises(ValueError, match=message):
+        export(dense, tmp_path / SUFFIX[FORMAT], x, FORMAT)
+    assert files(tmp_path) == []
+
+
+def test_nan_is_not_accepted(dense, tmp_path, monkeypatch):
+    """Neither in the file's outputs nor in the model's."""
+    need(FORMAT)
+    path = tmp_path / SUFFIX[FORMAT]
+    with pytest.raises(ValueError, match="other outputs.*NaN"):
+        export(dense, path, np.where(A < 0, np.nan, A), FORMAT)
+    load = exporting._load
+    for wrong in (
+        lambda y: np.full_like(y, np.nan),
+        lambda y: y[:, :1],
+        lambda y: [y, y],
+        lambda y: y.astype("float64"),
+    ):
+        monkeypatch.setattr(
+            exporting,
+            "_load",
+            lambda *a, wrong=wrong: (
+                lambda x: wrong(keras.tree.flatten(load(*a)(x))[0])
+            ),
+        )
+        with pytest.raises(ValueError, match="other outputs"):
+            export(dense, path, A, FORMAT)
+    assert files(tmp_path) == []
+
+
 @pytest.fixture
 def dense():
     return keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
-
-
-FORMAT = FORMATS[-1]  # which needs the least
 
 
 def test_a_file_with_other_outputs_is_not_written(dense, tmp_path, monkeypatch):

@@ -16,6 +16,8 @@ from keras_remul.representations import (
     Irrep,
     Mirrored,
     Of,
+    PerNode,
+    PerSample,
     Point,
     Pseudoscalar,
     Pseudovector,
@@ -167,7 +169,14 @@ def test_leading_axes_share_the_element_of_their_sample(rng):
     np.testing.assert_allclose(got, expected, atol=1e-5)
 
 
-EVERY = [*LINEAR, Point(), Grid("vector"), Of("a", DirectSum(["1o", "point"]))]
+EVERY = [
+    *LINEAR,
+    Point(),
+    Grid("vector"),
+    Of("a", DirectSum(["1o", "point"])),
+    PerNode("scalar"),
+    PerSample(Of("a", "vector")),
+]
 
 
 @pytest.mark.parametrize("rep", EVERY, ids=repr)
@@ -176,7 +185,7 @@ def test_config_round_trip(rep):
     again = keras.saving.deserialize_keras_object(config)
     assert again == rep and repr(again) == repr(rep)
     assert again.moves_origin == rep.moves_origin
-    assert again.on_nodes == rep.on_nodes
+    assert again.per_node == rep.per_node
 
 
 def test_names():
@@ -196,6 +205,10 @@ def test_names():
     assert get("0e + 1o") == DirectSum([Scalar(), Irrep(1)])
     assert get("vector@left") == Of("left", Vector())
     assert get("0e + 1o@left") == Of("left", DirectSum(["0e", "1o"]))
+    assert get("scalar per node") == PerNode(Scalar())
+    assert get("0e + 1o@left per sample") == PerSample(
+        Of("left", DirectSum(["0e", "1o"]))
+    )
     for unknown in ("7e", "9o", "1x", "vector + vektor"):
         with pytest.raises(ValueError):
             get(unknown)
@@ -350,6 +363,10 @@ def test_representations_that_do_not_fit(rep, group, message):
         (lambda: DirectSum("vector"), "`representations`.*'vector'"),
         (lambda: DirectSum(["image", "scalar"]), "Grid"),
         (lambda: Grid("point"), r"Grid must be linear.*Point\(\)"),
+        (lambda: Grid(PerNode("scalar")), r"PerNode or PerSample"),
+        (lambda: PerNode("image"), r"once more.*Grid\(Scalar"),
+        (lambda: PerSample(PerNode("vector")), r"once more.*PerNode"),
+        (lambda: PerNode("scalar") + Vector(), r"cannot be.*PerNode\(\.\.\.\)"),
         (lambda: Homogeneous(2, "point"), r"must be linear.*Point\(\)"),
     ],
 )

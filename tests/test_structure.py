@@ -215,7 +215,6 @@ def configurable():
     )
     symmetry = Symmetry(groups.SO3(), "vector", "vector")
     yield symmetry
-    yield keras_remul.metrics.EquivarianceError(symmetry)
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(3)])
     yield RemulModel(model, symmetry)
     yield keras_remul.FrameAveraging(model, symmetry)

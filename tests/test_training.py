@@ -87,8 +87,8 @@ def test_losses_by_hand(bodies, target):
     logs = wrapper.evaluate(x, y, verbose=0, return_dict=True)
     assert logs["objective_loss"] == pytest.approx(objective, rel=1e-5)
     assert logs["equivariance_loss"] == pytest.approx(equivariance, rel=1e-5)
+    assert logs["loss"] == pytest.approx(objective, rel=1e-5)
     expected = 0.5 * objective + 3.0 * equivariance
-    assert logs["loss"] == pytest.approx(expected, rel=1e-5)
     first_step = wrapper.train_on_batch(x, y, return_dict=True)
     assert first_step["loss"] == pytest.approx(expected, rel=1e-5)
 
@@ -144,12 +144,11 @@ def test_zero_beta_is_plain_training(bodies):
 def test_alpha_scales_plain_steps_too(bodies):
     x, y = bodies
     model = dense_model()
-    losses = [
-        remul(model, weighting=weighting.Constant(alpha, 0.0)).evaluate(
-            x, y, verbose=0
-        )
-        for alpha in (1.0, 0.5)
-    ]
+    start, losses = model.get_weights(), []
+    for alpha in (1.0, 0.5):
+        model.set_weights(start)
+        wrapper = remul(model, weighting=weighting.Constant(alpha, 0.0))
+        losses.append(wrapper.train_on_batch(x, y))
     assert losses[1] == pytest.approx(0.5 * losses[0], rel=1e-6)
 
 
@@ -684,7 +683,7 @@ def test_bad_data_in_a_stream(bodies):
         yield x, y
 
     with pytest.raises(ValueError, match="NaN"):
-        remul().fit(stream(), verbose=0)
+        remul().fit(stream(), shuffle=False, verbose=0)
 
 
 def test_nan_in_sample_weight_and_validation_data(bodies):

@@ -21,7 +21,13 @@ import numpy as np
 
 from keras_remul import datasets
 from keras_remul.datasets import registry
-from keras_remul.presets import files, from_preset, read_metadata, verify_preset
+from keras_remul.presets import (
+    files,
+    from_preset,
+    golden,
+    read_metadata,
+    verify_preset,
+)
 from keras_remul.presets.folder import update_metadata
 from keras_remul.visualization import predictions_figure
 
@@ -68,7 +74,7 @@ def draw(target, facts):
 def latency(path, repeats=30):
     """Median milliseconds of `predict_on_batch`, by what was measured."""
     model = from_preset(path)
-    x = files.restore("input", files.read_golden(path / files.GOLDEN))
+    x = golden.restore("input", golden.read(path / files.GOLDEN))
     result = {}
     for batch in (1, 100):
         rows = np.arange(batch) % len(keras.tree.flatten(x)[0])

@@ -4,6 +4,8 @@
 signatures, so that a diff of two of them shows only the framework:
 
     matmul(a, b)                   batched product in full precision
+    is_traced(x)                   whether x has no numbers yet: in a function
+                                   that is being compiled
     jvp(fn, primals, tangents)     (fn(*primals), its derivative along tangents)
     value_and_gradient(fn, x, variables)
                                    fn(x) and the gradient of its sum, which
@@ -12,11 +14,16 @@ signatures, so that a diff of two of them shows only the framework:
                                    `true_fn()` or `false_fn()`, tensors, which
                                    may call models with these variables; an
                                    exported program may take the former always
+    kept_generators()              context that puts back the state of the
+                                   framework's global random generators
     map_batch(model, fn, args)     apply `fn` to the batch in the arguments of
                                    a `train_step` or `test_step`
     every(model, interval, step, other, args)
                                    `step(*args)` at every `interval`-th step of
                                    the optimizer, else `other(*args)`
+    restored(model)                context that leaves the model its variables,
+                                   also when a fit, evaluate or predict in it
+                                   is interrupted
     load_exported(path, format)    an exported file as a function of arrays, or
                                    None where the backend cannot
     make_to_load(make)             `make()`, a model whose weights are to be
@@ -34,11 +41,14 @@ if keras.backend.backend() == "jax":
         TaskGradients,
         cond,
         every,
+        is_traced,
         jvp,
+        kept_generators,
         load_exported,
         make_to_load,
         map_batch,
         matmul,
+        restored,
         value_and_gradient,
         write_exported,
     )
@@ -47,11 +57,14 @@ elif keras.backend.backend() == "torch":
         TaskGradients,
         cond,
         every,
+        is_traced,
         jvp,
+        kept_generators,
         load_exported,
         make_to_load,
         map_batch,
         matmul,
+        restored,
         value_and_gradient,
         write_exported,
     )
@@ -60,11 +73,14 @@ elif keras.backend.backend() == "tensorflow":
         TaskGradients,
         cond,
         every,
+        is_traced,
         jvp,
+        kept_generators,
         load_exported,
         make_to_load,
         map_batch,
         matmul,
+        restored,
         value_and_gradient,
         write_exported,
     )
@@ -78,11 +94,14 @@ __all__ = [
     "TaskGradients",
     "cond",
     "every",
+    "is_traced",
     "jvp",
+    "kept_generators",
     "load_exported",
     "make_to_load",
     "map_batch",
     "matmul",
+    "restored",
     "value_and_gradient",
     "write_exported",
 ]

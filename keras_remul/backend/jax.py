@@ -1,5 +1,6 @@
 """JAX: state is passed in and out of a step, never changed in place."""
 
+import contextlib
 import warnings
 
 import jax
@@ -14,8 +15,16 @@ def matmul(a, b):
     return jnp.matmul(a, b, precision="highest")
 
 
+def is_traced(x):
+    return isinstance(x, (jax.core.Tracer, keras.KerasTensor))
+
+
 def jvp(fn, primals, tangents):
     return jax.jvp(fn, tuple(primals), tuple(tangents))
+
+
+def kept_generators():
+    return contextlib.nullcontext()  # it has none
 
 
 def value_and_gradient(fn, x, variables):
@@ -63,19 +72,39 @@ def cond(pred, true_fn, false_fn, variables):
 def map_batch(model, fn, args):
     state, data = args
     variables = model.non_trainable_variables
-    with keras.StatelessScope(
-        state_mapping=list(zip(variables, state[1], strict=True))
-    ) as scope:
+    mapping = list(zip(variables, state[1], strict=True))
+    mapping += zip(model.metrics_variables, state[-1], strict=True)
+    with keras.StatelessScope(state_mapping=mapping) as scope:
         data = fn(data)
     current = [scope.get_current_value(v) for v in variables]
     return (state[0], current, *state[2:]), data
 
 
 def every(model, interval, step, other, args):
-    optimizer = model.optimizer
-    index = [v is optimizer.iterations for v in optimizer.variables].index(True)
-    iterations = args[0][2][index]
+    variables = model.optimizer.variables
+    mapping = list(zip(variables, args[0][2], strict=True))
+    with keras.StatelessScope(state_mapping=mapping):
+        # Fewer than the steps where gradients are accumulated.
+        iterations = jnp.asarray(model.optimizer.iterations)
     return jax.lax.cond(iterations % interval == 0, step, other, *args)
+
+
+@contextlib.contextmanager
+def restored(model):
+    variables = [*model.variables, *model.metrics_variables]
+    if getattr(model, "optimizer", None) is not None:
+        variables += model.optimizer.variables
+    before = [(v, v._value) for v in variables]
+    try:
+        yield
+    except BaseException:
+        # Keras takes the values out of the model while it runs: those of the
+        # last step, or, where there was none, those before.
+        model.jax_state_sync()
+        for variable, value in before:
+            if variable._value is None and value is not None:
+                variable._value = value
+        raise
 
 
 def write_exported(model, path, format, signature):
@@ -126,10 +155,10 @@ class TaskGradients:
         self, trainable_variables, non_trainable_variables, *args, **kwargs
     ):
         compute = super().compute_loss_and_updates
-        _, _, y, _ = args
-        pair = getattr(y, "g", None) is not None  # the batch (x, phi(g) x)
         if not (
-            self.weighting.uses_gradient_norms and kwargs["training"] and pair
+            self.weighting.uses_gradient_norms
+            and kwargs["training"]
+            and self.has_both_tasks(args[1])
         ):
             return compute(
                 trainable_variables, non_trainable_variables, *args, **kwargs

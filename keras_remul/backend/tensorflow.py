@@ -1,5 +1,6 @@
 """TensorFlow: a step changes its variables in place."""
 
+import contextlib
 import threading
 import warnings
 
@@ -10,9 +11,15 @@ from keras_remul.backend import devices
 
 
 def matmul(a, b):
-    # tf.matmul rounds its operands to TF32 on recent GPUs and has no argument
-    # against it; the matrices here are tiny, so multiply and add instead.
+    if not tf.config.list_logical_devices("GPU"):
+        return tf.matmul(a, b)
+    # There tf.matmul rounds its operands to TF32 and has no argument against
+    # it. XLA makes one loop of this.
     return tf.reduce_sum(a[..., :, :, None] * b[..., None, :, :], axis=-2)
+
+
+def is_traced(x):
+    return isinstance(x, keras.KerasTensor) or not tf.executing_eagerly()
 
 
 def jvp(fn, primals, tangents):
@@ -20,6 +27,10 @@ def jvp(fn, primals, tangents):
     with tf.autodiff.ForwardAccumulator(list(primals), list(tangents)) as acc:
         output = fn(*primals)
     return output, acc.jvp(output, unconnected_gradients=zero)
+
+
+def kept_generators():
+    return contextlib.nullcontext()  # predicting draws from none
 
 
 def value_and_gradient(fn, x, variables):
@@ -55,6 +66,11 @@ def every(model, interval, step, other, args):
 
 # Each replica of a tf.distribute strategy runs its step in a thread.
 _local = threading.local()
+
+
+@contextlib.contextmanager
+def restored(model):
+    yield
 
 
 def write_exported(model, path, format, signature):
@@ -95,7 +111,11 @@ class TaskGradients:
         values = [v.value for v in variables]
         tape = _local.tape
         with tape.stop_recording():
-            norms = [_norm(tape.gradient(loss, values)) for loss in losses]
+            # Zero for weights that the loss does not use.
+            norms = [
+                _norm(tape.gradient(loss, values, unconnected_gradients="zero"))
+                for loss in losses
+            ]
         norms = tf.cast(tf.stack(norms), tf.float32)
         self.weighting.update(measured._replace(gradient_norms=norms))
 

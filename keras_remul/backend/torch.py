@@ -1,5 +1,6 @@
 """PyTorch: a step changes its variables in place."""
 
+import contextlib
 import warnings
 
 import keras
@@ -14,12 +15,21 @@ def matmul(a, b):
     return torch.matmul(a, b)
 
 
+def is_traced(x):
+    return torch.compiler.is_compiling() or isinstance(x, keras.KerasTensor)
+
+
 def jvp(fn, primals, tangents):
     # The fused kernels of attention have no forward-mode derivative. On first
     # use torch compiles its rules with a function that it calls deprecated.
     with sdpa_kernel(SDPBackend.MATH), warnings.catch_warnings():
         warnings.filterwarnings("ignore", r".*torch\.jit\.script")
         return torch.func.jvp(fn, tuple(primals), tuple(tangents))
+
+
+def kept_generators():
+    # A DataLoader draws from that of the CPU, even if it does not shuffle.
+    return torch.random.fork_rng(devices=[])
 
 
 def value_and_gradient(fn, x, variables):
@@ -47,6 +57,11 @@ def map_batch(model, fn, args):
 def every(model, interval, step, other, args):
     iterations = int(model.optimizer.iterations)
     return step(*args) if iterations % interval == 0 else other(*args)
+
+
+@contextlib.contextmanager
+def restored(model):
+    yield
 
 
 def write_exported(model, path, format, signature):
@@ -102,8 +117,13 @@ class TaskGradients:
     def update_with_gradients(self, losses, measured):
         variables = self.weighting.gradient_variables(self.model)
         values = [v.value for v in variables]
+        # Zero for weights that the loss does not use.
         norms = [
-            _norm(torch.autograd.grad(loss, values, retain_graph=True))
+            _norm(
+                torch.autograd.grad(
+                    loss, values, retain_graph=True, materialize_grads=True
+                )
+            )
             for loss in losses
         ]
         self.weighting.update(

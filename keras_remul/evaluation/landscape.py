@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from keras_remul.evaluation.equivariance import to_numpy
+from keras_remul.evaluation.leaves import to_numpy
 from keras_remul.losses import NestedLoss
 from keras_remul.training import RemulModel
 

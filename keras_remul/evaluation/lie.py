@@ -5,7 +5,7 @@ import numpy as np
 from keras import ops
 
 from keras_remul import backend, groups
-from keras_remul.evaluation.equivariance import to_numpy
+from keras_remul.evaluation.leaves import to_numpy
 from keras_remul.metrics import centred, sample_norms
 
 

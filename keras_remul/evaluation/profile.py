@@ -6,7 +6,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_remul.evaluation.equivariance import draw, to_numpy
+from keras_remul.evaluation.leaves import to_numpy
+from keras_remul.evaluation.orbit import draw
 from keras_remul.training import RemulModel
 
 

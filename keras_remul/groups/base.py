@@ -8,6 +8,13 @@ from keras import ops
 
 from keras_remul import backend
 from keras_remul.configurable import Configurable
+from keras_remul.dtypes import (
+    at_least_float32,
+    floating,
+    same_dtype,
+    widened,
+    wider,
+)
 
 _MAX_ELEMENTS = 10_000  # of a group that is gone through whole
 
@@ -74,13 +81,23 @@ class Group(Configurable):
                 compiled step).
             seed: None, an integer, or a `keras.random.SeedGenerator` (the form
                 for use inside a layer or a train step).
-            dtype: float dtype. Defaults to `keras.config.floatx()`.
+            dtype: float dtype. Defaults to `keras.config.floatx()`. The draw
+                is made in float32 at least. Indices and shifts are int32.
 
         Returns:
             Array `(n, m, m)`, or what the group holds its elements in.
         """
-        z = keras.random.normal((n, self.num_normals), seed=seed, dtype=dtype)
-        return self.from_normal(z)
+        dtype = _checked(dtype)
+        shape, wide = (n, self.num_normals), at_least_float32(dtype)
+        g = self.from_normal(keras.random.normal(shape, seed=seed, dtype=wide))
+        if wide == dtype:
+            return g
+
+        def narrow(a):
+            name = keras.backend.standardize_dtype(a.dtype)
+            return ops.cast(a, dtype) if name == wide else a
+
+        return keras.tree.map_structure(narrow, g)
 
     def elements(self, dtype=None):
         """All elements of a finite group, once each, the identity first.
@@ -106,7 +123,7 @@ class Group(Configurable):
                 f"(more than {_MAX_ELEMENTS}). Use `sample`."
             )
         index = ops.arange(self.num_elements, dtype="int32")
-        return self._pick(index, dtype or keras.config.floatx())
+        return self._pick(index, _checked(dtype))
 
     def _pick(self, index, dtype):
         """The elements of a finite group with these numbers `(n,)`."""
@@ -114,13 +131,22 @@ class Group(Configurable):
 
     def identity(self, n, dtype=None):
         """The neutral element n times."""
-        m = self.matrix_size
-        eye = ops.eye(m, dtype=dtype or keras.config.floatx())
+        eye = ops.eye(self.matrix_size, dtype=_checked(dtype))
         return ops.tile(eye[None], (n, 1, 1))
 
     def compose(self, a, b):
         """The products ab of two batches of elements."""
-        return backend.matmul(a, b)
+        a, b = self.as_tensor(a), self.as_tensor(b)
+        product = backend.matmul(*same_dtype(widened(a), widened(b)))
+        return ops.cast(product, wider(a.dtype, b.dtype))
+
+    def as_tensor(self, g):
+        """Elements given as NumPy arrays or lists as they are computed with.
+
+        Matrices of integers become `keras.config.floatx()`.
+        """
+        g = ops.convert_to_tensor(g)
+        return ops.cast(g, floating(g.dtype))
 
     @property
     def matrix_size(self):
@@ -148,8 +174,7 @@ class Group(Configurable):
         if self.proper:
             return None
         # The triple product of the rows: much cheaper than a factorisation.
-        linear = ops.convert_to_tensor(self.linear(g))  # g may be of NumPy
-        rows = ops.unstack(linear, axis=1)  # (n, d) each
+        rows = ops.unstack(self.linear(g), axis=1)  # (n, d) each
         a, b = rows[0], rows[-1]
         if self.dimension == 2:
             return ops.sign(a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0])
@@ -169,7 +194,8 @@ class Group(Configurable):
             element: rotations by t radians (`"rotation_x"`, or `"rotation"`
             where there is one), translations by t (`"translation_x"`), boosts
             of rapidity t (`"boost_x"`), scalings by exp(t) (`"scaling"`).
-            Empty for groups without elements close to the identity.
+            Empty for groups without elements close to the identity. Those
+            of a `Product` are nests, see there.
         """
         raise NotImplementedError(
             f"{type(self).__name__} does not state its `generators`"
@@ -202,6 +228,24 @@ def rotation_generators(dimension, size):
     for name, (i, j) in planes.items():
         result[name][j, i], result[name][i, j] = 1.0, -1.0
     return result
+
+
+def _checked(dtype):
+    """A float dtype as a string."""
+    name = keras.backend.standardize_dtype(dtype or keras.config.floatx())
+    if "float" not in name:
+        raise ValueError(
+            "Argument `dtype` must be a floating-point dtype. Received: "
+            f"dtype={dtype!r}"
+        )
+    return name
+
+
+def uniform_index(z, count):
+    """Integers uniform in 0 .. count - 1 as a function of normal variates z."""
+    u = uniform(widened(z))
+    index = ops.cast(ops.floor(u * ops.cast(count, u.dtype)), "int32")
+    return ops.minimum(index, ops.cast(count, "int32") - 1)
 
 
 def uniform(z):

@@ -53,10 +53,10 @@ class AffineGroup(Group):
         return self.assemble(inverse, t[:, :, 0])
 
     def linear(self, g):
-        return g[:, : self.dimension, : self.dimension]
+        return self.as_tensor(g)[:, : self.dimension, : self.dimension]
 
     def translation(self, g):
-        return g[:, : self.dimension, self.dimension]
+        return self.as_tensor(g)[:, : self.dimension, self.dimension]
 
     @property
     def matrix_size(self):

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_remul.groups.base import uniform
+from keras_remul.groups.base import uniform_index
 from keras_remul.groups.orthogonal import OrthogonalGroup
 
 
@@ -38,8 +38,7 @@ class _FiniteGroup(OrthogonalGroup):
         self._matrices = elements
 
     def from_normal(self, z):
-        index = ops.floor(uniform(z[:, 0]) * self.num_elements)
-        return self._pick(ops.cast(index, "int32"), z.dtype)
+        return self._pick(uniform_index(z[:, 0], self.num_elements), z.dtype)
 
     @property
     def num_elements(self):
@@ -61,6 +60,8 @@ class _FiniteGroup(OrthogonalGroup):
 
     def move_grid(self, g, x):
         # A symmetry of the square: perhaps exchange the axes, then flips.
+        g = self.as_tensor(g)
+
         def where(condition, new, old):
             axes = (-1,) + (1,) * (len(x.shape) - 1)
             return ops.where(ops.reshape(condition, axes), new, old)

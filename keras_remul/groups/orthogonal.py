@@ -35,7 +35,7 @@ _AXES = {"x": (1.0, 0.0, 0.0), "y": (0.0, 1.0, 0.0), "z": (0.0, 0.0, 1.0)}
 
 
 def _sign(z):
-    """+1 or -1 by the sign of z `(n, 1)`."""
+    """+1 or -1 by the sign of z, +1 at zero."""
     one = ops.ones_like(z)
     return ops.where(z < 0, -one, one)
 
@@ -51,10 +51,10 @@ class OrthogonalGroup(Group):
     dimension = 3
 
     def inverse(self, g):
-        return ops.swapaxes(g, -1, -2)
+        return ops.swapaxes(self.as_tensor(g), -1, -2)
 
     def linear(self, g):
-        return g
+        return self.as_tensor(g)
 
     def generators(self):
         return rotation_generators(self.dimension, self.dimension)
@@ -177,7 +177,7 @@ class SO2(RotationGroup):
         if not self._all_angles:
             t = ops.arctan2(unit[:, 1], unit[:, 0])  # uniform in [-pi, pi]
             low, high = self._low, self._high
-            t = t * ((high - low) / math.pi) + ops.where(t < 0, -low, low)
+            t = t * ((high - low) / math.pi) + low * _sign(t)
             unit = ops.stack([ops.cos(t), ops.sin(t)], axis=-1)
             unit = _unit(ops.cast(unit, z.dtype))
         return self._rotation(unit)

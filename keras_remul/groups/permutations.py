@@ -7,19 +7,36 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_remul.groups.base import Group, uniform
+from keras_remul.groups.base import Group, uniform_index
 
 
 def _take(x, index):
     """x `(B, N, ...)` with the entries `index` `(B, N)` of axis 1."""
+    x = ops.convert_to_tensor(x)
     axes = (1,) * (len(x.shape) - 2)
     index = ops.reshape(index, ops.shape(index) + axes)
     index = ops.broadcast_to(index, ops.shape(x))
     return ops.take_along_axis(x, index, axis=1)
 
 
+class _IntegerGroup(Group):
+    """A group whose elements are rows of integers, int32."""
+
+    def as_tensor(self, g):
+        g = ops.convert_to_tensor(g)
+        if "int" not in keras.backend.standardize_dtype(g.dtype):
+            raise ValueError(
+                f"The elements of {self!r} are integers. Received: elements of "
+                f"dtype {keras.backend.standardize_dtype(g.dtype)}"
+            )
+        return ops.cast(g, "int32")
+
+    def generators(self):
+        return {}
+
+
 @keras.saving.register_keras_serializable(package="keras_remul")
-class Permutations(Group):
+class Permutations(_IntegerGroup):
     """S_N: permutations of the N nodes of a sample.
 
     An element is an array of indices: (g x)_i = x_{g_i} on the node axis of
@@ -62,23 +79,21 @@ class Permutations(Group):
         return ops.tile(ops.arange(self.num_nodes, dtype="int32")[None], (n, 1))
 
     def compose(self, a, b):
-        return _take(b, a)  # (a b x)_i = (b x)_{a_i} = x_{b_{a_i}}
+        # (a b x)_i = (b x)_{a_i} = x_{b_{a_i}}
+        return _take(self.as_tensor(b), self.as_tensor(a))
 
     def inverse(self, g):
-        return ops.cast(ops.argsort(g, axis=-1), "int32")
-
-    def generators(self):
-        return {}
+        return ops.cast(ops.argsort(self.as_tensor(g), axis=-1), "int32")
 
     def permute(self, g, x):
-        return _take(x, g)
+        return _take(x, self.as_tensor(g))
 
     def get_config(self):
         return {"num_nodes": self.num_nodes}
 
 
 @keras.saving.register_keras_serializable(package="keras_remul")
-class CircularShifts(Group):
+class CircularShifts(_IntegerGroup):
     """Shifts of a periodic grid by whole cells, on its first axes.
 
     An element holds one shift t per axis: (g x)_u = x_{u - t}, with indices
@@ -112,8 +127,7 @@ class CircularShifts(Group):
         return ops.mod(shifts, sizes)
 
     def from_normal(self, z):
-        sizes = ops.convert_to_tensor(self.sizes, z.dtype)
-        return self._modulo(ops.cast(ops.floor(uniform(z) * sizes), "int32"))
+        return uniform_index(z, ops.convert_to_tensor(self.sizes, "int32"))
 
     @property
     def num_elements(self):
@@ -128,13 +142,10 @@ class CircularShifts(Group):
         return ops.zeros((n, self.grid_axes), "int32")
 
     def compose(self, a, b):
-        return self._modulo(a + b)
+        return self._modulo(self.as_tensor(a) + self.as_tensor(b))
 
     def inverse(self, g):
-        return self._modulo(-g)
-
-    def generators(self):
-        return {}
+        return self._modulo(-self.as_tensor(g))
 
     def check_grid(self, sizes):
         if list(sizes) != self.sizes:
@@ -144,6 +155,7 @@ class CircularShifts(Group):
             )
 
     def move_grid(self, g, x):
+        g = self.as_tensor(g)
         for axis, size in enumerate(self.sizes):
             source = ops.arange(size, dtype="int32") - g[:, axis : axis + 1]
             x = ops.swapaxes(x, 1, 1 + axis)

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from keras_remul import backend
+from keras_remul.dtypes import same_dtype
 from keras_remul.groups.base import Group
 
 
@@ -126,7 +127,9 @@ class Product(Group):
         for name in self._vectors:
             factor = self.factors[name].linear(g[name])
             linear = (
-                factor if linear is None else backend.matmul(linear, factor)
+                factor
+                if linear is None
+                else backend.matmul(*same_dtype(linear, factor))
             )
         return linear
 
@@ -143,6 +146,23 @@ class Product(Group):
             if factor is not None:
                 scale = factor if scale is None else scale * factor
         return scale
+
+    def generators(self):
+        """A basis of the Lie algebra: those of each factor, alone.
+
+        Returns:
+            Dict of names, such as `"space_rotation_x"` for the factor
+            `"space"`, to nests with the keys of an element: a matrix A where
+            the factor moves, None where it stays at the identity. So
+            `identity + t A`, leaf by leaf where A is not None, is a curve
+            with this velocity.
+        """
+        still = keras.tree.map_structure(lambda _: None, self.identity(1))
+        return {
+            f"{name}_{key}": {**still, name: matrix}
+            for name, factor in self.factors.items()
+            for key, matrix in factor.generators().items()
+        }
 
     def permute(self, g, x):
         name, factor = self._single("num_nodes")

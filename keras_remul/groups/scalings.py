@@ -53,17 +53,18 @@ class Scalings(Group):
         return ops.cast(ops.exp(log), z.dtype)[:, :, None] * eye
 
     def inverse(self, g):
-        eye = ops.eye(self.dimension, dtype=g.dtype)
-        return eye / self.scale(g)[:, None, None]
+        scale = self.scale(g)
+        eye = ops.eye(self.dimension, dtype=scale.dtype)
+        return eye / scale[:, None, None]
 
     def linear(self, g):
-        return g
+        return self.as_tensor(g)
 
     def generators(self):
         return {"scaling": np.eye(self.dimension)}
 
     def scale(self, g):
-        return g[:, 0, 0]
+        return self.as_tensor(g)[:, 0, 0]
 
     def get_config(self):
         return {"max_factor": self.max_factor, "dimension": self.dimension}

@@ -67,11 +67,12 @@ class Lorentz(Group):
         return ops.concatenate([boost[:, :, :1], turned], axis=-1)
 
     def inverse(self, g):
+        g = self.as_tensor(g)
         metric = ops.convert_to_tensor(_METRIC, g.dtype)
         return metric[:, None] * ops.swapaxes(g, -1, -2) * metric
 
     def linear(self, g):
-        return g
+        return self.as_tensor(g)
 
     def generators(self):
         result = {}

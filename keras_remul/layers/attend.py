@@ -3,13 +3,23 @@
 import keras
 from keras import ops
 
+from keras_remul import backend
+
+
+def softmax(logits, axis=-1):
+    """Softmax, of a single node too, where that of Keras warns."""
+    if logits.shape[axis] == 1:
+        return ops.ones_like(logits)
+    return ops.softmax(logits, axis=axis)
+
 
 def attend(q, k, v, mask=None):
     """`softmax(q k^T) v` over the nodes, head by head.
 
     The queries are expected to be scaled. The softmax is taken in float32 or
     better; a key of a padded node has weight exactly zero, and a sample
-    without any valid node gives finite values.
+    without any valid node gives finite values. The products are in full
+    precision, see `exact`.
 
     Args:
         q: queries `(B, N, K, F)`.
@@ -28,11 +38,11 @@ def attend(q, k, v, mask=None):
     if fused:
         return ops.dot_product_attention(q, k, v, mask=mask, scale=1.0)
     q, k, v = (ops.transpose(a, (0, 2, 1, 3)) for a in (q, k, v))
-    logits = ops.matmul(q, ops.swapaxes(k, -1, -2))  # (B, K, N, N)
+    logits = backend.matmul(q, ops.swapaxes(k, -1, -2))  # (B, K, N, N)
     dtype = logits.dtype
     if keras.backend.standardize_dtype(dtype) in ("float16", "bfloat16"):
         logits = ops.cast(logits, "float32")
     if mask is not None:
         logits = ops.where(mask, logits, -1e30)
-    weights = ops.cast(ops.softmax(logits, axis=-1), dtype)
-    return ops.transpose(ops.matmul(weights, v), (0, 2, 1, 3))
+    weights = ops.cast(softmax(logits), dtype)
+    return ops.transpose(backend.matmul(weights, v), (0, 2, 1, 3))

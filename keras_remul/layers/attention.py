@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from keras_remul.layers.attend import softmax
+
 
 @keras.saving.register_keras_serializable(package="keras_remul")
 class MultiHeadSelfAttention(keras.layers.Layer):
@@ -106,7 +108,7 @@ class MultiHeadSelfAttention(keras.layers.Layer):
             logits = logits + ops.cast(bias, logits.dtype)
         if mask is not None:
             logits = ops.where(mask, logits, -1e30)
-        weights = ops.softmax(logits, axis=-1)
+        weights = softmax(logits)
         weights = ops.cast(weights, self.compute_dtype)
         if self.drop is not None:
             weights = self.drop(weights, training=training)

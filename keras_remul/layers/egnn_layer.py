@@ -46,7 +46,8 @@ class EGNNLayer(keras.layers.Layer):
         mask: booleans `(B, N, K)` or `(1, N, K)`, see `graphs.pair_mask`.
         velocities: optional `(B, N, D)`, the same in each layer.
         neighbors: optional list `(B, N, K)`.
-        box: optional periodic box, see `graphs.minimum_image`.
+        offsets: optional lattice vectors `(B, N, K, D)` from x_j to its image,
+            see `graphs.displacements`.
 
     Returns:
         h `(B, N, C)` and x `(B, N, D)`.
@@ -111,9 +112,9 @@ class EGNNLayer(keras.layers.Layer):
             self.speed_out.build((*h_shape[:-1], self.dim))
 
     def call(
-        self, h, x, edges, mask, velocities=None, neighbors=None, box=None
+        self, h, x, edges, mask, velocities=None, neighbors=None, offsets=None
     ):
-        away, square = displacements(x, neighbors, box)  # (B, N, K, D or 1)
+        away, square = displacements(x, neighbors, offsets)  # (B, N, K, D or 1)
         pairs = ops.concatenate([square, edges], axis=-1)
         new_h, m = self.messages(h, pairs, mask, neighbors)
         if not self.update_positions:

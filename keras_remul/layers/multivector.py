@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_remul import backend
 from keras_remul.layers.geometric_algebra import LINEAR_BASIS
 
 
@@ -62,11 +63,11 @@ class MultivectorDense(keras.layers.Layer):
         basis = ops.convert_to_tensor(
             LINEAR_BASIS.reshape(32, 9), self.compute_dtype
         )
-        kernel = ops.matmul(basis, ops.reshape(self.kernel, (9, -1)))
+        kernel = backend.matmul(basis, ops.reshape(self.kernel, (9, -1)))
         kernel = ops.reshape(kernel, (8, 2, 2, parities, width // 2, units))
         kernel = ops.transpose(kernel, (0, 3, 1, 4, 2, 5))
         kernel = ops.reshape(kernel, (8, parities, width, 2 * units))
-        y = ops.matmul(ops.reshape(x, (8, parities, -1, width)), kernel)
+        y = backend.matmul(ops.reshape(x, (8, parities, -1, width)), kernel)
         y = ops.reshape(y, (8, parities, -1, n, 2 * units))
         if s is None:
             return y

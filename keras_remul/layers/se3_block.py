@@ -4,6 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_remul import backend
+from keras_remul.layers.attend import softmax
 from keras_remul.layers.spherical import paths
 
 
@@ -47,7 +49,7 @@ class IrrepDense(keras.layers.Layer):
         kernel = ops.take(self.kernel, degrees(self.num_degrees), axis=0)
         n, (m, c) = ops.shape(x)[1], x.shape[2:]
         x = ops.reshape(ops.transpose(x, (2, 0, 1, 3)), (m, -1, c))
-        x = ops.reshape(ops.matmul(x, kernel), (m, -1, n, self.units))
+        x = ops.reshape(backend.matmul(x, kernel), (m, -1, n, self.units))
         return ops.transpose(x, (1, 2, 0, 3))
 
     def compute_output_shape(self, input_shape):
@@ -162,7 +164,7 @@ class SE3TransformerBlock(keras.layers.Layer):
         total, path = [0.0] * self.num_degrees, 0
         for k, part in enumerate(_split(h, self.num_degrees)):
             # (B, N, N, R, C) from kernels of i, j and features of j.
-            t, row = ops.matmul(kernels[k], part[:, None]), 0
+            t, row = backend.matmul(kernels[k], part[:, None]), 0
             shape = ops.shape(t)[:3]
             for degree, count in enumerate(self.paths[k]):
                 rows = count * (2 * degree + 1)
@@ -186,7 +188,7 @@ class SE3TransformerBlock(keras.layers.Layer):
         if dtype in ("float16", "bfloat16"):
             logits = ops.cast(logits, "float32")
         logits = ops.where(pairs > 0, logits, -1e30)
-        weights = ops.cast(ops.softmax(logits, axis=2), v.dtype)
+        weights = ops.cast(softmax(logits, axis=2), v.dtype)
         # A node without neighbours receives nothing.
         weights = weights * ops.cast(pairs, v.dtype)
         v = ops.reshape(v, (-1, n, n, m, heads, c))

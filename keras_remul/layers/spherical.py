@@ -9,6 +9,7 @@ import functools
 import numpy as np
 from keras import ops
 
+from keras_remul.layers.exact import exact_product
 from keras_remul.representations.irreps import MAX_DEGREE, _coupling
 
 
@@ -29,7 +30,7 @@ def spherical_harmonics(max_degree, u):
     for degree in range(1, max_degree + 1):
         outer = y[..., :, None] * u[..., None, :]
         outer = ops.reshape(outer, (*ops.shape(u)[:-1], 3 * (2 * degree - 1)))
-        y = ops.matmul(outer, ops.convert_to_tensor(_step(degree), u.dtype))
+        y = exact_product(outer, ops.convert_to_tensor(_step(degree), u.dtype))
         result.append(y)
     return ops.concatenate(result, axis=-1)
 

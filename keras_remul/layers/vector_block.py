@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_remul.layers.attend import attend
+from keras_remul.layers.exact import VectorDense
 
 
 @keras.saving.register_keras_serializable(package="keras_remul")
@@ -117,23 +118,24 @@ class VectorTransformerBlock(keras.layers.Layer):
             )
             return scalar, vector
 
-        def dense(units, name, use_bias=True):
-            return keras.layers.Dense(
-                units, use_bias=use_bias, dtype=dtype, name=name
-            )
+        def dense(units, name):
+            return keras.layers.Dense(units, dtype=dtype, name=name)
+
+        def vector_dense(units, name):
+            return VectorDense(units, dtype=dtype, name=name)
 
         self.attention_norms = norms("attention")
         self.qkv = dense(3 * dim, "qkv")
-        self.vector_qkv = dense(3 * vector_dim, "vector_qkv", False)
+        self.vector_qkv = vector_dense(3 * vector_dim, "vector_qkv")
         self.output_dense = dense(dim, "output")
-        self.vector_output = dense(vector_dim, "vector_output", False)
+        self.vector_output = vector_dense(vector_dim, "vector_output")
         self.mlp_norms = norms("mlp")
         self.mlp_in = dense(self.mlp_dim + self.mlp_vector_dim, "mlp_in")
-        self.vector_mlp_in = dense(
-            2 * self.mlp_vector_dim, "vector_mlp_in", False
+        self.vector_mlp_in = vector_dense(
+            2 * self.mlp_vector_dim, "vector_mlp_in"
         )
         self.mlp_out = dense(dim, "mlp_out")
-        self.vector_mlp_out = dense(vector_dim, "vector_mlp_out", False)
+        self.vector_mlp_out = vector_dense(vector_dim, "vector_mlp_out")
 
     def build(self, s_shape, v_shape):
         s, v = s_shape, v_shape

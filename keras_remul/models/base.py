@@ -8,6 +8,11 @@ from keras import ops
 from keras_remul.graphs import displacements, gather_nodes, pair_mask
 from keras_remul.masking import AttachMask
 from keras_remul.models.variants import Variants
+from keras_remul.periodic import (
+    lattice_vector,
+    nearest_lattice_vector,
+    standard_box,
+)
 from keras_remul.presets import PresetMethods
 
 READOUTS = ("positions", "nodes", "graph")
@@ -15,7 +20,7 @@ IDENTITY = "node_identity"
 
 
 class Nodes(NamedTuple):
-    """The nodes of a batch, in the dtype of the variables, 0 where padded.
+    """The nodes of a batch, in float32 at least, 0 where padded.
 
     Attributes:
         positions: as they came `(B, N, D)`.
@@ -36,13 +41,18 @@ class Pairs(NamedTuple):
         neighbors: list `(B, N, K)`, or None for all nodes.
         mask: booleans `(B, N, K)` or `(1, N, N)`, true for existing pairs.
         edges: given features of the pairs `(B, N, K, F)`, or None.
-        box: periodic box `(B, D)` in units of `length_unit`, or None.
+        away: x_i - x_j `(B, N, K, D)`, in units of `length_unit`.
+        square: its square `(B, N, K, 1)`.
+        offsets: lattice vectors from x_j to the image of j that is meant
+            `(B, N, K, D)`; None without a box.
     """
 
     neighbors: object
     mask: object
     edges: object
-    box: object
+    away: object
+    square: object
+    offsets: object
 
 
 class NodeModel(PresetMethods, Variants, keras.Model):
@@ -70,7 +80,10 @@ class NodeModel(PresetMethods, Variants, keras.Model):
         **kwargs: `name` and `dtype`, for `keras.Model`.
 
     Attributes:
-        reads_pairs: whether `"neighbors"`, `"edges"` and `"box"` are inputs.
+        reads_pairs: whether `"neighbors"`, `"edges"`, `"box"` and `"shifts"`
+            are inputs.
+        reads_coordinates: whether the embedding sees the centred positions. In
+            a periodic box, where each node has many, it does not.
         edge_products: keys of the features f whose products f_i f_j are among
             the features of pairs.
         frames: T, for positions at T times `(B, N, T, D)`, each x + s_t v and a
@@ -79,6 +92,7 @@ class NodeModel(PresetMethods, Variants, keras.Model):
     """
 
     reads_pairs = False
+    reads_coordinates = True
     edge_products = ()
     frames = None
     velocity_initializer = "ones"
@@ -128,6 +142,22 @@ class NodeModel(PresetMethods, Variants, keras.Model):
             input_shape = {**input_shape, IDENTITY: shape}
         self.node_shapes = node_shapes(input_shape, self.reads_pairs)
         self.edge_dim = input_shape.get("edges", (0,))[-1]
+        self.box_shape = None
+        self._check_box(input_shape)
+        self.box_shape = input_shape.get("box")
+
+    @property
+    def periodic(self):
+        """Whether the model was built for a periodic box."""
+        return self.box_shape is not None
+
+    @property
+    def embedded_width(self):
+        """Width of `embedded`."""
+        width = sum(self.node_shapes.values())
+        if self.periodic:
+            width -= self.node_shapes["positions"]
+        return width or 1
 
     def build_readout(self, width):
         """Builds the last layer, from nodes of this width."""
@@ -163,14 +193,14 @@ class NodeModel(PresetMethods, Variants, keras.Model):
     def read(self, inputs):
         """The `Nodes` of the inputs."""
         if self.node_identity:
-            x = ops.cast(inputs["positions"], self.variable_dtype)
-            one_hot = ops.eye(x.shape[1], dtype=self.variable_dtype)
+            x = ops.cast(inputs["positions"], self.geometry_dtype)
+            one_hot = ops.eye(x.shape[1], dtype=self.geometry_dtype)
             identity = ops.ones_like(x[:, :, :1]) * one_hot
             inputs = {**inputs, IDENTITY: identity}
         self._check(inputs)
         mask = inputs.get("mask")
         x = {
-            key: ops.cast(inputs[key], self.variable_dtype)
+            key: ops.cast(inputs[key], self.geometry_dtype)
             for key in _in_order(self.node_shapes)
         }
         if mask is None:
@@ -180,7 +210,7 @@ class NodeModel(PresetMethods, Variants, keras.Model):
             valid = mask[:, :, None]  # (B, N, 1)
             # Not a product: that would let a padded NaN through.
             x = {key: ops.where(valid, x[key], 0.0) for key in x}
-            count = ops.sum(ops.cast(valid, self.variable_dtype), 1, True)
+            count = ops.sum(ops.cast(valid, self.geometry_dtype), 1, True)
             center = ops.sum(x["positions"], axis=1, keepdims=True)
             center = center / ops.maximum(count, 1.0)  # (B, 1, D)
         y = x["positions"]
@@ -198,15 +228,33 @@ class NodeModel(PresetMethods, Variants, keras.Model):
         if neighbors is not None:
             neighbors = ops.cast(neighbors, "int32")
         num_nodes = ops.shape(nodes.positions)[1]
-        mask = pair_mask(neighbors, nodes.mask, num_nodes)
+        shifts = inputs.get("shifts")
+        mask = pair_mask(neighbors, nodes.mask, num_nodes, shifts)
         edges = inputs.get("edges")
         if edges is not None:
-            edges = ops.cast(edges, self.variable_dtype)
+            edges = ops.cast(edges, self.geometry_dtype)
             edges = ops.where(mask[..., None], edges, 0.0)
-        box = inputs.get("box")
-        if box is not None:
-            box = ops.cast(box, self.variable_dtype) / self.length_unit
-        return Pairs(neighbors, mask, edges, box)
+        x, box = nodes.features["positions"], inputs.get("box")
+        away, square = displacements(x, neighbors)
+        if box is None:
+            return Pairs(neighbors, mask, edges, away, square, None)
+        box = ops.cast(box, self.geometry_dtype) / self.length_unit
+        # The first axis is that of the batch, as of all inputs of models.
+        box = box[:, None] if len(box.shape) == 2 else box
+        if shifts is None:
+            offsets = nearest_lattice_vector(away, box)
+        else:
+            offsets = lattice_vector(ops.cast(shifts, x.dtype), box)
+        away, square = displacements(x, neighbors, offsets)
+        return Pairs(neighbors, mask, edges, away, square, offsets)
+
+    def embedded(self, nodes):
+        """What the embedding sees of each node `(B, N, F)`."""
+        features = dict(nodes.features)
+        if self.periodic:
+            x = features.pop("positions")
+            features = features or {"one": ops.ones_like(x[..., :1])}
+        return ops.concatenate(list(features.values()), axis=-1)
 
     def count_pair_features(self):
         """Width of `pair_features`."""
@@ -221,8 +269,7 @@ class NodeModel(PresetMethods, Variants, keras.Model):
 
     def pair_features(self, nodes, pairs):
         """Squared distances, products f_i f_j of features, given features."""
-        x = nodes.features["positions"]
-        result = [displacements(x, pairs.neighbors, pairs.box)[1]]
+        result = [pairs.square]
         for key in self.edge_products:
             f = nodes.features[key]
             result.append(
@@ -237,19 +284,20 @@ class NodeModel(PresetMethods, Variants, keras.Model):
         h = self.head(h)
         if self.readout == "positions":
             return self.move(nodes, h)
-        return self.finish(nodes, ops.cast(h, self.variable_dtype))
+        return self.finish(nodes, ops.cast(h, self.geometry_dtype))
 
     def move(self, nodes, step):
         """x + s v + step, for vectors `(B, N, D)`, or `(B, N, T D)`."""
         y, v = nodes.positions, nodes.features.get("velocities")
-        step = ops.cast(step, self.variable_dtype)
+        step = ops.cast(step, self.geometry_dtype)
         if self.frames:
             shape = (*ops.shape(y)[:2], self.frames, y.shape[-1])
             step = ops.reshape(step, shape)
             y = ops.expand_dims(y, 2)
             v = None if v is None else ops.expand_dims(v, 2)
         if v is not None:
-            step = self.velocity_scale * v + step
+            scale = ops.cast(self.velocity_scale, v.dtype)
+            step = scale * v + step
         return self.finish(nodes, y + self.length_unit * step)
 
     def finish(self, nodes, y):
@@ -276,7 +324,7 @@ class NodeModel(PresetMethods, Variants, keras.Model):
             "nodes": (batch, num_nodes, self.units),
             "graph": (batch, self.units),
         }[self.readout]
-        return keras.KerasTensor(shape, dtype=self.variable_dtype)
+        return keras.KerasTensor(shape, dtype=self.geometry_dtype)
 
     def _check(self, inputs):
         shapes = {key: x.shape for key, x in inputs.items()}
@@ -293,6 +341,36 @@ class NodeModel(PresetMethods, Variants, keras.Model):
                 f"The model was built with {self.edge_dim} features of pairs "
                 f'in inputs["edges"]. Received: {edge_dim}'
             )
+        self._check_box(shapes)
+        if self.reads_coordinates and ("box" in shapes) != self.periodic:
+            raise ValueError(
+                f"The model was built {'with' if self.periodic else 'without'} "
+                'a periodic inputs["box"], in which it sees positions as '
+                "differences only. Build another model."
+            )
+
+    def _check_box(self, shapes):
+        for key, needed in (("shifts", "box"), ("shifts", "neighbors")):
+            if key in shapes and needed not in shapes:
+                raise ValueError(
+                    f"inputs[{key!r}] needs inputs[{needed!r}] beside it."
+                )
+        if "box" not in shapes:
+            return
+        box, (batch, _, dim) = tuple(shapes["box"]), shapes["positions"]
+        if self.box_shape is None:
+            standard_box(keras.KerasTensor(box), batch or -1, dim)
+        elif box[1:] != tuple(self.box_shape[1:]):
+            raise ValueError(
+                'The model was built with inputs["box"] of the shape '
+                f"{tuple(self.box_shape)}. Received: {box}"
+            )
+
+    @property
+    def geometry_dtype(self):
+        """That of the variables, or float32 where theirs is shorter."""
+        short = self.variable_dtype in ("float16", "bfloat16")
+        return "float32" if short else self.variable_dtype
 
     # --- Config ---
 
@@ -339,6 +417,7 @@ def node_shapes(shapes, reads_pairs=False):
         "neighbors": (batch, nodes, "any"),
         "edges": (batch, nodes, senders, "any"),
         "box": (batch, dim),
+        "shifts": (batch, nodes, senders, dim),
     }
     given = sorted(set(of_pairs) & set(shapes))
     if given and not reads_pairs:
@@ -348,6 +427,8 @@ def node_shapes(shapes, reads_pairs=False):
             "the nodes."
         )
     known.update(of_pairs)
+    if len(shapes.get("box", ())) == 3:
+        known["box"] = (batch, "1 or D", dim)
     for key, shape in shapes.items():
         expected = known.get(key, (batch, nodes, "any"))
         fits = len(shape) == len(expected) and all(

@@ -37,7 +37,7 @@ class EGNN(NodeModel):
 
     Call arguments:
         inputs: dict as that of `MessagePassingNetwork`; all features of nodes
-            and pairs must be invariant.
+            and pairs must be invariant. `"box"` may come and go.
         training: unused.
 
     Returns:
@@ -63,6 +63,7 @@ class EGNN(NodeModel):
     # --- Layers ---
 
     reads_pairs = True
+    reads_coordinates = False
 
     def __init__(
         self,
@@ -129,7 +130,7 @@ class EGNN(NodeModel):
                 pairs.mask,
                 velocities=velocities,
                 neighbors=pairs.neighbors,
-                box=pairs.box,
+                offsets=pairs.offsets,
             )
         if self.readout == "positions":
             return self.finish(

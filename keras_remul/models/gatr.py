@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_remul.layers.exact import exact_product
 from keras_remul.layers.gatr_block import GATrBlock
 from keras_remul.layers.geometric_algebra import POINT_ROWS, POINT_SIGNS
 from keras_remul.layers.multivector import (
@@ -178,7 +179,7 @@ def embed(positions, velocities=None):
         channels = 2
     table = _embedding_table()[: 4 * channels]
     table = table[..., :channels].reshape(4 * channels, -1)
-    x = ops.matmul(
+    x = exact_product(
         ops.concatenate(columns, axis=-1),
         ops.convert_to_tensor(table, positions.dtype),
     )

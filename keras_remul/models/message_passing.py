@@ -3,7 +3,6 @@
 import keras
 from keras import ops
 
-from keras_remul.graphs import displacements
 from keras_remul.layers import MessagePassing
 from keras_remul.models.base import NodeModel
 
@@ -43,9 +42,12 @@ class MessagePassingNetwork(NodeModel):
         inputs: dict as that of `Transformer`, and optional `"neighbors"`
             `(B, N, K)`, integers: the senders of each node, filled with -1
             (see `graphs.radius_graph`); `"edges"`, features of the pairs
-            `(B, N, N, F)`, with a list `(B, N, K, F)`; `"box"` `(B, D)`, the
-            edges of a periodic box. `"mask"`, `"neighbors"` and `"box"` may
-            come and go.
+            `(B, N, N, F)`, with a list `(B, N, K, F)`; `"box"`, a periodic
+            box, `(B, D)` of edges or `(B, D, D)` of lattice vectors (see
+            `periodic`): each pair is then that of the nearest images, or, with
+            `"shifts"` `(B, N, K, D)`, of those of `graphs.periodic_graph`, and
+            the positions enter as these differences alone. `"mask"`,
+            `"neighbors"` and `"shifts"` may come and go.
         training: unused.
 
     Returns:
@@ -100,7 +102,7 @@ class MessagePassingNetwork(NodeModel):
 
     def build(self, input_shape):
         super().build(input_shape)
-        self.embedding.build((None, None, sum(self.node_shapes.values())))
+        self.embedding.build((None, None, self.embedded_width))
         hidden_shape = (None, None, self.hidden_dim)
         width = self.node_shapes["positions"] + self.count_pair_features()
         for layer in self.blocks:
@@ -113,13 +115,10 @@ class MessagePassingNetwork(NodeModel):
     def call(self, inputs, training=None):
         nodes = self.read(inputs)
         pairs = self.read_pairs(inputs, nodes)
-        x = nodes.features["positions"]
-        away, _ = displacements(x, pairs.neighbors, pairs.box)
         edges = ops.concatenate(
-            [away, self.pair_features(nodes, pairs)], axis=-1
+            [pairs.away, self.pair_features(nodes, pairs)], axis=-1
         )
-        features = list(nodes.features.values())
-        h = self.embedding(ops.concatenate(features, axis=-1))
+        h = self.embedding(self.embedded(nodes))
         for layer in self.blocks:
             h, _ = layer(h, edges, pairs.mask, pairs.neighbors)
         return self.write(nodes, self.decoder(h))

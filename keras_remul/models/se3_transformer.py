@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_remul.layers.exact import VectorDense, exact_product
 from keras_remul.layers.se3_block import IrrepDense, SE3TransformerBlock
 from keras_remul.layers.spherical import kernel_basis, spherical_harmonics
 from keras_remul.models.equivariant import EquivariantModel
@@ -86,8 +87,8 @@ class SE3Transformer(EquivariantModel):
         self.embedding = keras.layers.Dense(
             hidden_dim, dtype=dtype, name="embedding"
         )
-        self.vector_embedding = keras.layers.Dense(
-            hidden_dim, use_bias=False, dtype=dtype, name="vector_embedding"
+        self.vector_embedding = VectorDense(
+            hidden_dim, dtype=dtype, name="vector_embedding"
         )
         self.blocks = [
             SE3TransformerBlock(
@@ -147,7 +148,7 @@ class SE3Transformer(EquivariantModel):
         for k in range(degrees):
             table = kernel_basis(degrees, k)
             shape, table = table.shape, table.reshape(len(table), -1)
-            kernel = ops.matmul(y, ops.convert_to_tensor(table, dtype))
+            kernel = exact_product(y, ops.convert_to_tensor(table, dtype))
             kernels.append(ops.reshape(kernel, (-1, n, n, *shape[1:])))
         pairs = (1.0 - ops.eye(n, dtype=dtype))[None]  # no node its neighbour
         if mask is not None:

@@ -37,7 +37,10 @@ class Transformer(NodeModel):
             out in training, sample by sample; it rises from 0 at the first.
         pair_bias: whether attention also sees the distance of each pair, see
             `layers.PairBias`; optional inputs `"edges"` `(B, N, N, F)`,
-            features of the pairs, and `"box"` `(B, D)` are then taken too.
+            features of the pairs, and `"box"`, a periodic box, `(B, D)` of
+            edges or `(B, D, D)` of lattice vectors, are then taken too. In a
+            box the positions enter as differences of the nearest images
+            alone, which attention then sees with their direction.
         edge_products: with `pair_bias`, keys of features f of the nodes whose
             products f_i f_j are features of the pairs, such as `"charges"`.
         num_registers: trainable tokens beside the nodes, which attend and are
@@ -148,6 +151,8 @@ class Transformer(NodeModel):
             )
         if self.pair_bias:
             width = self.count_pair_features()
+            if self.periodic:
+                width += self.node_shapes["positions"]
             self.bias.build((None, None, None, width))
         if self.num_registers:
             self.registers = self.add_weight(
@@ -155,7 +160,7 @@ class Transformer(NodeModel):
                 initializer=keras.initializers.RandomNormal(stddev=0.02),
                 name="registers",
             )
-        self.embedding.build((None, None, sum(self.node_shapes.values())))
+        self.embedding.build((None, None, self.embedded_width))
         hidden_shape = (None, None, self.hidden_dim)
         for block in self.blocks:
             block.build(hidden_shape)
@@ -166,13 +171,15 @@ class Transformer(NodeModel):
 
     def call(self, inputs, training=None):
         nodes = self.read(inputs)
-        features = list(nodes.features.values())
-        h = self.embedding(ops.concatenate(features, axis=-1))
+        h = self.embedding(self.embedded(nodes))
         num_nodes = ops.shape(h)[1]
         mask, biases = nodes.mask, [None] * self.num_layers
         if self.pair_bias:
             pairs = self.read_pairs(inputs, nodes)
-            biases = self.bias(self.pair_features(nodes, pairs))
+            features = self.pair_features(nodes, pairs)
+            if self.periodic:
+                features = ops.concatenate([features, pairs.away], axis=-1)
+            biases = self.bias(features)
         if self.num_registers:
             h, mask, biases = self._append_registers(h, mask, biases)
         for block, bias in zip(self.blocks, biases, strict=True):

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_remul.layers.exact import VectorDense
 from keras_remul.layers.vector_block import (
     VectorNormalization,
     VectorTransformerBlock,
@@ -77,8 +78,8 @@ class VectorTransformer(EquivariantModel):
         self.embedding = keras.layers.Dense(
             hidden_dim, dtype=dtype, name="embedding"
         )
-        self.vector_embedding = keras.layers.Dense(
-            vector_dim, use_bias=False, dtype=dtype, name="vector_embedding"
+        self.vector_embedding = VectorDense(
+            vector_dim, dtype=dtype, name="vector_embedding"
         )
         self.blocks = [
             VectorTransformerBlock(

@@ -111,13 +111,13 @@ def landscape_command(arguments):
 def export_command(arguments):
     """Writes a preset as a file for other programs."""
     from keras_remul.exporting import export
-    from keras_remul.presets import files
+    from keras_remul.presets import files, golden
 
     path = resolve.resolve(arguments.name, arguments.zoo)
     model = folder.from_preset(path)
     if not (path / files.GOLDEN).is_file():
         raise ValueError(f"Preset {path} holds no inputs to try the file on.")
-    x = files.restore("input", files.read_golden(path / files.GOLDEN))
+    x = golden.restore("input", golden.read(path / files.GOLDEN))
     output = pathlib.Path(arguments.output)
     difference = export(model, output, x, format=arguments.format)
     Console().print(

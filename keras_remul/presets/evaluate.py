@@ -4,7 +4,7 @@ import keras
 import numpy as np
 
 from keras_remul import datasets
-from keras_remul.evaluation import evaluate_equivariance
+from keras_remul.evaluation import evaluate_equivariance, shaped_like
 from keras_remul.presets.folder import from_preset, read_metadata
 
 
@@ -37,7 +37,7 @@ def measure(model, symmetry, data):
 def mean_squared_error(model, x, y):
     """Mean over samples, nodes and coordinates."""
     y_pred = model.predict(x, batch_size=500, verbose=0)
-    return float(np.mean((y_pred - y) ** 2))
+    return float(np.mean((y_pred - shaped_like(y, y_pred, "y")) ** 2))
 
 
 def evaluate_preset(name_or_path, data_dir=None, zoo=None):

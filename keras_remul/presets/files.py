@@ -1,15 +1,15 @@
 """The files of a preset, and what is checked before any of them is used."""
 
+import copy
 import hashlib
 import json
-import math
+import os
 import pathlib
 import re
-import zipfile
+import shutil
+import uuid
 
 import keras
-import numpy as np
-from keras import ops
 
 from keras_remul.version import __version__
 
@@ -66,8 +66,8 @@ def read_json(file):
 
 
 def write_json(file, content):
-    """Writes an object, the same bytes for the same content."""
-    file.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
+    """Writes an object; the order of keys is kept, for it may count."""
+    file.write_text(json.dumps(content, indent=2) + "\n")
 
 
 def check_name(name, where):
@@ -136,6 +136,7 @@ def make(config, where):
         ValueError: a class is unknown, or one that could run code.
     """
     _check_classes(config, where)
+    config = copy.deepcopy(config)  # Keras takes keys out of what it reads
     try:
         return keras.saving.deserialize_keras_object(config, safe_mode=True)
     except (TypeError, ImportError, AttributeError, KeyError) as error:
@@ -161,64 +162,27 @@ def _check_classes(node, where):
             _check_classes(child, where)
 
 
-def read_golden(file):
-    """The arrays of golden.npz, which hold no more than its size.
-
-    Raises:
-        ValueError: it is no such file, or would unpack to more.
-    """
-    try:
-        with zipfile.ZipFile(file) as archive:
-            for member in archive.infolist():
-                _check_member(archive, member)
-        with np.load(file, allow_pickle=False) as golden:
-            return {key: golden[key] for key in golden.files}
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{file} is not accepted: {error}") from error
-
-
-def _check_member(archive, member):
-    if member.compress_type != zipfile.ZIP_STORED:
-        raise ValueError(f"{member.filename} is compressed; we store as is.")
-    with archive.open(member) as stream:
-        version = np.lib.format.read_magic(stream)
-        if version != (1, 0):
-            raise ValueError(f"{member.filename} has the version {version}.")
-        shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
-    if math.prod(shape) * dtype.itemsize > member.file_size:
-        raise ValueError(f"{member.filename} holds less than it declares.")
-
-
-def flatten(prefix, data):
-    """Arrays by name: `prefix` or `prefix/key`."""
-    if isinstance(data, dict):
-        items = data.items()
-    elif isinstance(data, (list, tuple)):
-        items = enumerate(data)
-    else:
-        return {prefix: ops.convert_to_numpy(data)}
-    return {
-        f"{prefix}/{key}": ops.convert_to_numpy(value) for key, value in items
-    }
-
-
-def restore(prefix, stored):
-    """The structure that `flatten` took apart, or None."""
-    if prefix in stored:
-        return stored[prefix]
-    parts = {
-        key.removeprefix(f"{prefix}/"): value
-        for key, value in stored.items()
-        if key.startswith(f"{prefix}/")
-    }
-    if parts and all(key.isdigit() for key in parts):
-        return [parts[str(i)] for i in range(len(parts))]
-    return parts or None
-
-
 def is_preset(folder):
     """Whether there is a preset in this folder."""
     try:
         return (pathlib.Path(folder) / METADATA).is_file()
     except OSError:  # a name too long for a path
         return False
+
+
+def put(new, path):
+    """Moves a file or folder to its place; what stood there goes.
+
+    Where that fails, what stood there is put back.
+    """
+    if not path.is_dir():
+        os.replace(new, path)
+        return
+    old = path.with_name(f".{path.name}-old-{uuid.uuid4().hex[:8]}")
+    os.replace(path, old)
+    try:
+        os.replace(new, path)
+    except BaseException:
+        os.replace(old, path)
+        raise
+    shutil.rmtree(old, ignore_errors=True)

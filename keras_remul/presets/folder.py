@@ -9,7 +9,6 @@ metadata.json       sha256 and size of each file, versions, symmetry, notes
 README.md           the model card
 """
 
-import os
 import pathlib
 import shutil
 import tempfile
@@ -18,12 +17,13 @@ import keras
 import numpy as np
 
 from keras_remul import backend
-from keras_remul.presets import files
+from keras_remul.presets import files, golden
 from keras_remul.presets.card import card
 from keras_remul.presets.resolve import resolve
 from keras_remul.version import __version__
 
 _GOLDEN_SEED = 0
+_TOLERANCE = 1e-5
 
 
 def save_to_preset(
@@ -31,8 +31,9 @@ def save_to_preset(
 ):
     """Writes a model as a preset folder.
 
-    The folder is complete or not there: it is written beside its place and
-    moved there at the end. A preset that stood there before is replaced. Of a
+    The folder is complete or not there: it is written beside its place,
+    loaded from there, compared with the model, weights bit for bit, and only
+    then moved to its place. A preset that stood there before is replaced. Of a
     `RemulModel` the preset keeps the symmetry and the weighting with what it
     has learned, so that `compile` and `fit` go on from there; the optimizer's
     state is no part of a preset.
@@ -40,9 +41,10 @@ def save_to_preset(
     Args:
         model: a built Keras model.
         path: the folder.
-        x: inputs, a few samples: an array, a list or a dict of arrays. With
-            them the preset holds the model's outputs, and `verify_preset` can
-            compare other backends and machines against these. Optional.
+        x: inputs, a few samples: an array, or dicts, lists and tuples of
+            arrays, nested as you like. With them the preset holds the model's
+            outputs, and `verify_preset` can compare other backends and
+            machines against these. Optional.
         symmetry: the `Symmetry` that the model was trained for. With x, the
             preset also holds elements g and the outputs at g x. Defaults to
             that of a `RemulModel`.
@@ -51,10 +53,11 @@ def save_to_preset(
             Optional.
 
     Raises:
-        ValueError: where the model is not built, or `path` exists and is not
-            a preset.
-        TypeError: where the model is of a class that could not be loaded
-            again because it is not registered.
+        ValueError: where the model is not built, is of a class that could not
+            be loaded again, has NaN among its weights, inputs or outputs, or
+            does not come back from the folder as it was; where `path` exists
+            and is not a preset; where `metadata` names a fact that is written
+            here.
 
     Example:
 
@@ -70,13 +73,9 @@ def save_to_preset(
         raise ValueError(
             f"`path` exists and is not a preset; it is left alone: {path}"
         )
+    _check_weights(model)
     symmetry = symmetry or getattr(model, "symmetry", None)
-    config = keras.saving.serialize_keras_object(model)
-    config.pop("compile_config", None)
-    # A copy has no optimizer, and shows that the configuration can be loaded.
-    copy = files.make(config, files.CONFIG)
-    for old, new in zip(_state(model), _state(copy), strict=True):
-        new.assign(keras.ops.convert_to_numpy(old))
+    config = _config(model)
     facts = {
         "format": files.FORMAT,
         "class": config["registered_name"] or config["class_name"],
@@ -84,10 +83,15 @@ def save_to_preset(
         "keras_remul": __version__,
         "keras": keras.__version__,
         "backend": keras.backend.backend(),
-        **(metadata or {}),
     }
     if symmetry is not None:
         facts["symmetry"] = keras.saving.serialize_keras_object(symmetry)
+    taken = sorted({*facts, "files"} & set(metadata or {}))
+    if taken:
+        raise ValueError(
+            f"Argument `metadata` names what is written anyway: {taken}"
+        )
+    facts |= metadata or {}
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(
         dir=path.parent, prefix=f".{path.name}-"
@@ -95,14 +99,63 @@ def save_to_preset(
         folder = pathlib.Path(scratch) / "preset"
         folder.mkdir()
         files.write_json(folder / files.CONFIG, config)
+        # A copy has no optimizer.
+        copy = _make(folder)
+        for old, new in zip(_state(model), _state(copy), strict=True):
+            new.assign(keras.ops.convert_to_numpy(old))
         sharded = max_shard_size is not None
         copy.save_weights(
             folder / (files.SHARDED_WEIGHTS if sharded else files.WEIGHTS),
             max_shard_size=max_shard_size,
         )
         if x is not None:
-            np.savez(folder / files.GOLDEN, **_golden(copy, x, symmetry))
-        _finish(folder, path, facts)
+            arrays = _golden(model, x, symmetry)
+            golden.write(folder / files.GOLDEN, arrays)
+        _describe(folder, path.name, facts)
+        _check_written(folder, model)
+        files.put(folder, path)
+
+
+def _config(model):
+    config = keras.saving.serialize_keras_object(model)
+    _drop_compilation(config)
+    return config
+
+
+def _drop_compilation(node):
+    """Takes optimizers, losses and metrics out, of models in models too."""
+    if isinstance(node, dict):
+        if "class_name" in node:
+            node.pop("compile_config", None)
+        node = list(node.values())
+    if isinstance(node, (list, tuple)):
+        for child in node:
+            _drop_compilation(child)
+
+
+def _check_weights(model):
+    for variable in _state(model):
+        value = keras.ops.convert_to_numpy(variable)
+        if value.dtype.kind not in "biu" and np.isnan(value).any():
+            raise ValueError(
+                f"The weight {variable.path} of the model {model.name!r} holds "
+                "NaN, so it is not saved as a preset."
+            )
+
+
+def _check_written(folder, model):
+    """Raises ValueError unless this folder gives this model, bit for bit."""
+    written, facts = _load(folder)
+    for old, new in zip(_state(model), _state(written), strict=True):
+        old, value = map(keras.ops.convert_to_numpy, (old, new))
+        if old.dtype != value.dtype or not np.array_equal(old, value):
+            raise ValueError(
+                f"The weight {new.path} is not what it was after writing and "
+                "reading it; the preset is not saved. Do get_config and "
+                "from_config hold all arguments of the model?"
+            )
+    if files.GOLDEN in facts["files"]:
+        _compare(folder, written, facts, _TOLERANCE)
 
 
 def update_metadata(path, **changes):
@@ -122,17 +175,16 @@ def update_metadata(path, **changes):
     ) as scratch:
         folder = shutil.copytree(path, pathlib.Path(scratch) / "preset")
         (folder / files.METADATA).unlink()
-        _finish(folder, path, facts)
+        _describe(folder, path.name, facts)
+        files.check_files(folder)
+        files.put(folder, path)
 
 
-def _finish(folder, path, facts):
-    """Writes card and metadata, and moves the folder to its place."""
-    (folder / files.CARD).write_text(card(path.name, facts))
+def _describe(folder, name, facts):
+    """Writes card and metadata."""
+    (folder / files.CARD).write_text(card(name, facts))
     facts["files"] = files.describe(folder)
     files.write_json(folder / files.METADATA, facts)
-    if path.exists():
-        os.replace(path, folder.parent / "old")
-    os.replace(folder, path)
 
 
 def _state(model):
@@ -142,25 +194,26 @@ def _state(model):
 
 
 def _golden(model, x, symmetry):
-    golden = {
-        **files.flatten("input", x),
-        **files.flatten("output", model.predict(x, verbose=0)),
-    }
+    stored = golden.flatten("input", x)
+    g = None
     if symmetry is not None:
-        n = len(keras.tree.flatten(x)[0])
-        g = symmetry.sample(n, seed=_GOLDEN_SEED)
-        moved = _move(symmetry, g, x)
-        golden |= {
-            **files.flatten("element", g),
-            **files.flatten("moved_input", moved),
-            **files.flatten("moved_output", model.predict(moved, verbose=0)),
-        }
-    return golden
+        g = symmetry.sample(len(keras.tree.flatten(x)[0]), seed=_GOLDEN_SEED)
+        stored |= golden.flatten("element", g)
+    return stored | _outputs(model, x, symmetry, g)
 
 
-def _move(symmetry, g, x):
-    moved = symmetry.transform_inputs(g, x)
-    return keras.tree.map_structure(keras.ops.convert_to_numpy, moved)
+def _outputs(model, x, symmetry, g):
+    """The outputs; with elements g the inputs moved by them, and theirs."""
+    y = model.predict(x, verbose=0)
+    found = golden.comparable("output", y)
+    if g is not None:
+        moved = symmetry.transform_inputs(g, x)
+        moved = keras.tree.map_structure(keras.ops.convert_to_numpy, moved)
+        found |= golden.comparable("moved_input", moved)
+        moved = keras.tree.pack_sequence_as(x, keras.tree.flatten(moved))
+        y = model.predict(moved, verbose=0)
+        found |= golden.comparable("moved_output", y)
+    return found
 
 
 def from_preset(name_or_path, zoo=None):
@@ -196,12 +249,7 @@ def from_preset(name_or_path, zoo=None):
 
 def _load(path):
     facts = files.check_files(path)
-    config = files.read_json(path / files.CONFIG)
-    model = backend.make_to_load(
-        lambda: files.make(config, path / files.CONFIG)
-    )
-    if not isinstance(model, keras.Model):
-        raise ValueError(f"{path / files.CONFIG} is not a Keras model.")
+    model = _make(path)
     sharded = files.SHARDED_WEIGHTS in facts["files"]
     weights = path / (files.SHARDED_WEIGHTS if sharded else files.WEIGHTS)
     try:
@@ -212,6 +260,17 @@ def _load(path):
             f"{files.CONFIG}: {error}"
         ) from error
     return model, facts
+
+
+def _make(path):
+    """The model of config.json, its weights still to be loaded."""
+    config = files.read_json(path / files.CONFIG)
+    model = backend.make_to_load(
+        lambda: files.make(config, path / files.CONFIG)
+    )
+    if not isinstance(model, keras.Model):
+        raise ValueError(f"{path / files.CONFIG} is not a Keras model.")
+    return model
 
 
 def read_metadata(name_or_path, zoo=None):
@@ -230,11 +289,12 @@ def read_metadata(name_or_path, zoo=None):
     return facts
 
 
-def verify_preset(name_or_path, tolerance=1e-5, zoo=None):
+def verify_preset(name_or_path, tolerance=_TOLERANCE, zoo=None):
     """Runs a preset on its stored inputs and compares the outputs.
 
-    Where the preset holds elements g, the inputs are moved by them here, and
-    the moved inputs and the outputs for them are compared too.
+    Names, shapes and dtypes are compared, and all numbers. Where the preset
+    holds elements g, the inputs are moved by them here, and the moved inputs
+    and the outputs for them are compared too.
 
     Args:
         name_or_path, zoo: see `from_preset`.
@@ -245,7 +305,8 @@ def verify_preset(name_or_path, tolerance=1e-5, zoo=None):
         The difference found.
 
     Raises:
-        ValueError: where a hash or the outputs differ, or none are stored.
+        ValueError: where a hash or the outputs differ, where there is NaN, or
+            where none are stored.
         OSError: it could not be downloaded.
     """
     path = resolve(name_or_path, zoo)
@@ -255,28 +316,35 @@ def verify_preset(name_or_path, tolerance=1e-5, zoo=None):
             f"Preset {path} holds no outputs to compare with; save it with "
             "`save_to_preset(model, path, x=...)`."
         )
-    stored = files.read_golden(path / files.GOLDEN)
-    x = files.restore("input", stored)
-    found = files.flatten("output", model.predict(x, verbose=0))
-    g = files.restore("element", stored)
-    if g is not None:
-        symmetry = files.make(facts["symmetry"], path / files.METADATA)
-        moved = _move(symmetry, g, x)
-        y = model.predict(moved, verbose=0)
-        found |= files.flatten("moved_input", moved)
-        found |= files.flatten("moved_output", y)
-    worst = max(_difference(found[key], stored[key]) for key in found)
-    if not worst <= tolerance:
+    return _compare(path, model, facts, tolerance)
+
+
+def _compare(path, model, facts, tolerance):
+    file = path / files.GOLDEN
+    stored = golden.read(file)
+    parts = {name: golden.restore(name, stored) for name in golden.PARTS}
+    parts = {name: part for name, part in parts.items() if part is not None}
+    expected = {}
+    for name, part in parts.items():
+        expected |= golden.comparable(name, part)
+    wanted = {*golden.PARTS} if "symmetry" in facts else {"input", "output"}
+    if {*parts} != wanted or len(expected) != len(stored):
         raise ValueError(
-            f"Preset {path} gives other outputs on the backend "
-            f"{keras.backend.backend()!r} than those stored: relative "
-            f"difference {worst:.3g} > tolerance {tolerance:.3g}."
+            f"{file} must hold {sorted(wanted)}. It holds {sorted(stored)}"
         )
-    return worst
-
-
-def _difference(found, stored):
-    if found.shape != stored.shape:
-        return np.inf
-    scale = float(np.abs(stored).max()) or 1.0
-    return float(np.abs(found - stored).max()) / scale
+    symmetry = None
+    if "symmetry" in facts:
+        symmetry = files.make(facts["symmetry"], path / files.METADATA)
+    x, g = parts["input"], parts.get("element")
+    found = {
+        **golden.comparable("input", x),
+        **({} if g is None else golden.comparable("element", g)),
+        **_outputs(model, x, symmetry, g),
+    }
+    return golden.check(
+        found,
+        expected,
+        tolerance,
+        f"Preset {path} gives other outputs on the backend "
+        f"{keras.backend.backend()!r} than those stored",
+    )

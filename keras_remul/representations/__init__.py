@@ -17,6 +17,8 @@ from keras_remul.representations.compound import (
     Grid,
     Homogeneous,
     Of,
+    PerNode,
+    PerSample,
     get,
 )
 from keras_remul.representations.irreps import Irrep
@@ -29,6 +31,8 @@ __all__ = [
     "Irrep",
     "Mirrored",
     "Of",
+    "PerNode",
+    "PerSample",
     "Point",
     "Pseudoscalar",
     "Pseudovector",

@@ -1,11 +1,14 @@
 """What every representation offers."""
 
+import math
+
 import keras
 import numpy as np
 from keras import ops
 
 from keras_remul import backend
 from keras_remul.configurable import Configurable
+from keras_remul.dtypes import floating, widened
 
 
 class Representation(Configurable):
@@ -14,6 +17,10 @@ class Representation(Configurable):
     A representation acts on the trailing axes of an array
     `(B, ..., *shape)`, the same element on all that one sample holds.
     "Linear" ones obey rho(gh) = rho(g) rho(h).
+
+    What is multiplied keeps its floating-point dtype, the product computed in
+    float32 at least; integers and booleans become `keras.config.floatx()`.
+    What only changes its place, or stays, keeps any dtype.
 
     To add one, give `shape` and `transform`, and `check` where not every
     group will do.
@@ -31,11 +38,13 @@ class Representation(Configurable):
 
     Attributes:
         moves_origin: True for affine actions, which translations move.
-        on_nodes: False where axis 1 of `(B, N, ...)` does not count nodes.
+        per_node: True where axis 1 of `(B, N, ..., *shape)` counts the nodes,
+            False where it does not, None where the shape of an array tells; see
+            `Symmetry.is_per_node`.
     """
 
     moves_origin = False
-    on_nodes = True
+    per_node = None
 
     def shape(self, group):
         """Trailing axes of the feature that the group acts on."""
@@ -71,9 +80,8 @@ class Representation(Configurable):
         shape = self.shape(group)
         k = int(np.prod(shape))
         elements = keras.tree.flatten(g)[0]
-        dtype = keras.backend.standardize_dtype(elements.dtype)
-        dtype = dtype if "float" in dtype else keras.config.floatx()
-        units = ops.reshape(ops.eye(k, dtype=dtype), (1, k, *shape))
+        units = ops.eye(k, dtype=floating(elements.dtype))
+        units = ops.reshape(units, (1, k, *shape))
         count = ops.shape(elements)[0]
         units = ops.tile(units, (count,) + (1,) * (len(shape) + 1))
         images = ops.reshape(self.transform(group, g, units), (-1, k, k))
@@ -87,18 +95,31 @@ class Representation(Configurable):
 
 
 def act(matrix, x):
-    """matrix `(B, k, k)` on the last axis of x `(B, ..., k)`."""
-    transposed = ops.cast(ops.swapaxes(matrix, -1, -2), x.dtype)
-    if len(x.shape) == 3:
-        return backend.matmul(x, transposed)
-    rows = ops.reshape(x, (ops.shape(x)[0], -1, x.shape[-1]))
-    return ops.reshape(backend.matmul(rows, transposed), ops.shape(x))
+    """matrix `(B, k, k)` on the last axis of x `(B, ..., k)`.
+
+    The result has the dtype of x, or floatx where x holds integers; the
+    product is computed in float32 at least.
+    """
+    rows = widened(x)
+    transposed = ops.cast(ops.swapaxes(matrix, -1, -2), rows.dtype)
+    if len(x.shape) != 3:
+        middle = x.shape[1:-1]
+        count = -1 if None in middle else math.prod(middle)  # -1 of 0 / 0
+        rows = ops.reshape(rows, (ops.shape(x)[0], count, x.shape[-1]))
+    moved = ops.cast(backend.matmul(rows, transposed), floating(x.dtype))
+    return moved if len(x.shape) == 3 else ops.reshape(moved, ops.shape(x))
 
 
 def per_sample(values, x):
-    """values `(B,)` with axes added so that they multiply x `(B, ...)`."""
-    values = ops.cast(values, x.dtype)
+    """values `(B,)` with axes added so that they broadcast to x `(B, ...)`."""
     return ops.reshape(values, (-1,) + (1,) * (len(x.shape) - 1))
+
+
+def times(values, x):
+    """values `(B,)` times x `(B, ...)`, in the dtypes of `act`."""
+    wide = widened(x)
+    values = per_sample(ops.cast(values, wide.dtype), x)
+    return ops.cast(wide * values, floating(x.dtype))
 
 
 def check_vectors(representation, group, dimensions=None):

@@ -6,11 +6,13 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_remul.dtypes import floating, widened
 from keras_remul.representations.base import (
     Representation,
     act,
     check_vectors,
     per_sample,
+    times,
 )
 
 
@@ -41,7 +43,7 @@ class Pseudoscalar(_Spatial):
 
     def transform(self, group, g, x):
         parity = group.parity(g)
-        return x if parity is None else x * per_sample(parity, x)
+        return x if parity is None else times(parity, x)
 
 
 @keras.saving.register_keras_serializable(package="keras_remul")
@@ -74,7 +76,7 @@ class Pseudovector(_Spatial):
     def transform(self, group, g, x):
         x = act(group.linear(g), x)
         parity = group.parity(g)
-        return x if parity is None else x * per_sample(parity, x)
+        return x if parity is None else times(parity, x)
 
 
 @keras.saving.register_keras_serializable(package="keras_remul")
@@ -92,11 +94,12 @@ class Point(_Spatial):
 
     def transform(self, group, g, x):
         translation = group.translation(g)
-        x_rotated = act(group.linear(g), x)
         if translation is None:
-            return x_rotated
+            return act(group.linear(g), x)
+        rotated = act(group.linear(g), widened(x))
         axes = (-1,) + (1,) * (len(x.shape) - 2) + (group.dimension,)
-        return x_rotated + ops.reshape(ops.cast(translation, x.dtype), axes)
+        translation = ops.reshape(ops.cast(translation, rotated.dtype), axes)
+        return ops.cast(rotated + translation, floating(x.dtype))
 
 
 @keras.saving.register_keras_serializable(package="keras_remul")
@@ -122,7 +125,7 @@ class Tensor(_Spatial):
 
     def transform(self, group, g, x):
         d = group.dimension
-        linear = group.linear(g)
+        linear = widened(group.linear(g))
         # The Kronecker power of R acts on the flattened indices.
         power = linear
         for _ in range(self.rank - 1):
@@ -189,7 +192,9 @@ class FourVector(_Spatial):
         linear = group.linear(g)
         if group.dimension == 4:
             return act(linear, x)
-        return ops.concatenate([x[..., :1], act(linear, x[..., 1:])], axis=-1)
+        space = act(linear, x[..., 1:])
+        time = ops.cast(x[..., :1], space.dtype)
+        return ops.concatenate([time, space], axis=-1)
 
 
 @keras.saving.register_keras_serializable(package="keras_remul")

@@ -7,11 +7,12 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_remul.dtypes import floating, widened
 from keras_remul.representations import cartesian
 from keras_remul.representations.base import (
     Representation,
     check_vectors,
-    per_sample,
+    times,
 )
 from keras_remul.representations.irreps import Irrep
 
@@ -37,8 +38,9 @@ def get(identifier):
             `"pseudoscalar"`, `"vector"`, `"pseudovector"`, `"point"`,
             `"symmetric_matrix"`, `"four_vector"`, `"image"`; degree and parity
             of an irrep, `"1o"` or `"2e"` (`"0e"` is a scalar, `"0o"` a
-            pseudoscalar); several joined by `+` for a `DirectSum`; and
-            `"vector@name"` for `Of("name", "vector")`.
+            pseudoscalar); several joined by `+` for a `DirectSum`;
+            `"vector@name"` for `Of("name", "vector")`; and `"scalar per node"`
+            or `"scalar per sample"` for `PerNode` and `PerSample`.
 
     Raises:
         ValueError: for an unknown name, with the nearest known one.
@@ -47,6 +49,12 @@ def get(identifier):
         return identifier
     name = str(identifier).lower()
     if isinstance(identifier, str):
+        for suffix, declare in (
+            (" per node", PerNode),
+            (" per sample", PerSample),
+        ):
+            if name.endswith(suffix):
+                return declare(identifier[: -len(suffix)].strip())
         if "@" in identifier:
             inner, _, factor = identifier.rpartition("@")
             return Of(factor.strip(), inner.strip())
@@ -108,9 +116,10 @@ class DirectSum(_Compound):
         for part in map(get, representations):
             self.parts += part.parts if isinstance(part, DirectSum) else [part]
         self.moves_origin = any(part.moves_origin for part in self.parts)
-        if not all(part.on_nodes for part in self.parts):
+        if any(part.per_node is not None for part in self.parts):
             raise ValueError(
-                "The parts of a DirectSum cannot be Grid(...). Use "
+                "The parts of a DirectSum cannot be Grid(...), PerNode(...) or "
+                "PerSample(...). Wrap the whole sum, such as "
                 f"Grid(DirectSum([...])). Received: {self.parts}"
             )
 
@@ -133,6 +142,8 @@ class DirectSum(_Compound):
             value = part.transform(group, g, ops.reshape(value, lead + shape))
             moved.append(ops.reshape(value, lead + (size,)))
             start += size
+        if len({value.dtype for value in moved}) > 1:  # of integers
+            moved = [ops.cast(value, floating(x.dtype)) for value in moved]
         return ops.concatenate(moved, axis=-1)
 
     def _arguments(self):
@@ -148,7 +159,7 @@ class _Wrapper(_Compound):
     def __init__(self, representation):
         self.representation = get(representation)
         self.moves_origin = self.representation.moves_origin
-        self.on_nodes = self.representation.on_nodes
+        self.per_node = self.representation.per_node
 
     def check(self, group):
         self.representation.check(group)
@@ -240,12 +251,13 @@ class Grid(_Wrapper):
 
     def __init__(self, representation="scalar"):
         super().__init__(representation)
-        if self.moves_origin or not self.on_nodes:
+        if self.moves_origin or self.per_node is not None:
             raise ValueError(
                 "Argument `representation` of Grid must be linear and not a "
-                f"Grid. Received: representation={self.representation!r}"
+                "Grid, PerNode or PerSample. Received: "
+                f"representation={self.representation!r}"
             )
-        self.on_nodes = False
+        self.per_node = False
 
     def check(self, group):
         if not group.grid_axes:
@@ -283,6 +295,77 @@ class Grid(_Wrapper):
         return f"Grid({self.representation!r})"
 
 
+class _Declared(_Wrapper):
+    """Says whether axis 1 counts nodes; acts as the representation in it."""
+
+    def __init__(self, representation):
+        super().__init__(representation)
+        if self.per_node is not None:
+            raise ValueError(
+                "A Grid, PerNode or PerSample cannot be declared once more. "
+                f"Received: representation={self.representation!r}"
+            )
+
+    def restrict(self, group, g=None):
+        return self.representation.restrict(group, g)
+
+    def _arguments(self):
+        return {"representation": self.representation}
+
+    def __repr__(self):
+        return f"{type(self).__name__}({self.representation!r})"
+
+
+@keras.saving.register_keras_serializable(package="keras_remul")
+class PerNode(_Declared):
+    """Features of each node: axis 1 of `(B, N, ..., *shape)` counts the nodes.
+
+    A mask covers them, and `Permutations` permute them. To be declared where
+    the shape does not tell: one number per node `(B, N)`, such as the classes
+    of nodes, looks like N numbers per sample. Also written `"scalar per node"`.
+
+    Args:
+        representation: how the feature of one node changes.
+
+    Example:
+
+    >>> Symmetry(SO3(), inputs="point", outputs=PerNode("scalar"))
+    """
+
+    def __init__(self, representation):
+        super().__init__(representation)
+        self.per_node = True
+
+    def check_data(self, group, shape):
+        super().check_data(group, shape)
+        if len(shape) < 2 + len(self.shape(group)):
+            raise ValueError(
+                f"{self!r} needs an array (batch, nodes, ...). Received: shape "
+                f"{tuple(shape)}"
+            )
+
+
+@keras.saving.register_keras_serializable(package="keras_remul")
+class PerSample(_Declared):
+    """Features of a whole sample `(B, ..., *shape)`: no axis counts nodes.
+
+    No mask covers them, and `Permutations` leave them. To be declared for
+    several features of a sample, such as three vectors `(B, 3, 3)`, which look
+    like those of three nodes. Also written `"vector per sample"`.
+
+    Args:
+        representation: how the feature changes.
+
+    Example:
+
+    >>> Symmetry(SO3(), inputs="point", outputs=PerSample("vector"))
+    """
+
+    def __init__(self, representation):
+        super().__init__(representation)
+        self.per_node = False
+
+
 @keras.saving.register_keras_serializable(package="keras_remul")
 class Homogeneous(_Wrapper):
     """Features with a unit of length to some power: x -> s^degree rho(g) x.
@@ -315,11 +398,12 @@ class Homogeneous(_Wrapper):
         super().check(group)
 
     def transform(self, group, g, x):
-        x = self.representation.transform(group, g, x)
         scale = group.scale(g)
         if scale is None:
-            return x
-        return x * per_sample(ops.power(scale, self.degree), x)
+            return self.representation.transform(group, g, x)
+        moved = self.representation.transform(group, g, widened(x))
+        moved = times(ops.power(widened(scale), self.degree), moved)
+        return ops.cast(moved, floating(x.dtype))
 
     def _arguments(self):
         return {"degree": self.degree, "representation": self.representation}

@@ -7,11 +7,12 @@ import numpy as np
 from keras import ops
 
 from keras_remul import backend
+from keras_remul.dtypes import widened
 from keras_remul.representations.base import (
     Representation,
     act,
     check_vectors,
-    per_sample,
+    times,
 )
 
 MAX_DEGREE = 6
@@ -140,11 +141,11 @@ class Irrep(Representation):
         return (2 * self.degree + 1,)
 
     def transform(self, group, g, x):
-        x = act(wigner_d(self.degree, group.linear(g)), x)
+        x = act(wigner_d(self.degree, widened(group.linear(g))), x)
         parity = group.parity(g)
         if parity is None or self.parity == (-1) ** self.degree:
             return x
-        return x * per_sample(parity, x)
+        return times(parity, x)
 
     def get_config(self):
         return {"degree": self.degree, "parity": self.parity}

@@ -1,12 +1,12 @@
 """Which of several symmetries a model or a data set keeps."""
 
-import keras
 import numpy as np
 
-from keras_remul.evaluation import evaluate_equivariance
+from keras_remul.evaluation import count_samples, evaluate_equivariance
 from keras_remul.symmetry import Symmetry
 from keras_remul.symmetry_search.data import Data
 from keras_remul.symmetry_search.law import law
+from keras_remul.symmetry_search.power import detectable
 from keras_remul.symmetry_search.relation import (
     cross_validate,
     mean_by_trial,
@@ -34,7 +34,8 @@ def find_symmetry(
 
     For a model, one figure with a bootstrap interval over the inputs:
 
-        relative_error   E' / mean ||f(x)||, see `evaluate_equivariance`
+        relative_error   E' / mean ||f(x)||, see `evaluate_equivariance`;
+                         the largest of several outputs
 
     The verdict is "kept" where the interval is below `tolerance`, "broken"
     where it is above, "undecided" where it holds it.
@@ -52,11 +53,24 @@ def find_symmetry(
 
        Where the symmetry holds, turned copies are as good as new data and the
        cost is about 1 or less; where it does not, the regressor has to average
-       over relations that differ. The verdict compares the interval with
-       1 + `tolerance`. A cost above 1 may also mean that the regressor is too
-       simple to express a relation that does keep the symmetry: it is the cost
-       of imposing the symmetry on *that* regressor. The transfer is 1 only
-       where the data show all orientations too.
+       over relations that differ. The verdict is "broken" where the interval
+       is above 1 + `tolerance`, "undecided" where it holds it, and "not
+       detected" where it is below. That is less than "kept": a breaking that
+       the regressor cannot express costs nothing. How much was in sight is
+       told, for that verdict, by
+
+        detectable_linear      the smallest breaking that would have been
+        detectable_quadratic   found "broken"
+
+       A random term of first or second order in the features, less its part
+       that keeps the symmetry, is added to the targets, with a root mean
+       square of 1/64 to 1 in units of the spread of the targets; infinity
+       says that the largest is not seen. To the default, `ridge`, quadratic
+       terms are invisible; `keras_remul.symmetry_search.quadratic_ridge` sees
+       them, at several times the cost. A cost above 1 may also mean that the
+       regressor is too simple to express a relation that does keep the
+       symmetry: it is the cost of imposing the symmetry on *that* regressor.
+       The transfer is 1 only where the data show all orientations too.
 
     2. Is the *law* of (x, y) the same in all orientations?
 
@@ -69,8 +83,9 @@ def find_symmetry(
        invariant, the turned data and the data are equal in law, so the test
        is exact, however samples of one trial depend on each other, for
        compact groups and independent trials. "broken" where
-       p <= 1 - `level`. It is a true statement about the data, whether
-       the cause is physics (gravity) or how they were taken (one heading).
+       p <= 1 - `level`, else "not detected". It is a true statement about
+       the data, whether the cause is physics (gravity) or how they were taken
+       (one heading).
 
     Data in which all samples have one orientation hold no evidence on how the
     relation goes on in others, and nothing here can then tell a direction
@@ -99,15 +114,17 @@ def find_symmetry(
             that the origin plays no part. Defaults to True.
         regressor: function of features `(n, p)`, targets `(n, q)` and trials
             `(n,)` that returns a function from features to targets. Defaults
-            to `ridge`.
+            to `ridge`; several outputs come each in units of its spread.
         seed: integer seed of all draws. Defaults to 0.
 
     Returns:
         A `SymmetryReport`.
 
     Raises:
-        ValueError: where the data do not fit a candidate, `candidates` is
-            empty, or there are fewer than three trials.
+        ValueError: where the data do not fit a candidate or hold NaN, the
+            targets or the outputs of a model are all zero, `candidates` is
+            empty or holds translations that `center` takes out, or there are
+            fewer than three trials.
 
     Example:
 
@@ -134,7 +151,7 @@ def find_symmetry(
             f"{type(model_or_data).__name__}, x={type(x).__name__}"
         )
     inputs = x if is_model else model_or_data[0]
-    n = len(keras.tree.flatten(inputs)[0])
+    n = count_samples(inputs)
     trials = np.arange(n) if trials is None else np.asarray(trials)
     if trials.shape != (n,):
         raise ValueError(
@@ -159,24 +176,37 @@ def find_symmetry(
             seed,
         )
     x, y = model_or_data
+    if count_samples(y) != n:
+        raise ValueError(
+            f"`x` and `y` must hold the same number of samples. Received: {n} "
+            f"and {count_samples(y)}"
+        )
     evidence = []
     for symmetry in candidates:
         data = Data(x, y, symmetry, trials, center)
-        plain, turned, transferred = cross_validate(
-            data, regressor or ridge, samples, seed
-        )
-        cost, low, high = _ratio(turned, plain, level, seed)
-        alignment, p_value = law(data, permutations, seed)
-        figures = {
-            "cost": cost,
-            "cost_low": low,
-            "cost_high": high,
-            "transfer": float(transferred.mean() / plain.mean()),
-            "alignment": alignment,
-            "p": p_value,
-        }
-        verdict = _verdict(low, high, 1 + tolerance)
-        of_law = "broken" if p_value <= 1 - level + 1e-9 else "kept"
+
+        def compare(data):
+            plain, turned, transferred = cross_validate(
+                data, regressor or ridge, samples, seed
+            )
+            cost, low, high = _ratio(turned, plain, level, seed)
+            figures = {"cost": cost, "cost_low": low, "cost_high": high}
+            figures["transfer"] = float(transferred.mean() / plain.mean())
+            verdict = _verdict(low, high, 1 + tolerance, "not detected")
+            return figures, verdict
+
+        figures, verdict = compare(data)
+        for name, degree in (("linear", 1), ("quadratic", 2)):
+            figures[f"detectable_{name}"] = None
+            if verdict == "not detected":
+                figures[f"detectable_{name}"] = detectable(
+                    data, degree, lambda d: compare(d)[1] == "broken", seed
+                )
+        figures["alignment"], p_value = law(data, permutations, seed)
+        figures["p"] = p_value
+        of_law = "broken" if p_value <= 1 - level + 1e-9 else "not detected"
+        if np.isnan(p_value):
+            of_law = "undecided"
         evidence.append(Evidence(symmetry, figures, verdict, of_law))
     return SymmetryReport(evidence)
 
@@ -187,18 +217,23 @@ def _of_model(model, candidates, x, trials, tolerance, level, samples, seed):
         errors = evaluate_equivariance(
             model, x, symmetry, samples=samples, seed=seed, per_sample=True
         )["relative_error"]
+        if np.isnan(errors).any():
+            raise ValueError(
+                "An output of the model is zero for all `x`: there is no "
+                "relative error."
+            )
         errors = mean_by_trial(errors, trials)
         mean, low, high = _ratio(errors, np.ones_like(errors), level, seed)
         figures = {"relative_error": mean, "low": low, "high": high}
-        verdict = _verdict(low, high, tolerance)
+        verdict = _verdict(low, high, tolerance, "kept")
         evidence.append(Evidence(symmetry, figures, verdict))
     return SymmetryReport(evidence)
 
 
-def _verdict(low, high, threshold):
+def _verdict(low, high, threshold, below):
     if low > threshold:
         return "broken"
-    return "kept" if high < threshold else "undecided"
+    return below if high < threshold else "undecided"
 
 
 def _ratio(a, b, level, seed):

@@ -9,7 +9,10 @@ _MOST_PAIRED = 400  # samples between which all distances are taken
 
 
 def law(data, permutations, seed):
-    """The alignment of the samples, and the p-value of an invariant law."""
+    """The alignment of the samples, and the p-value of an invariant law.
+
+    Both are NaN where the samples that are compared are all of one trial.
+    """
     n = len(data.trials)
     rng = np.random.default_rng(seed)
     chosen = np.sort(rng.permutation(n)[:_MOST_PAIRED])
@@ -23,6 +26,8 @@ def law(data, permutations, seed):
         data.center,
     )
     apart = few.trials[:, None] != few.trials[None]
+    if not apart.any():  # one long trial hides the others
+        return float("nan"), float("nan")
 
     def mean_distance(matrices):
         z = matrices[-1]
@@ -40,4 +45,6 @@ def law(data, permutations, seed):
     # Ties in all but rounding, as under a group that does nothing, count.
     as_low = np.sum(drawn <= observed * (1 + 1e-6))
     p_value = (1 + as_low) / (1 + permutations)
-    return float(1 - observed / drawn.mean()), float(p_value)
+    mean = drawn.mean()
+    alignment = 1 - observed / mean if mean else 0.0
+    return float(alignment), float(p_value)

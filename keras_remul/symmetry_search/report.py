@@ -11,8 +11,11 @@ class Evidence:
 
     Attributes:
         symmetry: the candidate.
-        figures: dict of floats by name, see `find_symmetry`.
-        verdict: `"kept"`, `"broken"` or `"undecided"`.
+        figures: dict of floats by name, see `find_symmetry`; None for those
+            that were not taken.
+        verdict: `"broken"`, `"undecided"` or, of a model, `"kept"`, of data
+            `"not detected"`: no breaking was seen, which says as much as
+            `detectable_linear` and `detectable_quadratic` do.
         law: for data, the same for the law of the data; else None.
     """
 
@@ -33,8 +36,15 @@ class SymmetryReport:
     evidence: list
 
     def kept(self):
-        """The candidates with the verdict `"kept"`."""
-        return [e.symmetry for e in self.evidence if e.verdict == "kept"]
+        """The candidates that a model keeps, with the verdict `"kept"`."""
+        return self._with("kept")
+
+    def not_detected(self):
+        """The candidates of whose breaking the data show nothing."""
+        return self._with("not detected")
+
+    def _with(self, verdict):
+        return [e.symmetry for e in self.evidence if e.verdict == verdict]
 
     def __getitem__(self, group):
         """The evidence on one group."""
@@ -47,7 +57,10 @@ class SymmetryReport:
         rows = []
         for e in self.evidence:
             row = {"group": repr(e.symmetry.group)}
-            row |= {name: f"{v:.3g}" for name, v in e.figures.items()}
+            row |= {
+                name: "-" if v is None else f"{v:.3g}"
+                for name, v in e.figures.items()
+            }
             row["verdict"] = e.verdict
             if e.law is not None:
                 row["law"] = e.law

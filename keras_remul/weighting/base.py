@@ -44,6 +44,11 @@ class LossWeighting(keras.layers.Layer):
         self.built = True
 
     @property
+    def uses_objective(self):
+        """False where alpha is always 0: f(x) is then not computed for it."""
+        return True
+
+    @property
     def uses_equivariance(self):
         """False where beta is always 0: the second task is then left out."""
         return True
@@ -53,11 +58,15 @@ class LossWeighting(keras.layers.Layer):
         raise NotImplementedError
 
     def update(self, measured):
-        """Called once in each training step, after `loss_weights`.
+        """Called in each training step with both tasks, after `loss_weights`.
 
         Args:
             measured: the `Measured` of the step.
         """
+
+    def advance(self):
+        """Called at the end of each training step, also of the plain ones
+        between two of `RemulModel(interval=...)`."""
 
     def gradient_variables(self, model):
         """The variables of the model for `Measured.gradient_norms`."""
@@ -70,6 +79,25 @@ class LossWeighting(keras.layers.Layer):
     def get_config(self):
         return {"name": self.name}
 
+    def __repr__(self):
+        # All that determines it, without the name, which a process numbers.
+        config = self.get_config()
+        arguments = [
+            f"{key}={_text(getattr(self, key))}"
+            for key in config
+            if key != "name"
+        ]
+        return f"{type(self).__name__}({', '.join(arguments)})"
+
+
+def _text(value):
+    """repr without addresses, the same in each process."""
+    if isinstance(value, keras.optimizers.schedules.LearningRateSchedule):
+        pairs = value.get_config().items()
+        arguments = ", ".join(f"{k}={v!r}" for k, v in pairs if k != "name")
+        return f"{type(value).__name__}({arguments})"
+    return getattr(value, "__qualname__", None) or repr(value)
+
 
 def check_positive(**values):
     """Raises ValueError for an argument that is not a positive number."""
@@ -78,3 +106,17 @@ def check_positive(**values):
             raise ValueError(
                 f"Argument `{name}` must be positive. Received: {name}={value}"
             )
+
+
+def check_weights(alpha, beta):
+    """Raises ValueError for constant weights with which nothing is trained."""
+    for name, value in (("alpha", alpha), ("beta", beta)):
+        if not callable(value) and not value >= 0:
+            raise ValueError(
+                f"Argument `{name}` must not be negative. Received: "
+                f"{name}={value}"
+            )
+    if not callable(alpha) and not callable(beta) and alpha == beta == 0:
+        raise ValueError(
+            "Arguments `alpha` and `beta` are both 0: nothing to train."
+        )

@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_remul.weighting.base import LossWeighting
+from keras_remul.weighting.base import LossWeighting, check_weights
 
 
 @keras.saving.register_keras_serializable(package="keras_remul")
@@ -11,7 +11,9 @@ class Constant(LossWeighting):
 
     beta is the knob: the larger, the more equivariant the model and, past some
     point, the less of its capacity serves the task. beta = 0 is plain
-    training, at the cost of plain training.
+    training, at the cost of plain training. With alpha = 0 and
+    `target="labels"` the model sees moved samples alone, at that cost too: it
+    is data augmentation, `RemulModel(augment=True)` with beta = 0.
 
     Args:
         alpha: weight of the objective, at least 0. Defaults to 1.0.
@@ -26,18 +28,13 @@ class Constant(LossWeighting):
 
     def __init__(self, alpha=1.0, beta=1.0, **kwargs):
         super().__init__(**kwargs)
-        for name, value in (("alpha", alpha), ("beta", beta)):
-            if not value >= 0:
-                raise ValueError(
-                    f"Argument `{name}` must not be negative. Received: "
-                    f"{name}={value}"
-                )
-        if alpha == beta == 0:
-            raise ValueError(
-                "Arguments `alpha` and `beta` are both 0: nothing to train."
-            )
+        check_weights(alpha, beta)
         self.alpha = float(alpha)
         self.beta = float(beta)
+
+    @property
+    def uses_objective(self):
+        return self.alpha > 0
 
     @property
     def uses_equivariance(self):
@@ -48,6 +45,3 @@ class Constant(LossWeighting):
 
     def get_config(self):
         return {**super().get_config(), "alpha": self.alpha, "beta": self.beta}
-
-    def __repr__(self):
-        return f"Constant(alpha={self.alpha}, beta={self.beta})"

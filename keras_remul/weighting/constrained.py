@@ -142,8 +142,3 @@ class Constrained(LossWeighting):
             "memory": self.memory,
             "max_beta": self.max_beta,
         }
-
-    def __repr__(self):
-        return (
-            f"Constrained(tolerance={self.tolerance}, measure={self.measure!r})"
-        )

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from keras_remul.weighting.base import LossWeighting
+from keras_remul.weighting.base import LossWeighting, check_weights
 
 
 @keras.saving.register_keras_serializable(package="keras_remul")
@@ -34,6 +34,7 @@ class Scheduled(LossWeighting):
                     f"Argument `{name}` must be a number, a Keras schedule or "
                     f"a function of the step. Received: {name}={value!r}"
                 )
+        check_weights(alpha, beta)
         self.alpha = alpha
         self.beta = beta
         self.step = self.add_weight(
@@ -44,6 +45,14 @@ class Scheduled(LossWeighting):
             name="step",
         )
 
+    @property
+    def uses_objective(self):
+        return callable(self.alpha) or self.alpha > 0
+
+    @property
+    def uses_equivariance(self):
+        return callable(self.beta) or self.beta > 0
+
     def loss_weights(self):
         return self._at_step(self.alpha), self._at_step(self.beta)
 
@@ -52,7 +61,7 @@ class Scheduled(LossWeighting):
             return value
         return ops.cast(value(ops.convert_to_tensor(self.step)), "float32")
 
-    def update(self, measured):
+    def advance(self):
         self.step.assign(self.step + 1)
 
     def get_config(self):
@@ -67,15 +76,3 @@ class Scheduled(LossWeighting):
     def from_config(cls, config):
         restore = keras.saving.deserialize_keras_object
         return cls(**{key: restore(value) for key, value in config.items()})
-
-    def __repr__(self):
-        return f"Scheduled(alpha={_text(self.alpha)}, beta={_text(self.beta)})"
-
-
-def _text(value):
-    """repr without addresses, the same in each process."""
-    if isinstance(value, keras.optimizers.schedules.LearningRateSchedule):
-        pairs = value.get_config().items()
-        arguments = ", ".join(f"{k}={v!r}" for k, v in pairs if k != "name")
-        return f"{type(value).__name__}({arguments})"
-    return getattr(value, "__qualname__", None) or repr(value)

@@ -1,0 +1,104 @@
+"""Models as functions, and their outputs along the orbit of an input."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_remul import backend
+from keras_remul.evaluation.leaves import count_samples, to_numpy, widened
+
+
+def finite_elements(group, at_most):
+    """All elements of a small finite group, or None."""
+    count = group.num_elements
+    return group.elements() if count and count <= at_most else None
+
+
+def walk_orbit(f, x, symmetry, samples, seed):
+    """Yields g, f(phi(g) x) and rho(g)^-1 f(phi(g) x), `samples` times.
+
+    A finite group of `samples` elements or fewer is gone through once.
+    """
+    mask = symmetry.get_mask(x)
+    for g in draw(symmetry.group, count_samples(x), samples, seed):
+        of_moved = f(to_numpy(symmetry.transform_inputs(g, x)))
+        inverse = symmetry.group.inverse(g)
+        back = symmetry.transform_outputs(inverse, of_moved, mask)
+        yield g, of_moved, to_numpy(back)
+
+
+def draw(group, n, samples, seed):
+    """Batches of n elements: `samples` random ones, or each element once."""
+    elements = finite_elements(group, samples)
+    if elements is None:
+        seeds = np.random.default_rng(seed).integers(2**31, size=samples)
+        for seed_of_batch in seeds:
+            yield group.sample(n, seed=int(seed_of_batch))
+        return
+    for i in range(group.num_elements):
+        yield keras.tree.map_structure(
+            lambda a, i=i: ops.stack([a[i]] * n), elements
+        )
+
+
+def as_function(model, batch_size):
+    """The model as a function from arrays to arrays of float32 at least."""
+
+    def function(x):
+        if isinstance(model, keras.Model):
+            with backend.kept_generators():
+                output = model.predict(x, batch_size=batch_size, verbose=0)
+        else:
+            output = _in_batches(model, x, batch_size)
+        return keras.tree.map_structure(widened, to_numpy(output))
+
+    return function
+
+
+def _in_batches(function, x, batch_size):
+    parts = []
+    for start in range(0, count_samples(x), batch_size):
+        part = slice(start, start + batch_size)
+        batch = keras.tree.map_structure(lambda a, part=part: a[part], x)
+        parts.append(to_numpy(function(batch)))
+    return keras.tree.map_structure(
+        lambda *leaves: np.concatenate(leaves), *parts
+    )
+
+
+class Moments:
+    """Running mean and variance of nested arrays (Welford's method)."""
+
+    def __init__(self):
+        self.count, self.mean, self._m2 = 0, None, None
+
+    def update(self, data):
+        data = keras.tree.map_structure(
+            lambda a: np.asarray(a, "float64"), data
+        )
+        self.count += 1
+        if self.mean is None:
+            self.mean = data
+            self._m2 = keras.tree.map_structure(np.zeros_like, data)
+            return
+        delta = keras.tree.map_structure(np.subtract, data, self.mean)
+        self.mean = keras.tree.map_structure(
+            lambda mean, d: mean + d / self.count, self.mean, delta
+        )
+        self._m2 = keras.tree.map_structure(
+            lambda m2, d, new, mean: m2 + d * (new - mean),
+            self._m2,
+            delta,
+            data,
+            self.mean,
+        )
+
+    def variance(self, exact=False):
+        """The variance of each component.
+
+        Args:
+            exact: whether all there is was seen; else the unbiased estimate
+                from a sample.
+        """
+        divisor = self.count if exact else self.count - 1
+        return keras.tree.map_structure(lambda m2: m2 / divisor, self._m2)

@@ -1,0 +1,68 @@
+"""Nested inputs, outputs and labels: what belongs to which leaf."""
+
+import keras
+
+
+def leafwise(fn, first, *others):
+    """fn of the leaves of structures, in the structure of the first.
+
+    Lists and tuples of the same entries are taken for the same.
+    """
+    parts = [keras.tree.flatten(data) for data in (first, *others)]
+    found = [fn(*leaves) for leaves in zip(*parts, strict=True)]
+    return keras.tree.pack_sequence_as(first, found)
+
+
+def per_output(values, outputs, names=None, argument="loss"):
+    """Brings what is given for each output into the structure of the outputs.
+
+    As `keras.Model.compile` takes losses: one value for all, or one for each
+    in a list, a dict by the keys of the outputs, or, where these are in a
+    list, a dict by the names of the output layers.
+
+    Args:
+        values: one value for all, or a list, tuple or dict of them.
+        outputs: the outputs of the model, nested.
+        names: names of the outputs, `output_names` of a Functional model.
+        argument: what errors call `values`.
+
+    Returns:
+        The structure of the outputs, with None where a dict names none.
+
+    Raises:
+        ValueError: for unknown names, or another number of entries.
+    """
+    if not isinstance(values, (dict, list, tuple)):
+        return keras.tree.map_structure(lambda _: values, outputs)
+    flat = keras.tree.flatten(outputs)
+    if isinstance(values, dict):
+        known = names if names and not isinstance(outputs, dict) else None
+        keys = list(outputs) if isinstance(outputs, dict) else known or []
+        unknown = sorted(set(values) - set(keys), key=str)
+        if unknown:
+            raise ValueError(
+                f"`{argument}` names outputs that the model does not have: "
+                f"{unknown}. It has: {sorted(keys, key=str)}"
+            )
+        if isinstance(outputs, dict):
+            return {
+                key: per_output(values.get(key), part, argument=argument)
+                for key, part in outputs.items()
+            }
+        found = [values.get(name) for name in names]
+        return keras.tree.pack_sequence_as(outputs, found)
+    if isinstance(outputs, (list, tuple)) and len(values) == len(outputs):
+        return type(outputs)(
+            per_output(value, part, argument=argument)
+            for value, part in zip(values, outputs, strict=True)
+        )
+    if len(values) == len(flat) and not any(map(_is_nested, values)):
+        return keras.tree.pack_sequence_as(outputs, list(values))
+    raise ValueError(
+        f"The model has {len(flat)} outputs, but `{argument}` has "
+        f"{len(values)} entries. Give one for each output, or one for all."
+    )
+
+
+def _is_nested(value):
+    return isinstance(value, (dict, list, tuple))

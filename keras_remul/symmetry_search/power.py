@@ -1,0 +1,62 @@
+"""What breaking of a symmetry a test on data would have seen."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_remul.evaluation.orbit import draw
+
+_SIZES = 2.0 ** np.arange(-6, 1)
+_DRAWS = 32  # elements over which a term is averaged
+
+
+def detectable(data, degree, is_broken, seed):
+    """The smallest breaking of one form that is found, or infinity.
+
+    To the targets a random polynomial of the features is added, less its part
+    that keeps the symmetry,
+
+        b(x) - mean_g rho(g)^-1 b(phi(g) x),
+
+    of the root mean square 1/64, 1/32, ... 1, in units of the targets.
+
+    Args:
+        data: a `Data`.
+        degree: 1 for linear terms, 2 for products of two.
+        is_broken: function from `Data` to whether a breaking was found.
+        seed: integer seed of the polynomial.
+    """
+    term = _breaking_term(data, degree, seed)
+    if term is None:
+        return float("inf")
+    low, high = 0, len(_SIZES)
+    while low < high:
+        middle = (low + high) // 2
+        if is_broken(data.shifted(_SIZES[middle] * term)):
+            high = middle
+        else:
+            low = middle + 1
+    return float(_SIZES[low]) if low < len(_SIZES) else float("inf")
+
+
+def _breaking_term(data, degree, seed):
+    """b less its symmetric part `(n, q)`, or None where nothing is left."""
+    rng = np.random.default_rng(seed)
+    features, targets, _ = data.matrices(data.x, data.y)
+    shape = (degree, features.shape[1], targets.shape[1])
+    factors = rng.normal(size=shape)
+
+    def polynomial(features):
+        return np.prod([features @ factor for factor in factors], axis=0)
+
+    n = len(features)
+    whole = polynomial(features)
+    kept = []
+    for one in draw(data.symmetry.group, 1, _DRAWS, seed):
+        g = keras.tree.map_structure(lambda a: ops.repeat(a, n, axis=0), one)
+        kept.append(data.turned_back(g, polynomial(data.moved(g)[0])))
+    broken = whole - np.mean(kept, axis=0)
+    size = np.sqrt(np.mean(broken**2))
+    if size <= 1e-5 * np.sqrt(np.mean(whole**2)):
+        return None
+    return broken / size

@@ -1,0 +1,5 @@
+"""Training with equivariance as a second task."""
+
+from keras_remul.training.remul_model import RemulModel
+
+__all__ = ["RemulModel"]

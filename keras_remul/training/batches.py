@@ -1,0 +1,76 @@
+"""What a step makes of a batch, before the forward pass."""
+
+import keras
+from keras import ops
+
+from keras_remul.backend import devices
+from keras_remul.training import pair
+from keras_remul.training.pair import Pair
+
+
+class Batches:
+    """Makes the batches of a `RemulModel`; runs inside its compiled steps.
+
+    Each method takes a batch as Keras hands it to a step, and returns
+    (x, y, sample_weight).
+
+    Args:
+        remul: the `RemulModel`.
+    """
+
+    def __init__(self, remul):
+        self.remul = remul
+
+    def alone(self, data):
+        """The batch as it is, its x in a `Pair` without g."""
+        x, y, sample_weight = self._unpack(data)
+        return Pair(x), y, sample_weight
+
+    def pair(self, data):
+        """x with a g for each sample that the second task sees."""
+        remul = self.remul
+        x, y, sample_weight = self._unpack(data)
+        n, index = pair.select(
+            pair.batch_size(x), remul.fraction, remul.transforms
+        )
+        g = self._draw(n, remul.transforms)
+        return Pair(x, g, index), y, sample_weight
+
+    def pair_by_place(self, data):
+        """x with the g that evaluation has for these places in the data."""
+        x, y, sample_weight = self._unpack(data)
+        g = pair.draw_by_place(
+            self.remul.symmetry,
+            pair.batch_size(x),
+            self.remul.error_tracker.count,
+            devices.replica(training=False),
+        )
+        return Pair(x, g), y, sample_weight
+
+    def moved(self, data):
+        """x and y moved by g, for augmentation."""
+        remul = self.remul
+        x, y, sample_weight = self._unpack(data)
+        n, transforms, index = pair.batch_size(x), 1, None
+        if remul.only_moved:  # all that is left of the two tasks
+            transforms = remul.transforms
+            n, index = pair.select(n, remul.fraction, transforms)
+        g = self._draw(n, transforms)
+        y = remul.labels(y)
+        return pair.move(remul.symmetry, x, y, sample_weight, g, index)
+
+    def _unpack(self, data):
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        x = keras.tree.map_structure(ops.convert_to_tensor, x)
+        self.remul.symmetry.check_inputs(x)
+        self.remul.build_for(x)
+        return x, y, sample_weight
+
+    def _draw(self, n, transforms):
+        return pair.draw(
+            self.remul.symmetry,
+            n,
+            transforms,
+            self.remul.seed_generator,
+            devices.replica(training=True),
+        )

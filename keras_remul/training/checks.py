@@ -1,0 +1,80 @@
+"""Data are checked before the first step, and nothing of a stream is lost."""
+
+import types
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_remul.structures import per_output
+from keras_remul.validation import check_finite
+
+
+class DataChecks:
+    """The checks of the data that a `RemulModel` is given.
+
+    Arrays are checked whole: structure, shapes and numbers. Of a stream nothing
+    is taken out and no random generator advances: each traced step checks
+    structure and shapes, and a generator is also checked as its first batch
+    passes.
+
+    Args:
+        remul: the `RemulModel`.
+    """
+
+    def __init__(self, remul):
+        self.remul = remul
+        self._structures = {}  # of the last arrays, by step
+
+    def is_new(self, step, data):
+        """Whether arrays have another structure than at the last call.
+
+        Keras on TensorFlow would run the step that it traced for the old one.
+        """
+        if not _is_array(data[0]):
+            return False
+        structure = str(keras.tree.map_structure(_rank, data))
+        last = self._structures.get(step, structure)
+        self._structures[step] = structure
+        return structure != last
+
+    def checked(self, x, y=None, sample_weight=None):
+        """x, after checks.
+
+        Raises:
+            ValueError: where arrays do not fit the symmetry or hold NaN.
+        """
+        if isinstance(x, types.GeneratorType):
+            return self._check_first(x)
+        if _is_array(x):
+            self._check((x, y, sample_weight))
+        return x
+
+    def _check_first(self, batches):
+        for i, batch in enumerate(batches):
+            if i == 0:
+                self._check(batch)
+            yield batch
+
+    def _check(self, batch):
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
+        symmetry = self.remul.symmetry
+        symmetry.check_inputs(x)
+        check_finite(x, "x")
+        if y is not None:
+            names = getattr(self.remul, "output_names", None)
+            labels = per_output(y, symmetry.outputs, names, argument="y")
+            symmetry.check_outputs(labels)
+            check_finite(y, "y")
+        check_finite(sample_weight, "sample_weight")
+        # Callbacks that restore weights want them before the first step.
+        self.remul.build_for(keras.tree.map_structure(ops.convert_to_tensor, x))
+
+
+def _is_array(x):
+    """Whether x is in memory, as one array or several."""
+    return isinstance(x, (dict, list, tuple)) or hasattr(x, "shape")
+
+
+def _rank(a):
+    return None if a is None else np.ndim(a)

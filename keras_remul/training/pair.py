@@ -1,0 +1,189 @@
+"""The pair (x, phi(g) x): one batch, one forward pass, two predictions."""
+
+import math
+from typing import NamedTuple
+
+import keras
+from keras import ops
+
+# Evaluation draws this many elements and gives sample i of the data the
+# element i, modulo their number: it depends on the place of a sample in the
+# data alone, not on the batch that it came in.
+EVALUATION_ELEMENTS = 1024
+EVALUATION_SEED = 20241017
+
+
+class Pair(NamedTuple):
+    """What stands for x while the batch is (x, phi(g) x).
+
+    Attributes:
+        x: the inputs, first, where Keras counts the samples of a batch.
+        g: the elements; None where the batch is x alone.
+        index: which samples g moves, `(K,)`; None where it is each, once.
+    """
+
+    x: object
+    g: object = None
+    index: object = None
+
+    def of_moved(self, data):
+        """The part of `data`, of x, that belongs to the samples of phi(g) x."""
+        return take(data, self.index)
+
+    def stacked(self, symmetry):
+        """x and phi(g) x as one batch, in the structure of x."""
+        moved = symmetry.transform_inputs(self.g, self.of_moved(self.x))
+        return keras.tree.map_structure(_concatenate, self.x, moved)
+
+
+class Predictions(NamedTuple):
+    """What comes out for a `Pair`.
+
+    The masks are those that Keras attached to the predictions, which slicing
+    would lose; they are structures of the outputs, with None for no mask.
+
+    Attributes:
+        clean: f(x).
+        clean_mask: its masks.
+        moved: f(phi(g) x), or None.
+        moved_mask: its masks.
+    """
+
+    clean: object
+    clean_mask: object
+    moved: object = None
+    moved_mask: object = None
+
+    @classmethod
+    def split(cls, outputs, n=None):
+        """Those of the first n samples, and of the others if n is given.
+
+        Args:
+            outputs: what `ReadMask` returns for the predictions.
+            n: number of samples of x; None where the batch is x alone.
+        """
+        if n is None:
+            return cls(*outputs)
+        first, rest = (
+            [_slice(data, part) for data in outputs]
+            for part in (slice(None, n), slice(n, None))
+        )
+        return cls(*first, *rest)
+
+
+class ReadMask(keras.layers.Layer):
+    """Returns predictions and the masks that Keras attached to them.
+
+    Keras hands a layer the masks of its inputs; nothing else reads them.
+
+    Call arguments:
+        y: predictions, a nested structure of arrays.
+        mask: their masks.
+
+    Returns:
+        (y, masks), the latter in the structure of y, with None for no mask.
+    """
+
+    def __init__(self, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+        self.supports_masking = True
+        # Keras builds the whole model anew at each train_on_batch as long as
+        # one layer of it is not built.
+        self.built = True
+
+    def call(self, y, mask=None):
+        if mask is None:
+            mask = keras.tree.map_structure(lambda _: None, y)
+        return y, mask
+
+    def compute_mask(self, y, previous_mask=None):
+        return None
+
+
+def _slice(data, part):
+    return keras.tree.map_structure(
+        lambda a: None if a is None else a[part], data
+    )
+
+
+def _concatenate(a, b):
+    # Integers that were moved are floats now.
+    return ops.concatenate([ops.cast(a, b.dtype), b], axis=0)
+
+
+def take(data, index):
+    """The samples `index` of nested arrays; None is all of them."""
+    if index is None:
+        return data
+    return keras.tree.map_structure(
+        lambda a: None if a is None else ops.take(a, index, axis=0), data
+    )
+
+
+def batch_size(x):
+    """B, of nested arrays `(B, ...)`."""
+    return ops.shape(keras.tree.flatten(x)[0])[0]
+
+
+def select(n, fraction, transforms):
+    """The samples that are moved, the first ones, perhaps several times.
+
+    Args:
+        n: number of samples.
+        fraction: share of them that is moved.
+        transforms: elements g for each of these.
+
+    Returns:
+        Their number without repetitions, and an index, or None for all once.
+    """
+    if fraction == 1 and transforms == 1:
+        return n, None
+    if isinstance(n, int):  # a static shape, which JAX needs
+        count = math.ceil(fraction * n)
+    else:
+        count = ops.cast(ops.ceil(fraction * ops.cast(n, "float32")), "int32")
+    return count, ops.tile(ops.arange(count, dtype="int32"), [transforms])
+
+
+def draw(symmetry, n, transforms, seed, replica=(0, 1)):
+    """Elements `(transforms n, ...)` for n samples.
+
+    Args:
+        symmetry: the `Symmetry`.
+        n: number of samples of this replica.
+        transforms: elements for each of them.
+        seed: a `SeedGenerator`.
+        replica: index and number of the replicas that share the batch. Each
+            draws for all and keeps its part, so that their g differ, and are
+            those of one replica with the whole batch.
+    """
+    place, count = replica
+    g = symmetry.sample(transforms * count * n, seed=seed)
+    if count == 1:
+        return g
+    first = ops.arange(transforms) * (count * n) + place * n
+    return take(g, ops.reshape(first[:, None] + ops.arange(n), (-1,)))
+
+
+def draw_by_place(symmetry, n, seen, replica=(0, 1)):
+    """The elements of evaluation for the next n samples.
+
+    Args:
+        symmetry: the `Symmetry`.
+        n: number of samples of this replica.
+        seen: number of samples that this replica had before.
+        replica: index and number of the replicas that share each batch.
+    """
+    place, count = replica
+    g = symmetry.sample(EVALUATION_ELEMENTS, seed=EVALUATION_SEED)
+    first = ops.cast(seen, "int32") * count + place * n
+    index = ops.mod(first + ops.arange(n, dtype="int32"), EVALUATION_ELEMENTS)
+    return take(g, index)
+
+
+def move(symmetry, x, y, sample_weight, g, index=None):
+    """(phi(g) x, rho(g) y, sample_weight) of the samples `index`."""
+    x, y, sample_weight = (take(data, index) for data in (x, y, sample_weight))
+    moved_x = symmetry.transform_inputs(g, x)
+    moved_y = symmetry.transform_outputs(g, y, symmetry.get_mask(x))
+    return moved_x, moved_y, sample_weight

@@ -1,0 +1,500 @@
+"""RemulModel: the REMUL objective around any Keras model."""
+
+import warnings
+
+import keras
+from keras import ops
+
+from keras_remul import backend
+from keras_remul.backend import devices
+from keras_remul.losses import NestedLoss
+from keras_remul.metrics import centred, sample_norms
+from keras_remul.presets import PresetMethods
+from keras_remul.structures import leafwise, per_output
+from keras_remul.symmetry import Symmetry
+from keras_remul.training import pair
+from keras_remul.training.batches import Batches
+from keras_remul.training.checks import DataChecks
+from keras_remul.training.leaves import Leaves, full_precision, output_masks
+from keras_remul.training.pair import Pair, Predictions, ReadMask
+from keras_remul.training.random_states import SavesRandomStates
+from keras_remul.training.running_mean import RunningMean
+from keras_remul.weighting import Constant, LossWeighting, Measured
+
+TARGETS = ("labels", "predictions")
+
+
+@keras.saving.register_keras_serializable(package="keras_remul")
+class RemulModel(
+    backend.TaskGradients, PresetMethods, SavesRandomStates, keras.Model
+):
+    """Trains a Keras model with equivariance as a second task.
+
+    L = alpha L_obj + beta L_equi with
+
+        L_obj  = l(f(x), y)
+        L_equi = l(f(phi(g) x), rho(g) y)       target="labels"
+        L_equi = l(f(phi(g) x), rho(g) f(x))    target="predictions"
+
+    and one fresh g per sample and step. The wrapped model f stays as it is:
+    keep `remul.model` for inference, where REMUL costs nothing.
+
+    x and phi(g) x go through the model as one batch of twice the size, which
+    is cheaper than two passes. Layers that look across the batch, such as
+    BatchNormalization, therefore see both; Dropout draws for each anew.
+
+    The losses of the layers (regularisers, `add_loss`) are added once, as
+    Keras does, whatever alpha and beta are. Masks are those of Keras, and one
+    among the inputs. Integers that g moves become floats.
+
+    Logged in training: `loss`, which is alpha L_obj + beta L_equi and the
+    losses of the layers; `objective_loss`, `equivariance_loss`,
+    `equivariance_error` (E', see `evaluate_equivariance`), `alpha`, `beta`, and
+    the metrics of `compile`, which look at f(x) alone. In `evaluate` and
+    validation `loss` is L_obj alone (and the losses of the layers): it means
+    the same at each epoch and for each weighting, so that `EarlyStopping()` and
+    `ModelCheckpoint()` do what they do for a plain model. One that monitors
+    another of these wants `mode="min"`. There sample i of the data has the same
+    g at each call, so that the figures do not change from call to call, nor
+    with the batch size. `predict` and a plain call are those of the wrapped
+    model.
+
+    Args:
+        model: any Keras model; multiple inputs and outputs in dicts, lists or
+            tuples.
+        symmetry: the `Symmetry` of its inputs and outputs. A mask among the
+            inputs takes padded nodes out of every loss and metric.
+        weighting: a `weighting.LossWeighting`. Defaults to
+            `weighting.Constant(alpha=1.0, beta=1.0)`.
+        target: `"labels"` (the paper's form) or `"predictions"` (no labels
+            enter L_equi; the gradient flows through both sides). Between
+            predictions a cross-entropy is replaced by a symmetric divergence,
+            see `losses.consistency`.
+        loss: the loss l of the equivariance task, or one for each output, as
+            `compile` takes them. Defaults to that of `compile`.
+        fraction: share of each training batch, in (0, 1], that the
+            equivariance task sees: its first samples, so shuffle the data.
+            The cost falls in proportion. Defaults to 1.0.
+        transforms: elements g per sample and training step. Defaults to 1.
+        interval: the equivariance task is trained at every `interval`-th step
+            of the optimizer, the others are plain. Defaults to 1.
+        augment: whether x and y of each training step are moved by a random g
+            of their own first. L_obj is then that of data augmentation, and
+            with `target="predictions"` L_equi is the spread of the predictions
+            around an orbit, for data without a preferred orientation. With
+            `Constant(beta=0.0)` it is augmentation alone; so is
+            `Constant(alpha=0.0)` with labels, where `transforms` counts the
+            moved copies and f(x) is not computed. Defaults to False.
+        seed: integer seed of the draws of g. Defaults to a random one.
+
+    Raises:
+        ValueError: for an unknown target, and in `fit` and `evaluate`, before
+            the first step, for data that do not fit the symmetry, or arrays
+            that hold NaN.
+
+    Example:
+
+    >>> remul = RemulModel(model, symmetry, weighting.Constant(beta=1.0))
+    >>> remul.compile(optimizer="adam", loss="mse")
+    >>> remul.fit(x, y, epochs=10)
+    >>> remul.model.save("model.keras")
+
+    Reference: "Relaxed Equivariance via Multitask Learning", arXiv 2410.17878.
+    """
+
+    def __init__(
+        self,
+        model,
+        symmetry,
+        weighting=None,
+        target="labels",
+        loss=None,
+        fraction=1.0,
+        transforms=1,
+        interval=1,
+        augment=False,
+        seed=None,
+        **kwargs,
+    ):
+        if not isinstance(model, keras.Model):
+            raise ValueError(
+                "Argument `model` must be a keras.Model. Received: "
+                f"model={model!r} of type {type(model).__name__}"
+            )
+        # By its dtype Keras decides on the scaling of losses in float16.
+        # Without autocast: the wrapped model says in what it wants its inputs.
+        kwargs.setdefault("dtype", model.dtype_policy)
+        super().__init__(autocast=False, **kwargs)
+        if not isinstance(symmetry, Symmetry):
+            raise ValueError(
+                "Argument `symmetry` must be a keras_remul.Symmetry. "
+                f"Received: symmetry={symmetry!r}"
+            )
+        if target not in TARGETS:
+            raise ValueError(
+                f"Argument `target` must be one of {TARGETS}. Received: "
+                f"target={target!r}"
+            )
+        weighting = Constant() if weighting is None else weighting
+        if not isinstance(weighting, LossWeighting):
+            raise ValueError(
+                "Argument `weighting` must be a keras_remul.weighting."
+                "LossWeighting, such as Constant(beta=1.0). Received: "
+                f"weighting={weighting!r}"
+            )
+        if not 0 < fraction <= 1:
+            raise ValueError(
+                "Argument `fraction` must be above 0 and at most 1. Received: "
+                f"fraction={fraction}"
+            )
+        for name, value in (("transforms", transforms), ("interval", interval)):
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(
+                    f"Argument `{name}` must be an integer, at least 1. "
+                    f"Received: {name}={value!r}"
+                )
+        self.model = model
+        self.symmetry = symmetry
+        self.fraction = float(fraction)
+        self.transforms = transforms
+        self.interval = interval
+        self.augment = bool(augment)
+        self.weighting = weighting
+        self.target = target
+        self.equivariance_loss = loss
+        self.seed = seed
+        self.supports_masking = True
+        self.seed_generator = keras.random.SeedGenerator(seed)
+        self._read_mask = ReadMask()
+        self._nested_loss = None
+        self._checks = DataChecks(self)
+        self._batches = Batches(self)
+        # Without f(x) and its loss, what is left is training on moved data.
+        self.only_moved = target == "labels" and not weighting.uses_objective
+        self._moves = self.augment or self.only_moved
+        self.pairs = weighting.uses_equivariance and not self.only_moved
+        if interval > 1 and self.only_moved:
+            raise ValueError(
+                f"Argument `interval`: with {weighting!r} there is nothing to "
+                f"train at the steps between. Received: interval={interval}"
+            )
+        if self.pairs:
+            self._objective_tracker = RunningMean("objective_loss")
+            self._equivariance_tracker = RunningMean("equivariance_loss")
+            self.error_tracker = RunningMean("equivariance_error")
+            self._alpha_tracker = RunningMean("alpha")
+            self._beta_tracker = RunningMean("beta")
+        if model.built:
+            self.built = True
+
+    # The wrapped model, as it is.
+
+    @property
+    def output_names(self):
+        """Names of the outputs, by which losses may be given in a dict."""
+        return self.model.output_names
+
+    def build(self, input_shape):
+        if not self.model.built:
+            self.model.build(input_shape)
+        self.built = True
+
+    def build_for(self, x):
+        """Builds the wrapped model for inputs of these shapes and dtypes."""
+        if not self.model.built:
+            self.model(
+                keras.tree.map_structure(
+                    lambda a: keras.KerasTensor(
+                        (None, *a.shape[1:]),
+                        keras.backend.standardize_dtype(a.dtype),
+                    ),
+                    x,
+                )
+            )
+        self.built = True
+
+    def call(self, x, training=None):
+        if isinstance(x, Pair):
+            return self._call_pair(x, training)
+        if training:
+            return devices.forward(self, self.model, x)
+        return self.model(x, training=training)
+
+    def _call_pair(self, x, training):
+        """The `Predictions` for a `Pair`, from one forward pass."""
+        inputs, n = x.x, None
+        if x.g is not None:
+            inputs, n = x.stacked(self.symmetry), pair.batch_size(x.x)
+        y = self.call(inputs, training=training)
+        return Predictions.split(self._read_mask(y), n)
+
+    def has_both_tasks(self, x):
+        """Whether a batch is a `Pair` with elements g."""
+        return isinstance(x, Pair) and x.g is not None
+
+    def compute_mask(self, x, previous_mask=None):
+        return None
+
+    # The steps: x becomes a `Pair`.
+
+    def train_step(self, *args):
+        args = devices.shard(args)
+        if self._moves:
+            args = backend.map_batch(self, self._batches.moved, args)
+        if not self.pairs:
+            return self._plain_step(*args)
+        if self.interval == 1:
+            return self._pair_step(*args)
+        return backend.every(
+            self, self.interval, self._pair_step, self._plain_step, args
+        )
+
+    def _pair_step(self, *args):
+        return super().train_step(
+            *backend.map_batch(self, self._batches.pair, args)
+        )
+
+    def _plain_step(self, *args):
+        return super().train_step(
+            *backend.map_batch(self, self._batches.alone, args)
+        )
+
+    def test_step(self, *args):
+        prepare = self._batches.alone
+        if self.pairs:
+            prepare = self._batches.pair_by_place
+        return super().test_step(*backend.map_batch(self, prepare, args))
+
+    def labels(self, y):
+        """y in the structure of the outputs; None for what it leaves out."""
+        return per_output(y, self.symmetry.outputs, self._names(), argument="y")
+
+    def _names(self):
+        return getattr(self, "output_names", None)
+
+    # The objective.
+
+    def compile(
+        self,
+        optimizer="rmsprop",
+        loss=None,
+        loss_weights=None,
+        *args,
+        **kwargs,
+    ):
+        """As `keras.Model.compile`; `loss` also serves the equivariance task.
+
+        Raises:
+            ValueError: where neither this method nor the constructor was given
+                a loss, where the objective has none, or where the loss cannot
+                serve `target="predictions"`.
+        """
+        equivariance_loss = self.equivariance_loss or loss
+        if self.weighting.uses_equivariance and equivariance_loss is None:
+            raise ValueError(
+                "The equivariance task needs a loss: give `loss` to compile() "
+                "or to RemulModel()."
+            )
+        if loss is None and self.weighting.uses_objective:
+            raise ValueError(
+                "The objective needs a loss: give `loss` to compile(). The one "
+                "of RemulModel() is that of the equivariance task."
+            )
+        if equivariance_loss is not None:
+            self._nested_loss = NestedLoss(
+                equivariance_loss,
+                loss_weights,
+                self._names(),
+                between_predictions=self.target == "predictions",
+            )
+        super().compile(optimizer, loss, loss_weights, *args, **kwargs)
+
+    def compile_from_config(self, config):
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.built:
+            self.optimizer.build(self.trainable_variables)
+
+    def compute_loss(
+        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
+    ):
+        """The loss of a batch.
+
+        In training
+
+            alpha L_obj + beta L_equi + the losses of the layers
+
+        In evaluation L_obj in place of the first two, so that `val_loss` means
+        the same at each step, with each weighting.
+        """
+        if not isinstance(y_pred, Predictions):  # Keras builds its losses
+            x, y_pred = Pair(x), Predictions.split(self._read_mask(y_pred))
+        objective = self._objective(x, y, y_pred, sample_weight)
+        total = objective
+        if y_pred.moved is not None:
+            total = self._both(x, y, y_pred, sample_weight, objective, training)
+        elif training:
+            total = self._weighted(x, objective)
+        if training:
+            self.weighting.advance()
+        total = total if training else objective
+        own = map(self._aggregate_additional_loss, self.losses)
+        return sum((ops.cast(loss, total.dtype) for loss in own), total)
+
+    def _objective(self, x, y, y_pred, sample_weight):
+        """l(f(x), y); 0 where it has no weight and no labels or no loss."""
+        loss = self._compile_loss
+        if self.only_moved:
+            loss = self._nested_loss
+        if not self.weighting.uses_objective and (loss is None or y is None):
+            return ops.zeros(())
+        leaves = self._leaves(x.x, y_pred.clean, y_pred.clean_mask)
+        return loss(
+            leaves.y_true(y),
+            leaves.y_pred,
+            leaves.sample_weight(sample_weight),
+        )
+
+    def _weighted(self, x, objective):
+        """The total of a step on x alone, or on moved data."""
+        alpha, beta = self.weighting.loss_weights()
+        if self.pairs:  # a step between two of `interval`
+            n = pair.batch_size(x.x)
+            self._update_trackers(n, objective, alpha, beta)
+        weight = alpha if self.weighting.uses_objective else beta
+        return ops.cast(weight, objective.dtype) * objective
+
+    def _both(self, x, y, y_pred, sample_weight, objective, training):
+        """alpha L_obj + beta L_equi; tells trackers and weighting of them."""
+        symmetry = self.symmetry
+        moved_x = x.of_moved(x.x)
+        mask = symmetry.get_mask(moved_x)
+        leaves = self._leaves(moved_x, y_pred.moved, y_pred.moved_mask)
+        output = x.of_moved(full_precision(y_pred.clean))  # f(x)
+        transformed = symmetry.transform_outputs(x.g, output, mask)
+        target = transformed
+        if self.target == "labels":
+            labels = self.labels(x.of_moved(y))
+            target = symmetry.transform_outputs(x.g, labels, mask)
+        equivariance = self._nested_loss(
+            leaves.y_true(target),
+            leaves.y_pred,
+            leaves.sample_weight(x.of_moved(sample_weight)),
+        )
+        # Copies: torch's backward pass reads them after `update` wrote to the
+        # variables that they may be.
+        alpha, beta = (
+            ops.cast(1.0 * w, equivariance.dtype)
+            for w in self.weighting.loss_weights()
+        )
+        difference = leafwise(
+            lambda a, b: a - ops.cast(b, a.dtype), transformed, y_pred.moved
+        )
+        norms = sample_norms(leaves.without_masked(difference), symmetry)
+        losses = devices.unscale(objective), devices.unscale(equivariance)
+        n = pair.batch_size(x.x)
+        self._update_trackers(n, objective, alpha, beta, equivariance, norms)
+        if training:
+            size = leaves.without_masked(centred(output, symmetry, mask))
+            scale = sample_norms(size, symmetry)
+            numbers = ops.stack([*losses, ops.mean(norms), ops.mean(scale)])
+            numbers = devices.mean_over_replicas(ops.stop_gradient(numbers))
+            measured = Measured(*ops.unstack(ops.cast(numbers, "float32")))
+            if self.weighting.uses_gradient_norms:
+                self.update_with_gradients(losses, measured)
+            else:
+                self.weighting.update(measured)
+        return alpha * objective + beta * equivariance
+
+    def _update_trackers(
+        self, n, objective, alpha, beta, equivariance=None, norms=None
+    ):
+        """Adds a batch of n samples to what is logged."""
+        self._objective_tracker.update_state(devices.unscale(objective), n)
+        self._alpha_tracker.update_state(alpha, n)
+        self._beta_tracker.update_state(beta, n)
+        if equivariance is not None:
+            equivariance = devices.unscale(equivariance)
+            self._equivariance_tracker.update_state(equivariance, n)
+            self.error_tracker.update_state(norms)
+
+    def _leaves(self, x, y_pred, own_masks):
+        masks = output_masks(self.symmetry, x, y_pred, own_masks)
+        return Leaves(y_pred, masks, self._names())
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        if not isinstance(y_pred, Predictions):
+            x, y_pred = Pair(x), Predictions.split(self._read_mask(y_pred))
+        leaves = self._leaves(x.x, y_pred.clean, y_pred.clean_mask)
+        return super().compute_metrics(
+            x.x,
+            leaves.y_true(y),
+            leaves.y_pred,
+            leaves.sample_weight(sample_weight),
+        )
+
+    def get_metrics_result(self):
+        return devices.results(self, super().get_metrics_result)
+
+    # Data, checked before the first step.
+
+    def fit(self, x=None, y=None, *args, **kwargs):
+        data = (x, y, kwargs.get("sample_weight"))
+        x = self._checks.checked(*data)
+        if isinstance(kwargs.get("validation_data"), (tuple, list)):
+            self._checks.checked(*kwargs["validation_data"])
+        if self._checks.is_new("train", data):
+            self.train_function = None
+        devices.synchronize(self)
+        with backend.restored(self):
+            history = super().fit(x, y, *args, **kwargs)
+        warning = self.weighting.warning()
+        if warning:
+            warnings.warn(warning, stacklevel=2)
+        return history
+
+    def evaluate(self, x=None, y=None, *args, **kwargs):
+        data = (x, y, kwargs.get("sample_weight"))
+        x = self._checks.checked(*data)
+        if self._checks.is_new("test", data):
+            self.test_function = None
+        with backend.restored(self):
+            return super().evaluate(x, y, *args, **kwargs)
+
+    def predict(self, *args, **kwargs):
+        with backend.restored(self):
+            return super().predict(*args, **kwargs)
+
+    # Saving.
+
+    def get_build_config(self):
+        return self.model.get_build_config()
+
+    def build_from_config(self, config):
+        if config and not self.model.built:
+            self.model.build_from_config(config)
+        self.built = self.model.built
+
+    def get_config(self):
+        serialize = keras.saving.serialize_keras_object
+        return {
+            **super().get_config(),
+            "model": serialize(self.model),
+            "symmetry": serialize(self.symmetry),
+            "weighting": serialize(self.weighting),
+            "target": self.target,
+            "loss": serialize(self.equivariance_loss),
+            "fraction": self.fraction,
+            "transforms": self.transforms,
+            "interval": self.interval,
+            "augment": self.augment,
+            "seed": self.seed,
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        config = dict(config)
+        for key in ("model", "symmetry", "weighting", "loss"):
+            config[key] = keras.saving.deserialize_keras_object(
+                config[key], custom_objects=custom_objects
+            )
+        return cls(**config)
