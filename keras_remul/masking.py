@@ -35,3 +35,24 @@ class AttachMask(keras.layers.Layer):
         missing = max(len(y.shape) - 1 - len(mask.shape), 0)
         mask = ops.reshape(mask, (*ops.shape(mask), *[1] * missing))
         return ops.cast(mask, "bool")
+
+
+class ReadMasks(keras.layers.Layer):
+    """The Keras masks on the leaves of its input, or None, in a list.
+
+    Call arguments:
+        inputs: arrays, nested.
+    """
+
+    def __init__(self, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+        self.supports_masking = True
+        self.built = True  # as AttachMask
+
+    def call(self, inputs, mask=None):
+        if mask is None:
+            return [None] * len(keras.tree.flatten(inputs))
+        return keras.tree.flatten(mask)
+
+    def compute_mask(self, inputs, mask=None):
+        return None

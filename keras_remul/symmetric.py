@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_remul import backend, groups, linalg
-from keras_remul.models.wrapper import Wrapper, keras_masks
+from keras_remul.models.wrapper import Wrapper
 from keras_remul.symmetry import Symmetry
 
 # Those that hold all rotations of the space, so that principal axes fit.
@@ -143,12 +143,12 @@ class MovedModel(Wrapper):
         )
         moved = self.with_masks(
             moved,
-            [None if m is None else repeat(m) for m in keras_masks(inputs)],
+            [None if m is None else repeat(m) for m in self.read_masks(inputs)],
         )
         y = self.model(moved, training=training)
         masks = [
             None if m is None else ops.all(split(m), axis=0)
-            for m in keras_masks(y)
+            for m in self.read_masks(y)
         ]
         mask = symmetry.get_mask(inputs)
         many = None if mask is None else repeat(mask)
@@ -197,7 +197,9 @@ class FramedModel(MovedModel):
 
     def mask_of(self, inputs):
         mask = super().mask_of(inputs)
-        return keras_masks(self.points_of(inputs))[0] if mask is None else mask
+        if mask is None:
+            return self.read_masks(self.points_of(inputs))[0]
+        return mask
 
     def centred(self, x, mask=None):
         """The points less their centre, zero for padding, and the centre."""

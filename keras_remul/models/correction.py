@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from keras_remul.models.base import NodeModel
-from keras_remul.models.wrapper import Wrapper, keras_default, keras_masks
+from keras_remul.models.wrapper import Wrapper, keras_default
 from keras_remul.shapes import check_same_shape
 
 START = "start"
@@ -91,7 +91,7 @@ class Correction(Wrapper):
             seen = {**inputs, START: step / unit}
         second = self.model(seen, training=training)
         y = x + step + self.scale * (self._checked(second, x, "model") - x)
-        masks = [m for m in keras_masks([second, first]) if m is not None]
+        masks = [m for m in self.read_masks([second, first]) if m is not None]
         return self.with_masks(y, masks[:1] or [None])
 
     def _checked(self, y, x, name):

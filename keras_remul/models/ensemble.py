@@ -6,7 +6,7 @@ import math
 import keras
 from keras import ops
 
-from keras_remul.models.wrapper import Wrapper, keras_masks
+from keras_remul.models.wrapper import Wrapper
 
 
 @keras.saving.register_keras_serializable(package="keras_remul")
@@ -67,7 +67,7 @@ class Ensemble(Wrapper):
             functools.reduce(ops.logical_and, given) if given else None
             for given in (
                 [mask for mask in of_leaf if mask is not None]
-                for of_leaf in zip(*map(keras_masks, outputs), strict=True)
+                for of_leaf in zip(*map(self.read_masks, outputs), strict=True)
             )
         ]
         return self.with_masks(y, masks)

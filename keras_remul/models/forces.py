@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from keras_remul import backend
-from keras_remul.models.wrapper import Wrapper, keras_masks
+from keras_remul.models.wrapper import Wrapper
 
 
 @keras.saving.register_keras_serializable(package="keras_remul")
@@ -59,7 +59,7 @@ class ConservativeForces(Wrapper):
             )
         self.build_parts(inputs)
         dtype = self.model.variable_dtype
-        attached = keras_masks(inputs["positions"])
+        attached = self.read_masks(inputs["positions"])
 
         def energy(positions):
             positions = self.with_masks(positions, attached)

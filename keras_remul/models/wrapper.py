@@ -4,7 +4,7 @@ import copy
 
 import keras
 
-from keras_remul.masking import AttachMask
+from keras_remul.masking import AttachMask, ReadMasks
 from keras_remul.presets import PresetMethods
 
 
@@ -48,6 +48,7 @@ class Wrapper(PresetMethods, keras.Model):
             setattr(self, name, value)
         self.supports_masking = True
         self.attach_mask = AttachMask(name="attach_mask")
+        self.read_masks = ReadMasks(name="read_masks")
 
     def wrapped(self):
         """The models, in a list."""
@@ -115,13 +116,6 @@ class Wrapper(PresetMethods, keras.Model):
                 config[name], custom_objects=custom_objects
             )
         return cls(**config)
-
-
-def keras_masks(data):
-    """The Keras mask of each leaf, or None, in a list."""
-    return [
-        getattr(leaf, "_keras_mask", None) for leaf in keras.tree.flatten(data)
-    ]
 
 
 def keras_default(method):
