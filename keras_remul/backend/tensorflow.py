@@ -16,11 +16,15 @@ def matmul(a, b):
     return tf.reduce_sum(a[..., :, :, None] * b[..., None, :, :], axis=-2)
 
 
-def jvp(fn, primals, tangents):
-    zero = tf.UnconnectedGradients.ZERO
-    with tf.autodiff.ForwardAccumulator(list(primals), list(tangents)) as acc:
-        output = fn(*primals)
-    return output, acc.jvp(output, unconnected_gradients=zero)
+def jvp(fn):
+    def derivative(t, v, *args):
+        with tf.autodiff.ForwardAccumulator(t, v) as accumulator:
+            output = fn(t, *args)
+        return accumulator.jvp(
+            output, unconnected_gradients=tf.UnconnectedGradients.ZERO
+        )
+
+    return derivative
 
 
 def kept_generators():
