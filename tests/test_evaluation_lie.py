@@ -16,6 +16,10 @@ from keras_remul import (
     lie_derivative,
     models,
 )
+from keras_remul.evaluation import to_numpy
+from keras_remul.layers.gatr_block import _distance_features
+from keras_remul.layers.lengths import lengths
+from keras_remul.representations import PerSample
 
 INPUTS = {"positions": "point", "velocities": "vector", "charges": "scalar"}
 CONTINUOUS = [
@@ -47,14 +51,11 @@ def expm(matrix):
 def test_jvp_by_hand():
     x = ops.convert_to_tensor([1.0, 2.0])
     v = ops.convert_to_tensor([0.5, -1.0])
-    output, tangent = backend.jvp(
-        lambda x, s: {"a": ops.sum(x**2) * s, "b": [ops.sin(x)]},
-        (x, ops.convert_to_tensor(3.0)),
-        (v, ops.convert_to_tensor(1.0)),
-    )
-    assert float(output["a"]) == pytest.approx(15.0)
-    # 2 x.v s + |x|^2 = 2 (0.5 - 2) 3 + 5
-    assert float(tangent["a"]) == pytest.approx(-4.0)
+    tangent = backend.jvp(
+        lambda x, s: {"a": ops.sum(x**2) * s["s"], "b": [ops.sin(x)]}
+    )(x, v, {"s": ops.convert_to_tensor(3.0)})
+    # 2 x.v s = 2 (0.5 - 2) 3
+    assert float(tangent["a"]) == pytest.approx(-9.0)
     np.testing.assert_allclose(
         ops.convert_to_numpy(tangent["b"][0]),
         np.cos([1.0, 2.0]) * [0.5, -1.0],
@@ -214,6 +215,126 @@ def test_errors_of_the_derivative(rng):
         lie_derivative(lambda x: x, x, plane, generators={"a": np.eye(3)})
 
 
+# Dtypes, structures, products.
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "int32"])
+def test_dtypes_of_inputs_and_outputs(rng, dtype):
+    """f squares: L = 2 x (A x) - A x^2, also for integers, also cast."""
+    x = rng.integers(-4, 5, size=(6, 3, 3)).astype("float32")
+    symmetry = Symmetry(groups.SO3(), "vector", "vector")
+    expected = lie_derivative(ops.square, x, symmetry)
+    assert expected["total"] > 1
+    given = ops.convert_to_numpy(ops.cast(x, dtype))
+    found = lie_derivative(ops.square, given, symmetry)
+    assert found == pytest.approx(expected, rel=1e-5)
+    if "float" in dtype:
+        rounded = lie_derivative(
+            lambda x: ops.cast(100 * ops.square(x), dtype), given, symmetry
+        )
+        for name in ("total", "rotation_x"):  # squares overflow float16
+            assert rounded[name] == pytest.approx(
+                100 * expected[name], rel=0.02
+            )
+
+
+@pytest.mark.parametrize("dtype", ["mixed_float16", "float16", "bfloat16"])
+def test_models_of_low_precision_at_rest(bodies, dtype):
+    x, _ = bodies
+    x = {key: value[:3] for key, value in x.items()}
+    x["velocities"] = np.zeros_like(x["velocities"])
+    symmetry = Symmetry(groups.SO2(axis="y"), INPUTS, "point")
+    model = models.EGNN(num_layers=1, hidden_dim=8, dtype=dtype)
+    assert lie_derivative(model, x, symmetry)["relative"] < 0.01
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+def test_derivatives_of_layers_at_zero(dtype):
+    zero = ops.zeros((1, 2, 8), dtype)
+
+    def everything(t):
+        v = zero + t * ops.ones_like(zero)
+        geometry = models.SE3Transformer(num_degrees=2)._geometry(
+            0 * v[..., :3], None, dtype
+        )
+        return [lengths(v, 1e-12), _distance_features(v, v), geometry[:2]]
+
+    one = ops.ones((), dtype)
+    tangent = backend.jvp(everything)(0 * one, one)
+    for leaf in keras.tree.flatten(tangent):
+        assert np.isfinite(np.asarray(to_numpy(leaf), "float64")).all()
+    large = ops.cast([[300.0, 400.0]], dtype)  # its squares overflow float16
+    assert float(lengths(large, 1e-6)[0, 0]) == pytest.approx(500, rel=1e-2)
+
+
+def test_nested_products(bodies):
+    x, _ = bodies
+    turns = groups.SO2(axis="y")
+    inner = groups.Product({"space": turns, "nodes": groups.Permutations(5)})
+    nested = groups.Product({"all": inner, "sign": groups.Cyclic(1)})
+    inputs = {key: f"{value}@all" for key, value in INPUTS.items()}
+
+    def broken(x):
+        return x["positions"] + x["velocities"] ** 3
+
+    one = lie_derivative(broken, x, Symmetry(turns, INPUTS, "point"))
+    symmetry = Symmetry(nested, inputs, "point@all")
+    found = lie_derivative(broken, x, symmetry)
+    assert list(found) == ["all_space_rotation", "total", "relative"]
+    assert found["total"] == pytest.approx(one["total"], rel=1e-5)
+    matrix = turns.generators()["rotation"]
+    own = {"twice": {"all": {"space": 2 * matrix}}}
+    found = lie_derivative(broken, x, symmetry, generators=own)
+    assert found["twice"] == pytest.approx(2 * one["total"], rel=1e-5)
+    for wrong in (matrix, {"some": matrix}, {"all": matrix}):
+        with pytest.raises(ValueError, match="must be a dict of factors"):
+            lie_derivative(broken, x, symmetry, generators={"a": wrong})
+
+
+def test_names_of_generators_do_not_meet(rng):
+    x = rng.normal(size=(4, 3)).astype("float32")
+    turns = groups.SO2(axis="y")
+    product = groups.Product({"a_b": turns, "a": groups.Product({"b": turns})})
+    symmetry = Symmetry(product, "vector@a_b", "vector@a_b")
+    with pytest.raises(ValueError, match="Two generators .* 'a_b_rotation'"):
+        lie_derivative(lambda x: x, x, symmetry)
+    plain = Symmetry(turns, "vector", "vector")
+    for name in ("total", "relative"):
+        with pytest.raises(ValueError, match="must not be named"):
+            lie_derivative(lambda x: x, x, plain, generators={name: np.eye(3)})
+
+
+def test_outputs_per_sample_with_a_mask_and_in_any_order(rng):
+    """A mask of three nodes, and an output (B, 3) that is not of nodes."""
+    x = {
+        "r": rng.normal(size=(6, 3, 3)).astype("float32"),
+        "mask": np.array([[1, 1, 0]] * 6, "float32"),
+    }
+
+    def f(x):
+        total = ops.sum(x["r"] ** 2 * x["mask"][..., None], axis=1)
+        return {"b": x["r"] ** 3, "a": total}
+
+    kinds = {"a": PerSample("vector"), "b": "vector"}
+    symmetry = Symmetry(groups.SO3(), {"r": "vector"}, kinds)
+    masked = lie_derivative(f, x, symmetry)
+    short = {"r": x["r"][:, :2], "mask": x["mask"][:, :2]}
+    plain = lie_derivative(f, short, symmetry)
+    assert masked == pytest.approx(plain, rel=1e-5)
+    assert masked["total"] > 0.1
+
+
+def test_derivatives_that_are_no_numbers(rng):
+    x = rng.normal(size=(4, 3)).astype("float32")
+    symmetry = Symmetry(groups.SO3(), "vector", "vector")
+    with pytest.raises(ValueError, match="derivative 'rotation_x' of f` holds"):
+        lie_derivative(lambda x: ops.sqrt(0 * x), x, symmetry)
+    with pytest.raises(ValueError, match=r"`f\(x\)` holds NaN"):
+        lie_derivative(lambda x: ops.log(-ops.abs(x)), x, symmetry)
+    with pytest.raises(ValueError, match="same number of samples"):
+        lie_derivative(lambda x: x, x[:0], symmetry)
+
+
 # The profile.
 
 
@@ -281,6 +402,23 @@ def test_profile_counts_the_calls_of_a_shared_layer(rng):
     parts = equivariance_profile(model, x, symmetry, batch_size=4, samples=2)
     assert list(parts) == ["shared", "shared#2"]
     assert parts["shared"] == pytest.approx(parts["shared#2"], rel=1e-5)
+
+
+@pytest.mark.parametrize("group", [groups.SO3(), groups.Permutations(4)])
+def test_the_profile_does_not_depend_on_the_batch_size(rng, group):
+    kind = "vector" if group.dimension else "scalar"
+    inputs = keras.Input((4, 3))
+    model = keras.Model(
+        inputs, keras.layers.Rescaling(2.0, 1.0, name="layer")(inputs)
+    )
+    x = rng.normal(size=(6, 4, 3)).astype("float32")
+    symmetry = Symmetry(group, kind, kind)
+    results = [
+        equivariance_profile(model, x, symmetry, batch_size=size)["layer"]
+        for size in (1, 4, 256)
+    ]
+    assert results == pytest.approx([results[-1]] * 3, rel=1e-5)
+    assert results[0] > 0.1
 
 
 def test_errors_of_the_profile(rng):

@@ -6,7 +6,8 @@ signatures, so that a diff of two of them shows only the framework:
     matmul(a, b)                   batched product in full precision
     is_traced(x)                   whether x has no numbers yet: in a function
                                    that is being compiled
-    jvp(fn, primals, tangents)     (fn(*primals), its derivative along tangents)
+    jvp(fn)                        function (t, v, *args): the derivative of
+                                   fn(t, *args) along v, compiled on JAX
     value_and_gradient(fn, x, variables)
                                    fn(x) and the gradient of its sum, which
                                    can be differentiated once more

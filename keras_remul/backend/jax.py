@@ -19,8 +19,14 @@ def is_traced(x):
     return isinstance(x, (jax.core.Tracer, keras.KerasTensor))
 
 
-def jvp(fn, primals, tangents):
-    return jax.jvp(fn, tuple(primals), tuple(tangents))
+def jvp(fn):
+    # Weights enter as constants; what fn assigns to variables is dropped.
+    @jax.jit
+    def derivative(t, v, *args):
+        with keras.StatelessScope():
+            return jax.jvp(lambda t: fn(t, *args), (t,), (v,))[1]
+
+    return derivative
 
 
 def kept_generators():

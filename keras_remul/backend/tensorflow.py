@@ -22,11 +22,15 @@ def is_traced(x):
     return isinstance(x, keras.KerasTensor) or not tf.executing_eagerly()
 
 
-def jvp(fn, primals, tangents):
-    zero = tf.UnconnectedGradients.ZERO
-    with tf.autodiff.ForwardAccumulator(list(primals), list(tangents)) as acc:
-        output = fn(*primals)
-    return output, acc.jvp(output, unconnected_gradients=zero)
+def jvp(fn):
+    def derivative(t, v, *args):
+        with tf.autodiff.ForwardAccumulator(t, v) as accumulator:
+            output = fn(t, *args)
+        return accumulator.jvp(
+            output, unconnected_gradients=tf.UnconnectedGradients.ZERO
+        )
+
+    return derivative
 
 
 def kept_generators():

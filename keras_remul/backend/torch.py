@@ -19,12 +19,15 @@ def is_traced(x):
     return torch.compiler.is_compiling() or isinstance(x, keras.KerasTensor)
 
 
-def jvp(fn, primals, tangents):
+def jvp(fn):
     # The fused kernels of attention have no forward-mode derivative. On first
     # use torch compiles its rules with a function that it calls deprecated.
-    with sdpa_kernel(SDPBackend.MATH), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", r".*torch\.jit\.script")
-        return torch.func.jvp(fn, tuple(primals), tuple(tangents))
+    def derivative(t, v, *args):
+        with sdpa_kernel(SDPBackend.MATH), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", r".*torch\.jit\.script")
+            return torch.func.jvp(lambda t: fn(t, *args), (t,), (v,))[1]
+
+    return derivative
 
 
 def kept_generators():

@@ -5,8 +5,17 @@ import numpy as np
 from keras import ops
 
 from keras_remul import backend, groups
-from keras_remul.evaluation.leaves import to_numpy
-from keras_remul.metrics import centred, sample_norms
+from keras_remul.evaluation.leaves import (
+    Leaves,
+    count_samples,
+    nest,
+    sums,
+    to_numpy,
+    widened,
+)
+from keras_remul.metrics import centred
+
+_SUMMARIES = {"total", "relative"}
 
 
 def lie_derivative(
@@ -35,18 +44,21 @@ def lie_derivative(
         x: inputs, arrays in the structure of `symmetry.inputs`.
         symmetry: the `Symmetry` to test.
         generators: dict of names to matrices A `(m, m)`, for directions of
-            your own. Defaults to `symmetry.group.generators()`.
+            your own; of a `Product`, dicts of factors to matrices. Defaults to
+            `symmetry.group.generators()`, of a product those of its factors.
         batch_size: inputs per pass. Defaults to 256.
         per_sample: return arrays `(B,)`, one value per input, in place of
             their means. Defaults to False.
 
     Returns:
         Dictionary of floats: one for each generator (`"rotation_x"`,
-        `"translation_y"`, ...), `"total"` and `"relative"`.
+        `"translation_y"`, `"space_rotation_x"` of a factor "space"),
+        `"total"` and `"relative"`, NaN where f(x) is zero.
 
     Raises:
         ValueError: where x does not fit the symmetry, where the group has no
-            generators, or where `model` leaves the backend's tensors.
+            generators, where `model` leaves the backend's tensors, or where
+            f(x) or the derivative holds NaN or infinite numbers.
 
     Example:
 
@@ -57,12 +69,13 @@ def lie_derivative(
     equivariance", arXiv 2210.02984.
     """
     symmetry.check_inputs(x)
+    n = count_samples(x)
+    x = keras.tree.map_structure(_widened, to_numpy(x))
     f = _differentiable(model)
-    if generators is None:
-        directions = _directions(symmetry.group)
-    else:
+    directions = _directions(symmetry.group)
+    if generators is not None:
         directions = {
-            name: (None, _checked(name, matrix, symmetry.group))
+            name: _checked(name, matrix, symmetry.group)
             for name, matrix in generators.items()
         }
     if not directions:
@@ -70,77 +83,123 @@ def lie_derivative(
             f"{symmetry.group!r} has no element close to the identity, so "
             "there is no Lie derivative. Use `evaluate_equivariance`."
         )
-    norms = {name: [] for name in directions}
-    outputs = []
-    n = len(keras.tree.flatten(x)[0])
+    for name in _SUMMARIES & set(directions):
+        raise ValueError(
+            f"A generator must not be named {name!r}: the result has a figure "
+            "of this name."
+        )
+    values = {name: [] for name in directions}
+    sizes = []
+    derivative = _derivative(f, symmetry, list(directions.values()))
+    basis = np.eye(len(directions))
     for start in range(0, n, batch_size):
         part = slice(start, start + batch_size)
         batch = keras.tree.map_structure(
             lambda a, part=part: ops.convert_to_tensor(a[part]), x
         )
         mask = symmetry.get_mask(batch)
+        leaves = Leaves(symmetry, mask)
         output = f(batch)
         _check_tensors(output)
-        symmetry.check_outputs(output, name="f(x)")
-        relative = centred(output, symmetry, mask)
-        scale = sample_norms(relative, symmetry, mask)
-        outputs.append(to_numpy(scale))
-        for name, (factor, matrix) in directions.items():
-            tangent = _derivative(f, batch, symmetry, mask, factor, matrix)
-            size = sample_norms(tangent, symmetry, mask)
-            norms[name].append(to_numpy(size))
-    values = {name: np.concatenate(parts) for name, parts in norms.items()}
+        symmetry.check_outputs(output, name="f(x)", mask=mask)
+        of_x = leaves.outputs(output, "f(x)")
+        relative = centred(nest(symmetry.outputs, of_x), symmetry, mask)
+        sizes.append(_norms(leaves.outputs(relative, "f(x)")))
+        for name, unit in zip(directions, basis, strict=True):
+            tangent = derivative(unit, batch)
+            tangent = leaves.outputs(tangent, f"the derivative {name!r} of f")
+            values[name].append(_norms(tangent))
+    values = {name: np.concatenate(parts) for name, parts in values.items()}
     values["total"] = np.sqrt(sum(v**2 for v in values.values()))
-    scale = np.concatenate(outputs).mean()
+    scale = np.concatenate(sizes).mean()
     values["relative"] = values["total"] / (scale if scale else np.nan)
     if per_sample:
         return values
     return {name: float(value.mean()) for name, value in values.items()}
 
 
-def _derivative(f, x, symmetry, mask, factor, matrix):
-    """L_A f(x), in the structure of the outputs.
+def _widened(leaf):
+    """Floating-point leaves in float32 at least; integers as they are."""
+    return (
+        widened(leaf) if keras.backend.is_float_dtype(leaf.dtype.name) else leaf
+    )
+
+
+def _norms(leaves):
+    return np.sqrt(sum(sums(leaf**2) for leaf in leaves.values()))
+
+
+def _derivative(f, symmetry, velocities):
+    """Function of the direction and x: L_A f(x), like the outputs.
 
     The derivative at t = 0 is the same for all curves with the velocity A: 1 +
     t A serves as well as exp(t A).
     """
-    n = len(keras.tree.flatten(x)[0])
-    identity = symmetry.group.identity(n)
 
-    def curve(t):
-        def element(t):
-            if factor is None:
-                return identity + t * matrix
-            return {**identity, factor: identity[factor] + t * matrix}
+    def curve(t, x):
+        def element(sign):
+            g = symmetry.group.identity(len(keras.tree.flatten(x)[0]))
+            for i, velocity in enumerate(velocities):
+                g = _along(g, velocity, sign * t[i])
+            return g
 
-        of_moved = f(symmetry.transform_inputs(element(t), x))
-        return symmetry.transform_outputs(element(-t), of_moved, mask)
+        of_moved = f(symmetry.transform_inputs(element(1), x))
+        mask = symmetry.get_mask(x)
+        return symmetry.transform_outputs(element(-1), of_moved, mask)
 
-    zero = ops.zeros((), keras.config.floatx())
-    matrix = ops.convert_to_tensor(matrix, zero.dtype)
-    _, tangent = backend.jvp(curve, (zero,), (ops.ones_like(zero),))
-    return tangent
+    derivative = backend.jvp(curve)
+    floatx = keras.config.floatx()
+    zeros = ops.zeros((len(velocities),), floatx)
+    return lambda unit, x: derivative(
+        zeros, ops.convert_to_tensor(unit, floatx), x
+    )
+
+
+def _along(g, velocity, t):
+    """g + t A; A holds some of the factors of a product."""
+    if isinstance(velocity, dict):
+        moved = {k: _along(g[k], v, t) for k, v in velocity.items()}
+        return {**g, **moved}
+    return g + t * ops.convert_to_tensor(velocity, g.dtype)
 
 
 def _directions(group):
-    """Name -> (factor of a product or None, matrix)."""
+    """Name -> matrix A, under the names of the factors of a product."""
     if not isinstance(group, groups.Product):
-        return {name: (None, a) for name, a in group.generators().items()}
-    return {
-        f"{factor}_{name}": (factor, matrix)
-        for factor, one in group.factors.items()
-        for name, matrix in one.generators().items()
-    }
+        return group.generators()
+    result = {}
+    for factor, one in group.factors.items():
+        for name, velocity in _directions(one).items():
+            name = f"{factor}_{name}"
+            if name in result:
+                raise ValueError(
+                    f"Two generators of {group!r} have the name {name!r}. "
+                    "Rename a factor."
+                )
+            result[name] = {factor: velocity}
+    return result
 
 
-def _checked(name, matrix, group):
+def _checked(name, velocity, group):
+    if isinstance(group, groups.Product):
+        if not isinstance(velocity, dict) or not (
+            velocity.keys() <= group.factors.keys()
+        ):
+            raise ValueError(
+                f"Argument `generators`: {name!r} must be a dict of factors "
+                f"to matrices for {group!r}. Received: {velocity!r}"
+            )
+        return {
+            factor: _checked(name, matrix, group.factors[factor])
+            for factor, matrix in velocity.items()
+        }
     m = group.matrix_size
-    if np.shape(matrix) != (m, m):
+    if np.shape(velocity) != (m, m):
         raise ValueError(
             f"Argument `generators`: {name!r} must be a matrix of shape "
-            f"({m}, {m}) for {group!r}. Received: shape {np.shape(matrix)}"
+            f"({m}, {m}) for {group!r}. Received: shape {np.shape(velocity)}"
         )
-    return matrix
+    return velocity
 
 
 def _differentiable(model):

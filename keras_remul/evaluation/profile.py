@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_remul.evaluation.leaves import to_numpy
+from keras_remul.evaluation.leaves import count_samples, to_numpy
 from keras_remul.evaluation.orbit import draw
 from keras_remul.training import RemulModel
 
@@ -34,13 +34,15 @@ def equivariance_profile(model, x, symmetry, samples=4, seed=0, batch_size=256):
             called with `training=False`, outside compiled functions.
         x: inputs, arrays in the structure of `symmetry.inputs`.
         symmetry: the `Symmetry`; its outputs play no part here.
-        samples: elements g per input. Defaults to 4.
+        samples: elements g per input; a finite group of as many elements or
+            fewer is gone through whole. Defaults to 4.
         seed: integer seed of the draws. Defaults to 0.
         batch_size: inputs per forward pass. Defaults to 256.
 
     Returns:
         Dict of floats by the path of each layer, in the order in which the
-        calls end: the parts of a layer come before it. Calls after the first
+        calls end: the parts of a layer come before it; NaN for features that
+        are zero or not finite. Calls after the first
         of a layer that is used several times end in `"#2"`, and so on. Layers
         that put out no floating-point numbers are left out.
 
@@ -66,22 +68,21 @@ def equivariance_profile(model, x, symmetry, samples=4, seed=0, batch_size=256):
     symmetry.check_inputs(x)
     if isinstance(model, RemulModel):
         model = model.model
-    n = len(keras.tree.flatten(x)[0])
+    n = count_samples(x)
+    elements = list(draw(symmetry.group, n, samples, seed))
     changes, sizes = {}, {}
     for start in range(0, n, batch_size):
+        part = slice(start, start + batch_size)
         batch = keras.tree.map_structure(
-            lambda a, start=start: ops.convert_to_tensor(
-                a[start : start + batch_size]
-            ),
-            x,
+            lambda a, part=part: ops.convert_to_tensor(a[part]), x
         )
         mask = symmetry.get_mask(batch)
         mask = None if mask is None else to_numpy(mask)
         before = _features(model, batch)
         for name, value in before.items():
             sizes.setdefault(name, []).append(_norms(value, mask))
-        m = len(keras.tree.flatten(batch)[0])
-        for g in draw(symmetry.group, m, samples, seed + start):
+        for of_all in elements:
+            g = keras.tree.map_structure(lambda a, part=part: a[part], of_all)
             after = _features(model, symmetry.transform_inputs(g, batch))
             for name, value in before.items():
                 gap = [u - v for u, v in zip(after[name], value, strict=True)]

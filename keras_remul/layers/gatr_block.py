@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_remul.dtypes import widened
 from keras_remul.layers.attend import attend
 from keras_remul.layers.geometric_algebra import geometric_product, join
 from keras_remul.layers.multivector import (
@@ -243,7 +244,8 @@ def _distance_features(q, k):
         weight = x[..., 0, 7:]
         point = ops.stack([x[..., 1, i] for i in (3, 5, 6)], axis=-1)
         square = ops.sum(ops.square(point), axis=-1, keepdims=True)
-        scale = weight / (ops.square(weight) + 1e-3)
+        wide = widened(weight)  # the derivative at 0 overflows float16
+        scale = ops.cast(wide / (ops.square(wide) + 1e-3), weight.dtype)
         return weight, point, square, scale
 
     weight, point, square, scale = parts(q)

@@ -5,7 +5,9 @@ import numpy as np
 from keras import ops
 
 from keras_remul import backend
+from keras_remul.dtypes import widened
 from keras_remul.layers.attend import softmax
+from keras_remul.layers.lengths import lengths
 from keras_remul.layers.spherical import paths
 
 
@@ -150,13 +152,12 @@ class SE3TransformerBlock(keras.layers.Layer):
     def _nonlinearity(self, f):
         parts = _split(f, self.num_degrees)
         norms = ops.stack(
-            [
-                ops.sqrt(ops.sum(ops.square(part), axis=2) + 1e-6)
-                for part in parts
-            ],
+            [lengths(part, 1e-6, axis=2, keepdims=False) for part in parts],
             axis=2,
         )  # (B, N, L, C)
-        gate = ops.gelu(self.norm(norms)) / norms
+        # The derivative at small norms overflows float16.
+        gate = widened(ops.gelu(self.norm(norms))) / widened(norms)
+        gate = ops.cast(gate, f.dtype)
         return f * ops.take(gate, degrees(self.num_degrees), axis=2)
 
     def _messages(self, h, kernels, radial):

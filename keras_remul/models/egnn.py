@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_remul.layers import EGNNLayer
+from keras_remul.layers.lengths import lengths
 from keras_remul.models.base import NodeModel
 
 
@@ -144,9 +145,8 @@ class EGNN(NodeModel):
         velocities = features.pop("velocities", None)
         features = list(features.values())
         if velocities is not None:
-            square = ops.sum(ops.square(velocities), axis=-1, keepdims=True)
             # The root has no derivative at rest.
-            features.insert(0, ops.sqrt(square + 1e-12))
+            features.insert(0, lengths(velocities, 1e-12))
         return ops.concatenate(features or [ones], axis=-1)
 
     # --- Config ---

@@ -2,6 +2,7 @@
 
 from keras import ops
 
+from keras_remul.layers.lengths import lengths
 from keras_remul.models.base import NodeModel
 
 
@@ -61,11 +62,8 @@ class EquivariantModel(NodeModel):
         if "velocities" in x:
             vectors.append(x.pop("velocities"))
         # The epsilon keeps the gradient at rest finite.
-        lengths = [
-            ops.sqrt(ops.sum(ops.square(v), axis=-1, keepdims=True) + 1e-6)
-            for v in vectors
-        ]
-        scalars = ops.concatenate([*lengths, *x.values()], axis=-1)
+        sizes = [lengths(v, 1e-6) for v in vectors]
+        scalars = ops.concatenate([*sizes, *x.values()], axis=-1)
         step = self.displacement(vectors, scalars, nodes.mask, training)
         return self.move(nodes, step)
 

@@ -3,7 +3,9 @@
 import keras
 from keras import ops
 
+from keras_remul.dtypes import widened
 from keras_remul.layers.exact import VectorDense, exact_product
+from keras_remul.layers.lengths import lengths
 from keras_remul.layers.se3_block import IrrepDense, SE3TransformerBlock
 from keras_remul.layers.spherical import kernel_basis, spherical_harmonics
 from keras_remul.models.equivariant import EquivariantModel
@@ -138,10 +140,9 @@ class SE3Transformer(EquivariantModel):
     def _geometry(self, x, mask, dtype):
         """Kernels, distances and neighbours, the same in all blocks."""
         n, degrees = ops.shape(x)[1], self.num_degrees
+        x = widened(x)  # derivatives at r = 0 overflow float16
         r = x[:, None] - x[:, :, None]  # (B, N, N, 3), from i to j
-        distance = ops.sqrt(
-            ops.sum(ops.square(r), axis=-1, keepdims=True) + 1e-6
-        )
+        distance = lengths(r, 1e-6)
         y = spherical_harmonics(2 * degrees - 2, r / distance)
         y, distance = ops.cast(y, dtype), ops.cast(distance, dtype)
         kernels = []
