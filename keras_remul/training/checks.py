@@ -64,7 +64,7 @@ class DataChecks:
         if y is not None:
             names = getattr(self.remul, "output_names", None)
             labels = per_output(y, symmetry.outputs, names, argument="y")
-            symmetry.check_outputs(labels)
+            symmetry.check_outputs(labels, mask=symmetry.get_mask(x))
             check_finite(y, "y")
         check_finite(sample_weight, "sample_weight")
         # Callbacks that restore weights want them before the first step.
