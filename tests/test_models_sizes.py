@@ -140,7 +140,7 @@ def test_positions_keep_their_digits(name, dtype):
     v = x["velocities"][:, :, None] if y.ndim == 4 else x["velocities"]
     near = {**x, "positions": x["positions"] - 4096.25}
     np.testing.assert_allclose(y - 4096.25, numpy(model(near)), atol=0.05)
-    assert np.abs(y - start - v).max() < 2
+    assert np.abs(y - start - v).max() < 5
     policy = model.dtype_policy.name
     again = type(model).from_config(model.get_config())
     assert again.dtype_policy.name == policy == dtype

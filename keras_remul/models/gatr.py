@@ -135,6 +135,8 @@ class GATr(EquivariantModel):
         # Trivectors of parity 1, those of points.
         x = self.multivector_norm(x)[:, 1]  # (8, B, N, 2 C)
         weights = self.head(self.norm(s))  # (B, N, C)
+        dtype = vectors[0].dtype
+        x, weights = ops.cast(x, dtype), ops.cast(weights, dtype)
         a, b = ops.split(x, 2, axis=-1)
         weight = ops.sum(weights * a[7], axis=-1, keepdims=True)
         moment = ops.stack(
