@@ -210,7 +210,7 @@ def test_says_where_the_rotation_is_not_determined(group, body):
 
 
 @pytest.mark.parametrize("ready", [True, False])
-@pytest.mark.parametrize("group", GROUPS, ids=repr)
+@pytest.mark.parametrize("group", [GROUPS[0], GROUPS[3]], ids=repr)
 def test_gradients_are_finite(group, ready, body):
     x = body(group.dimension)
     sym = Symmetry(group, symmetry(group).inputs, "scalar")
