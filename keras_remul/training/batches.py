@@ -5,6 +5,7 @@ from keras import ops
 
 from keras_remul.backend import devices
 from keras_remul.training import pair
+from keras_remul.training.checks import build_for
 from keras_remul.training.pair import Pair
 
 
@@ -63,7 +64,7 @@ class Batches:
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         x = keras.tree.map_structure(ops.convert_to_tensor, x)
         self.remul.symmetry.check_inputs(x)
-        self.remul.build_for(x)
+        build_for(self.remul, x)
         return x, y, sample_weight
 
     def _draw(self, n, transforms):

@@ -71,6 +71,21 @@ class DataChecks:
         self.remul.build_for(keras.tree.map_structure(ops.convert_to_tensor, x))
 
 
+def build_for(remul, x):
+    """Builds the wrapped model for inputs of these shapes and dtypes."""
+    if not remul.model.built:
+        remul.model(
+            keras.tree.map_structure(
+                lambda a: keras.KerasTensor(
+                    (None, *a.shape[1:]),
+                    keras.backend.standardize_dtype(a.dtype),
+                ),
+                x,
+            )
+        )
+    remul.built = True
+
+
 def _is_array(x):
     """Whether x is in memory, as one array or several."""
     return isinstance(x, (dict, list, tuple)) or hasattr(x, "shape")

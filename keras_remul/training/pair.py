@@ -55,13 +55,15 @@ class Predictions(NamedTuple):
     moved_mask: object = None
 
     @classmethod
-    def split(cls, outputs, n=None):
+    def split(cls, y, masks, n=None):
         """Those of the first n samples, and of the others if n is given.
 
         Args:
-            outputs: what `ReadMask` returns for the predictions.
+            y: predictions.
+            masks: list of the masks of their leaves.
             n: number of samples of x; None where the batch is x alone.
         """
+        outputs = y, keras.tree.pack_sequence_as(y, masks)
         if n is None:
             return cls(*outputs)
         first, rest = (
@@ -69,35 +71,6 @@ class Predictions(NamedTuple):
             for part in (slice(None, n), slice(n, None))
         )
         return cls(*first, *rest)
-
-
-class ReadMask(keras.layers.Layer):
-    """Returns predictions and the masks that Keras attached to them.
-
-    Keras hands a layer the masks of its inputs; nothing else reads them.
-
-    Call arguments:
-        y: predictions, a nested structure of arrays.
-        mask: their masks.
-
-    Returns:
-        (y, masks), the latter in the structure of y, with None for no mask.
-    """
-
-    def __init__(self, **kwargs):
-        super().__init__(autocast=False, **kwargs)
-        self.supports_masking = True
-        # Keras builds the whole model anew at each train_on_batch as long as
-        # one layer of it is not built.
-        self.built = True
-
-    def call(self, y, mask=None):
-        if mask is None:
-            mask = keras.tree.map_structure(lambda _: None, y)
-        return y, mask
-
-    def compute_mask(self, y, previous_mask=None):
-        return None
 
 
 def _slice(data, part):

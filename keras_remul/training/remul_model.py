@@ -8,6 +8,7 @@ from keras import ops
 from keras_remul import backend
 from keras_remul.backend import devices
 from keras_remul.losses import NestedLoss
+from keras_remul.masking import ReadMasks
 from keras_remul.metrics import centred, sample_norms
 from keras_remul.presets import PresetMethods
 from keras_remul.structures import leafwise, per_output
@@ -16,7 +17,7 @@ from keras_remul.training import pair
 from keras_remul.training.batches import Batches
 from keras_remul.training.checks import DataChecks
 from keras_remul.training.leaves import Leaves, full_precision, output_masks
-from keras_remul.training.pair import Pair, Predictions, ReadMask
+from keras_remul.training.pair import Pair, Predictions
 from keras_remul.training.random_states import SavesRandomStates
 from keras_remul.training.running_mean import RunningMean
 from keras_remul.weighting import Constant, LossWeighting, Measured
@@ -165,7 +166,7 @@ class RemulModel(
         self.seed = seed
         self.supports_masking = True
         self.seed_generator = keras.random.SeedGenerator(seed)
-        self._read_mask = ReadMask()
+        self._read_masks = ReadMasks()
         self._nested_loss = None
         self._checks = DataChecks(self)
         self._batches = Batches(self)
@@ -199,20 +200,6 @@ class RemulModel(
             self.model.build(input_shape)
         self.built = True
 
-    def build_for(self, x):
-        """Builds the wrapped model for inputs of these shapes and dtypes."""
-        if not self.model.built:
-            self.model(
-                keras.tree.map_structure(
-                    lambda a: keras.KerasTensor(
-                        (None, *a.shape[1:]),
-                        keras.backend.standardize_dtype(a.dtype),
-                    ),
-                    x,
-                )
-            )
-        self.built = True
-
     def call(self, x, training=None):
         if isinstance(x, Pair):
             return self._call_pair(x, training)
@@ -226,7 +213,11 @@ class RemulModel(
         if x.g is not None:
             inputs, n = x.stacked(self.symmetry), pair.batch_size(x.x)
         y = self.call(inputs, training=training)
-        return Predictions.split(self._read_mask(y), n)
+        return Predictions.split(y, self._read_masks(y), n)
+
+    def _alone(self, y_pred):
+        """The `Predictions` of x alone, which Keras builds its losses with."""
+        return Predictions.split(y_pred, self._read_masks(y_pred))
 
     def has_both_tasks(self, x):
         """Whether a batch is a `Pair` with elements g."""
@@ -326,8 +317,8 @@ class RemulModel(
         In evaluation L_obj in place of the first two, so that `val_loss` means
         the same at each step, with each weighting.
         """
-        if not isinstance(y_pred, Predictions):  # Keras builds its losses
-            x, y_pred = Pair(x), Predictions.split(self._read_mask(y_pred))
+        if not isinstance(y_pred, Predictions):
+            x, y_pred = Pair(x), self._alone(y_pred)
         objective = self._objective(x, y, y_pred, sample_weight)
         total = objective
         if y_pred.moved is not None:
@@ -423,7 +414,7 @@ class RemulModel(
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         if not isinstance(y_pred, Predictions):
-            x, y_pred = Pair(x), Predictions.split(self._read_mask(y_pred))
+            x, y_pred = Pair(x), self._alone(y_pred)
         leaves = self._leaves(x.x, y_pred.clean, y_pred.clean_mask)
         return super().compute_metrics(
             x.x,
