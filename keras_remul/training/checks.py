@@ -68,7 +68,8 @@ class DataChecks:
             check_finite(y, "y")
         check_finite(sample_weight, "sample_weight")
         # Callbacks that restore weights want them before the first step.
-        self.remul.build_for(keras.tree.map_structure(ops.convert_to_tensor, x))
+        x = keras.tree.map_structure(ops.convert_to_tensor, x)
+        build_for(self.remul, x)
 
 
 def build_for(remul, x):
