@@ -81,3 +81,22 @@ def test_weights_come_back(bodies):
     )
     with pytest.raises(ValueError, match="at least 2"):
         loss_landscape(model, x, y, points=1)
+
+
+def test_labels_are_not_broadcast(rng):
+    x = rng.normal(size=(3, 2)).astype("float32")
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    y = rng.normal(size=(3, 1)).astype("float32")
+    a, b = (loss_landscape(model, x, t, points=2) for t in (y, y[:, 0]))
+    np.testing.assert_array_equal(a, b)
+    for wrong in (y.T, np.tile(y, 3), y[:1]):
+        with pytest.raises(ValueError, match="`y` must have the shape"):
+            loss_landscape(model, x, wrong, points=2)
+    with pytest.raises(ValueError, match="structure"):
+        loss_landscape(model, x, [y, y], points=2)
+    logits = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])
+    classes = np.array([0, 1, 2])
+    loss = "sparse_categorical_crossentropy"
+    assert loss_landscape(logits, x, classes, loss, points=2).shape == (2, 2)
+    with pytest.raises(ValueError, match="class labels have no meaning"):
+        loss_landscape(logits, x, classes, points=2)

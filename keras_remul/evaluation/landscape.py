@@ -1,8 +1,9 @@
 """The loss around trained weights."""
 
+import keras
 import numpy as np
 
-from keras_remul.evaluation.leaves import to_numpy
+from keras_remul.evaluation.leaves import shaped_like, to_numpy
 from keras_remul.losses import NestedLoss
 from keras_remul.training import RemulModel
 
@@ -23,7 +24,9 @@ def loss_landscape(
         model: a Keras model (of a `RemulModel`, the wrapped one counts). Its
             weights are changed in between and put back, be there an error or
             not.
-        x, y: data of the loss, arrays or structures of them.
+        x, y: data of the loss, arrays or structures of them; labels in the
+            shapes of the outputs, `(B,)` for `(B, 1)`, or integer classes for
+            a sparse cross-entropy.
         loss: a Keras loss or its name. Defaults to `"mse"`.
         span: half the length of the sides of the plane; at 1 a change is as
             large as the weights. Defaults to 1.0.
@@ -37,7 +40,8 @@ def loss_landscape(
         the model overflows.
 
     Raises:
-        ValueError: for a model that is not built, or fewer than two points.
+        ValueError: for a model that is not built, fewer than two points, or
+            labels that do not fit the outputs.
 
     Example:
 
@@ -55,6 +59,7 @@ def loss_landscape(
         raise ValueError(
             f"Argument `points` must be at least 2. Received: {points}"
         )
+    y = _matched(y, model.predict(x, batch_size=batch_size, verbose=0), loss)
     loss = NestedLoss(loss)
     variables = model.trainable_variables
     weights = to_numpy(list(variables))
@@ -73,6 +78,26 @@ def loss_landscape(
         for variable, value in zip(variables, weights, strict=True):
             variable.assign(value)
     return result
+
+
+def _matched(y, y_pred, loss):
+    """The labels in the shapes of the predictions; class labels as they are."""
+    name = loss if isinstance(loss, str) else getattr(loss, "name", None)
+
+    def match(leaf, output):
+        leaf = to_numpy(leaf)
+        by_class = leaf.dtype.kind in "iu" and leaf.ndim < output.ndim
+        if by_class and (name is None or "sparse" in name):
+            return leaf
+        return shaped_like(leaf, output, "y")
+
+    try:
+        keras.tree.assert_same_structure(y, y_pred)
+    except ValueError as error:
+        raise ValueError(
+            f"`y` must have the structure of the outputs. {error}"
+        ) from None
+    return keras.tree.map_structure(match, y, y_pred)
 
 
 def _direction(rng, weight):
