@@ -7,14 +7,16 @@ import math
 import os
 import pathlib
 import platform
+import random
 import sys
 import time
+import warnings
 from collections.abc import Callable
 
 import keras
 import numpy as np
 
-from keras_remul import datasets, ridge, weighting
+from keras_remul import datasets, ridge, same_run, weighting
 from keras_remul.blending import blend_with_ridge
 from keras_remul.evaluation import evaluate_equivariance
 from keras_remul.models import Correction
@@ -25,6 +27,8 @@ from keras_remul.version import __version__
 
 # How the values of fields that a command line can set are made from text.
 _TEXT_TO = {str: str, int: int, float: float, float | None: float}
+# For Python: which warnings of an epoch were shown before.
+_warned = {}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,7 +119,9 @@ class Recipe:
             The content of `result.json`.
 
         Raises:
-            ValueError: where `output` holds a run of another recipe.
+            ValueError: where `output` holds a run of another recipe, or one
+                of which cannot be told whether it is this one; where the
+                training diverges.
         """
         output = pathlib.Path(output)
         output.mkdir(parents=True, exist_ok=True)
@@ -126,12 +132,17 @@ class Recipe:
         model = self.model()
         remul = RemulModel(model, symmetry, seed=self.seed, **self.arguments())
         config = self._config(model, remul)
+        identity = self._identity(remul)
+        same_run.check(identity, output)
         finished = _read(output / "result.json")
-        _check_same(config, _read(output / "config.json"), output)
         if finished:
             return finished
-        _write(output / "config.json", config)
+        _write(output / same_run.CONFIG, identity)
+        # Preparing data draws random numbers, reading what is there does not;
+        # the weights, which are drawn next, must not depend on that.
+        state = random.getstate()
         data = datasets.load_all(self.dataset, data_dir=data_dir)
+        random.setstate(state)
         if isinstance(model, Correction):
             ridge.fit(model.start, data["train"], data["validation"])
             model.adapt(*data["train"])
@@ -222,6 +233,28 @@ class Recipe:
             "seed": self.seed,
         }
 
+    def _identity(self, remul):
+        """All that the numbers of a run depend on, but for code and data."""
+        serialize = keras.saving.serialize_keras_object
+        facts = {
+            "dataset": self.dataset,
+            "epochs": self.epochs,
+            "passes": self.passes,
+            "batch_size": self.batch_size,
+            "learning_rate": self.learning_rate,
+            "weight_decay": self.weight_decay,
+            "block": self.block,
+            "ridge": self.ridge,
+            "seed": self.seed,
+            "backend": keras.backend.backend(),
+            "remul": {"class_name": "", "config": remul.get_config()},
+            "moved_by": [
+                [name, serialize(symmetry)]
+                for name, symmetry in self.moved_by().items()
+            ],
+        }
+        return same_run.identity(facts)
+
     def _compile(self, remul, samples):
         steps = self.epochs * math.ceil(samples / self.batch_size)
         rate = keras.optimizers.schedules.CosineDecay(
@@ -262,6 +295,7 @@ class Recipe:
                 logs = self._epoch(remul, x, y, done)
                 if done == last:
                     logs |= _validate(remul, data["validation"])
+                _check_converges(logs, done, history)
                 callbacks.on_epoch_end(done - 1, logs)
                 bar.update(done, [(n, logs[n]) for n in shown if n in logs])
                 for name, value in logs.items():
@@ -287,6 +321,9 @@ class Recipe:
                     flush=True,
                 )
         callbacks.on_train_end()
+        warning = remul.weighting.warning()
+        if warning:
+            warnings.warn(f"{output.name}: {warning}", stacklevel=3)
         return history
 
     def _epoch(self, remul, x, y, number):
@@ -297,7 +334,8 @@ class Recipe:
             [rng.permutation(len(y)) for _ in range(self.passes)]
         )
         x = keras.tree.map_structure(lambda a: a[order], x)
-        history = remul.fit(
+        history = _fit(
+            remul,
             x,
             y[order],
             batch_size=self.batch_size,
@@ -335,18 +373,42 @@ def _validate(remul, data):
     return {f"val_{name}": value for name, value in logs.items()}
 
 
-def _check_same(config, earlier, output):
-    config = json.loads(json.dumps(config))
-    for key in earlier or {}:
-        # Names of layers are numbered by the process.
-        if key != "model" and earlier[key] != config[key]:
+def _check_converges(logs, epoch, history):
+    """Raises ValueError where a loss is no number any more."""
+    for name in ("loss", "val_mse"):
+        if not math.isfinite(logs.get(name, 0.0)):
+            best = history.get("best_epoch")
             raise ValueError(
-                f"{output} holds a run with {key}={earlier[key]!r}. Give "
-                f"another folder, or remove it. Received: {config[key]!r}"
+                f"The training diverged: {name} is {logs[name]} after epoch "
+                f"{epoch}. Try a smaller learning_rate, and look for large "
+                "numbers in the data. "
+                + (
+                    f"The best weights so far are those of epoch {best}."
+                    if best
+                    else "There are no weights to keep."
+                )
             )
 
 
+def _fit(remul, *args, **kwargs):
+    """`remul.fit` of one epoch of many, without what it says at the end."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        history = remul.fit(*args, **kwargs)
+    for warning in caught:
+        if str(warning.message) != remul.weighting.warning():
+            warnings.warn_explicit(
+                warning.message,
+                warning.category,
+                warning.filename,
+                warning.lineno,
+                registry=_warned,
+            )
+    return history
+
+
 def _read(path):
+    """The content of a JSON file, or None where there is none."""
     return json.loads(path.read_text()) if path.is_file() else None
 
 

@@ -88,6 +88,13 @@ def models_in_models():
     return keras.Model(x, layers.Dense(2)(first(x))), array(4, 3)
 
 
+def dropout():
+    x = keras.Input((3,))
+    model = keras.Model(x, layers.Dense(2)(layers.Dropout(0.5)(x)))
+    model(array(4, 3), training=True)  # the generator goes on
+    return model, array(4, 3)
+
+
 def ensemble():
     first, x = dict_inputs()
     first.compile("adam", "mse")
@@ -132,6 +139,7 @@ MODELS = [
     integers,
     shared_layer,
     models_in_models,
+    dropout,
     ensemble,
     remul,
     subclass,

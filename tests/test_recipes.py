@@ -1,8 +1,11 @@
 """Recipes: each one loads, and a run that was killed goes on exactly."""
 
 import csv
+import dataclasses
+import inspect
 import json
 import pathlib
+import warnings
 
 import keras
 import numpy as np
@@ -16,6 +19,7 @@ from keras_remul import (
     models,
     recipe,
     ridge,
+    same_run,
     weighting,
 )
 from keras_remul.datasets import loading, registry
@@ -129,10 +133,196 @@ def test_a_killed_run_goes_on_with_the_same_numbers(tmp_path, monkeypatch):
     }
 
 
-def test_another_recipe_in_the_same_folder(tmp_path):
-    small().run(tmp_path, verbose=0)
-    with pytest.raises(ValueError, match="holds a run with seed=0"):
-        small(seed=1).run(tmp_path, verbose=0)
+def functional(width=8, activation="tanh"):
+    """Layers that Keras names, by numbers that grow in the process."""
+    x = {
+        name: keras.Input((5, size), name=name)
+        for name, size in (
+            ("positions", 3),
+            ("velocities", 3),
+            ("charges", 1),
+        )
+    }
+    h = keras.layers.Concatenate()([*x.values()])
+    h = keras.layers.Dense(width, activation=activation)(h)
+    step = keras.layers.Dense(3)(h)
+    return keras.Model(x, keras.layers.Add()([x["positions"], step]))
+
+
+class Mine(keras.losses.Loss):
+    def __init__(self, delta=1.0, name="mine"):
+        super().__init__(name=name)
+        self.delta = delta
+
+    def call(self, y, y_pred):
+        return keras.losses.huber(y, y_pred, delta=self.delta)
+
+    def get_config(self):
+        return {"delta": self.delta, "name": self.name}
+
+
+def objective(**changes):
+    """Every argument of RemulModel that a recipe may give."""
+    arguments = dict(
+        weighting=weighting.Constrained(0.1, learning_rate=0.02),
+        target="labels",
+        loss=Mine(),
+        fraction=0.5,
+        transforms=1,
+        interval=1,
+        augment=False,
+    )
+    return lambda: arguments | changes
+
+
+def symmetry(group=None):
+    return lambda: datasets.symmetry("nbody_charged", group)
+
+
+def base(**changes):
+    recipe = small(
+        model=functional, objective=objective(), epochs=1, symmetry=symmetry()
+    )
+    return recipe.replace(**changes)
+
+
+OTHERS = [
+    ("dataset", dict(dataset="nbody_charged/more")),
+    ("epochs", dict(epochs=2)),
+    ("batch_size", dict(batch_size=5)),
+    ("learning_rate", dict(learning_rate=2e-3)),
+    ("weight_decay", dict(weight_decay=0.0)),
+    ("passes", dict(passes=2)),
+    ("seed", dict(seed=1)),
+    ("block", dict(block=1)),
+    ("ridge", dict(ridge=True)),
+    ("weighting.class_name", dict(beta=2.0)),
+    ("weighting.tolerance", dict(tolerance=0.2)),
+    ("moved_by", dict(moved_by=lambda: {"more": symmetry()()})),
+    ("symmetry.group", dict(symmetry=symmetry(groups.SO2()))),
+    ("model.*units", dict(model=lambda: functional(width=32))),
+    ("model.*activation", dict(model=lambda: functional(activation="gelu"))),
+    ("model", dict(model=lambda: small().model())),
+    ("fraction", dict(objective=objective(fraction=1.0))),
+    ("transforms", dict(objective=objective(transforms=2))),
+    ("interval", dict(objective=objective(interval=2))),
+    ("augment", dict(objective=objective(augment=True))),
+    ("target", dict(objective=objective(target="predictions"))),
+    ("loss", dict(objective=objective(loss=None))),
+    ("weighting", dict(objective=objective(weighting=weighting.GradNorm()))),
+    (
+        "weighting.learning_rate",
+        dict(
+            objective=objective(
+                weighting=weighting.Constrained(0.1, learning_rate=0.01)
+            )
+        ),
+    ),
+    ("loss.delta", dict(objective=objective(loss=Mine(2.0)))),
+]
+
+
+def identity_of(recipe):
+    found = []
+
+    class Found(Exception):
+        pass
+
+    def stop(facts, folder):
+        found.append(facts)
+        raise Found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(same_run, "check", stop)
+        with pytest.raises(Found):
+            recipe.run("unused")
+    return found[0]
+
+
+@pytest.mark.parametrize("field, changes", OTHERS)
+def test_a_folder_gives_no_result_of_another_recipe(field, changes, tmp_path):
+    """Neither a finished run's, nor one's that was stopped."""
+    recipe._write(tmp_path / "config.json", identity_of(base()))
+    recipe._write(tmp_path / "result.json", {"test_mse": 0.5})
+    assert base().run(tmp_path) == {"test_mse": 0.5}
+    for file in ("result.json", "history.json"):
+        recipe._write(tmp_path / file, {"loss": [1.0]})
+        with pytest.raises(ValueError, match=f"holds a run with .*{field}"):
+            base().replace(**changes).run(tmp_path)
+        (tmp_path / file).unlink()
+
+
+def test_every_field_of_a_recipe_is_compared():
+    fields = {field.name for field in dataclasses.fields(Recipe)}
+    tried = {key for _, changes in OTHERS for key in changes}
+    assert fields <= tried
+    arguments = inspect.signature(recipe.RemulModel.__init__).parameters
+    given = {"self", "kwargs", "seed", "model", "symmetry", *objective()()}
+    assert set(arguments) <= given
+
+
+def test_names_that_keras_numbers_make_no_other_recipe(tmp_path):
+    first = identity_of(base())
+    functional()
+    assert identity_of(base()) == first
+
+
+def test_a_folder_of_an_earlier_version(tmp_path):
+    facts = identity_of(base())
+    recipe._write(tmp_path / "result.json", {"test_mse": 0.5})
+    with pytest.raises(ValueError, match="no config.json"):
+        base().run(tmp_path)
+    remul = facts["remul"]["config"]
+    del remul["fraction"], remul["weighting"]["config"]["memory"]
+    del facts["block"]
+    recipe._write(tmp_path / "config.json", facts)
+    unsaid = "block, remul.weighting.memory, remul.fraction"
+    with pytest.raises(ValueError, match=f"does not say its {unsaid}"):
+        base().run(tmp_path)
+    facts["epochs"] = 9
+    recipe._write(tmp_path / "config.json", facts)
+    with pytest.raises(ValueError, match="with epochs=9 .here 1.*remove"):
+        base().run(tmp_path)
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(ValueError, match="config.json is damaged"):
+        base().run(tmp_path)
+
+
+@pytest.mark.parametrize("key", ["train", "validation"])
+def test_a_training_that_diverges_says_so(key, tmp_path, bodies, monkeypatch):
+    x, y = bodies
+    # Large, but finite: the square is not.
+    splits = {"train": bodies, "validation": bodies, "test": bodies}
+    splits[key] = (x, y + np.float32(1e30))
+    monkeypatch.setattr(datasets, "load_all", lambda *a, **k: splits)
+    name = {"train": "loss", "validation": "val_mse"}[key]
+    for _ in range(2):  # again, from what is on disk
+        with pytest.raises(ValueError, match=f"diverged: {name} is (nan|inf)"):
+            base(block=1).run(tmp_path, verbose=0)
+    assert not (tmp_path / "result.json").exists()
+
+
+def test_warnings_of_the_weighting_come_once(tmp_path):
+    recipe = base(
+        objective=lambda: dict(weighting=weighting.Constrained(1e-9)),
+        epochs=3,
+        block=1,
+    )
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        recipe.run(tmp_path, verbose=0)
+    texts = [str(w.message) for w in caught]
+    assert sum("above the tolerance" in text for text in texts) == 1
+
+
+def test_other_warnings_of_an_epoch_are_passed_on(tmp_path):
+    class Warns(weighting.Constant):
+        def warning(self):
+            warnings.warn("something else", stacklevel=2)
+
+    recipe = base(objective=lambda: dict(weighting=Warns()))
+    with pytest.warns(UserWarning, match="something else"):
+        recipe.run(tmp_path, verbose=0)
 
 
 def test_command(tmp_path, capsys):
