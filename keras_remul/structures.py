@@ -6,11 +6,32 @@ import keras
 def leafwise(fn, first, *others):
     """fn of the leaves of structures, in the structure of the first.
 
-    Lists and tuples of the same entries are taken for the same.
+    Entries of dicts belong together by their keys, whatever their order, which
+    a flat list of an OrderedDict keeps. Lists and tuples of the same entries
+    are taken for the same.
+
+    Raises:
+        ValueError: where the structures differ.
     """
-    parts = [keras.tree.flatten(data) for data in (first, *others)]
-    found = [fn(*leaves) for leaves in zip(*parts, strict=True)]
-    return keras.tree.pack_sequence_as(first, found)
+    if isinstance(first, dict):
+        if not all(
+            isinstance(data, dict) and set(data) == set(first)
+            for data in others
+        ):
+            raise ValueError(
+                f"Expected dicts with the keys {sorted(first, key=str)}. "
+                f"Received: {[first, *others]}"
+            )
+        return type(first)(
+            (key, leafwise(fn, part, *(data[key] for data in others)))
+            for key, part in first.items()
+        )
+    if isinstance(first, (list, tuple)):
+        entries = [
+            leafwise(fn, *parts) for parts in zip(first, *others, strict=True)
+        ]
+        return type(first)(entries)
+    return fn(first, *others)
 
 
 def per_output(values, outputs, names=None, argument="loss"):

@@ -1,5 +1,6 @@
 """Losses of RemulModel: by name, between predictions, of layers, in logs."""
 
+import collections
 import inspect
 
 import keras
@@ -98,6 +99,62 @@ def test_labels_by_name_and_left_out(rng):
         remul.compile("sgd", loss={"zeta": "mse", "alpha": None})
         history = remul.fit(x, {"zeta": 2 * x}, verbose=0).history
         assert np.isfinite(history["loss"]).all()
+
+
+class Ordered(keras.Model):
+    """Outputs in an OrderedDict, which keeps an order that dicts do not."""
+
+    def __init__(self):
+        super().__init__()
+        self.heads = {k: layers.Dense(3, name=k) for k in ("zeta", "alpha")}
+
+    def build(self, shape):
+        for head in self.heads.values():
+            head.build(shape)
+        self.built = True
+
+    def call(self, x):
+        return collections.OrderedDict(
+            (key, self.heads[key](x)) for key in ("zeta", "alpha")
+        )
+
+
+@pytest.mark.parametrize("target", ["labels", "predictions"])
+def test_outputs_belong_together_by_their_keys(rng, target):
+    """Errors and losses by hand: nothing is swapped."""
+    x, _ = points(rng)
+    y = {"zeta": 2 * x + 1, "alpha": -x}
+    symmetry = Symmetry(
+        QuarterTurn(), "vector", {"alpha": "vector", "zeta": "vector"}
+    )
+    model = Ordered()
+    model.build((None, 3))
+    for order in (["zeta", "alpha"], ["alpha", "zeta"]):
+        labels = collections.OrderedDict((key, y[key]) for key in order)
+        remul = RemulModel(model, symmetry, target=target, seed=0)
+        remul.compile(keras.optimizers.SGD(0.0), "mse")
+        logs = remul.evaluate(x, labels, verbose=0, return_dict=True)
+        y_pred = model.predict(x, verbose=0)
+        expected = sum(np.mean((y_pred[key] - y[key]) ** 2) for key in y)
+        assert logs["objective_loss"] == pytest.approx(expected, rel=1e-5)
+        g = QuarterTurn().sample(len(x))
+        moved = model.predict(turned(g, x), verbose=0)
+        gaps = [moved[key] - turned(g, y_pred[key]) for key in y]
+        error = np.linalg.norm(np.concatenate(gaps, axis=1), axis=1).mean()
+        assert logs["equivariance_error"] == pytest.approx(error, rel=1e-5)
+        goals = y if target == "labels" else y_pred
+        expected = sum(
+            np.mean((moved[key] - turned(g, goals[key])) ** 2) for key in y
+        )
+        assert logs["equivariance_loss"] == pytest.approx(expected, rel=1e-5)
+        history = remul.fit(x, labels, verbose=0).history
+        assert history["equivariance_error"][0] == pytest.approx(
+            error, rel=1e-5
+        )
+
+
+def turned(g, x):
+    return ops.convert_to_numpy(VECTOR.transform_inputs(g, x))
 
 
 def test_unknown_names(rng):
