@@ -6,8 +6,10 @@ import keras
 import numpy as np
 import pytest
 from test_graphs import numpy
+from test_groups_contract import registered
 
 from keras_remul import models
+from keras_remul.kept_variables import KeepsVariables
 
 # Each argument at another value than its default.
 MODELS = {
@@ -82,6 +84,29 @@ def test_another_size_on_each_call(name):
     np.testing.assert_allclose(model.predict(x, verbose=0), y, atol=1e-6)
     one = numpy(model({key: a[:1, :1] for key, a in x.items()}))
     assert one.shape[:2] == (1, 1) and np.isfinite(one).all()
+
+
+def test_a_call_that_fails():
+    """On JAX, Keras takes the weights out of a model while it runs."""
+    x, model = inputs(), make("Transformer")
+    y = model.predict(x, verbose=0)
+    wrong = {**x, "wrong": x["charges"]}
+    del wrong["charges"]
+    model.compile("sgd", "mse")
+    for call in (
+        lambda: model.predict(wrong, verbose=0),
+        lambda: model.evaluate(wrong, y, verbose=0),
+        lambda: model.fit(wrong, y, verbose=0),
+    ):
+        with pytest.raises(ValueError, match="Expected the keys"):
+            call()
+        np.testing.assert_array_equal(model.predict(x, verbose=0), y)
+
+
+def test_each_registered_model_keeps_its_variables():
+    found = registered(keras.Model)
+    assert len(found) > 10
+    assert all(issubclass(cls, KeepsVariables) for cls in found)
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -2,7 +2,9 @@
 
 import io
 import json
+import os
 import pathlib
+import shutil
 import zipfile
 
 import h5py
@@ -48,19 +50,23 @@ def harmful(*args, **kwargs):
 @pytest.mark.parametrize(
     "bad, message",
     [
-        (layer("Lambda", {"function": "exit"}), "'Lambda', which could run"),
+        (layer("Lambda", {"function": "exit"}), "'Lambda' of 'keras.layers'"),
         (layer("__lambda__", {"value": ["4wA=", None, None]}), "could run"),
-        (layer("TFSMLayer", {"filepath": "/tmp/model"}), "could run"),
-        (layer("TorchModuleWrapper", {"module": "abc"}), "could run"),
-        (layer("JaxLayer", {"call_fn": "x"}), "could run"),
-        (layer("FlaxLayer", {"module": "x"}), "could run"),
+        (layer("__typespec__", [1], "tensorflow"), "could run"),
+        (layer("TFSMLayer", {"filepath": "/tmp/model"}), "not on the list"),
+        (layer("TorchModuleWrapper", {"module": "abc"}), "not on the list"),
+        (layer("JaxLayer", {"call_fn": "x"}), "not on the list"),
+        (layer("FlaxLayer", {"module": "x"}), "not on the list"),
+        (layer("StringLookup", {"vocabulary": "/a"}), "not on the list"),
         (layer("Unknown", {}, "somewhere", "theirs>Unknown"), "registered"),
-        (layer("Popen", {"args": "id"}, "subprocess"), "registered"),
-        (layer("harmful", {}, __name__), "registered"),
-        (layer("function", "system", "os", "function"), "registered"),
-        (layer("get_file", {}, "keras.utils"), "."),
-        (layer("load_model", {}, "keras.models"), "."),
-        ({"class_name": "Dense"}, "not a Keras model"),
+        (layer("Popen", {"args": "id"}, "subprocess"), "not on the list"),
+        (layer("harmful", {}, __name__), "not on the list"),
+        (layer("function", "system", "os", "function"), "not on the list"),
+        (layer("get_file", {}, "keras.utils"), "not on the list"),
+        (layer("load_model", {}, "keras.models"), "not on the list"),
+        ({"class_name": "Dense"}, "without a config"),
+        ({"class_name": ["Dense"], "config": {}}, "without a config"),
+        ({"Dense": {}}, "not a Keras model"),
         ([1], "JSON object"),
     ],
     ids=lambda value: str(value)[:60] if isinstance(value, dict) else "",
@@ -89,11 +95,13 @@ def test_a_custom_class_loads_once_it_is_registered(tmp_path):
 
     model = keras.Sequential([keras.Input((3,)), Twice()])
     save_to_preset(model, tmp_path / "p", x=np.ones((2, 3), "float32"))
-    assert verify_preset(tmp_path / "p") == 0.0
+    with pytest.raises(ValueError, match=r"packages=\['tests'\]"):
+        from_preset(tmp_path / "p")
+    assert verify_preset(tmp_path / "p", packages=["tests"]) == 0.0
     registry = keras.saving.get_custom_objects()
     del registry["tests>Twice"]
-    with pytest.raises(ValueError, match="import the package that registers"):
-        from_preset(tmp_path / "p")
+    with pytest.raises(ValueError, match="Import the package that registers"):
+        from_preset(tmp_path / "p", packages=["tests"])
 
 
 def edit_weights(preset, change):
@@ -204,3 +212,86 @@ def test_links_out_of_the_folder(preset, tmp_path):
     target.write_bytes(b"changed")
     with pytest.raises(ValueError, match="damaged"):
         from_preset(preset)
+
+
+def test_each_weight_counts(tmp_path):
+    """Also one that no stored input reaches, changed by one percent."""
+    model = keras.Sequential(
+        [keras.Input((3,)), keras.layers.Dense(4), keras.layers.Dense(2)]
+    )
+    for weight in model.weights:
+        weight.assign(np.ones(weight.shape))
+    save_to_preset(model, tmp_path / "p", x=np.zeros((2, 3), "float32"))
+    for weight in model.weights:
+        folder = tmp_path / f"changed{weight.path.replace('/', '-')}"
+        shutil.copytree(tmp_path / "p", folder)
+        value = keras.ops.convert_to_numpy(weight).copy()
+        value.flat[-1] *= 1.01
+        weight.assign(value)
+        model.save_weights(folder / "model.weights.h5")
+        sign(folder)
+        weight.assign(np.ones(weight.shape))
+        for load in (verify_preset, from_preset):
+            with pytest.raises(ValueError, match="other weights"):
+                load(folder)
+
+
+def test_what_is_hashed_is_what_is_loaded(preset, monkeypatch):
+    """A file that is exchanged after it was compared is not loaded."""
+    other = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    right = keras.ops.convert_to_numpy(from_preset(preset).weights[0])
+    read = files._read
+
+    def exchanged(folder, name, *arguments):
+        read(folder, name, *arguments)
+        if name == "model.weights.h5":
+            other.save_weights(folder / name)
+            (folder / "config.json").write_text("{}")
+
+    monkeypatch.setattr(files, "_read", exchanged)
+    loaded = keras.ops.convert_to_numpy(from_preset(preset).weights[0])
+    np.testing.assert_array_equal(loaded, right)
+
+
+def test_shards_that_are_not_listed(tmp_path):
+    path, outside = tmp_path / "p", tmp_path / "outside.weights.h5"
+    model = keras.Sequential(
+        [
+            keras.Input((3,)),
+            keras.layers.Dense(200),
+            keras.layers.Dense(200),
+            keras.layers.Dense(200),
+        ]
+    )
+    save_to_preset(model, path, max_shard_size=2e-4)
+    assert len(list(path.glob("*.h5"))) > 1
+    shards = json.loads((path / "model.weights.json").read_text())
+    facts = json.loads((path / "metadata.json").read_text())
+    first = sorted(path.glob("*.h5"))[0]
+    outside.write_bytes(first.read_bytes())
+    for name in ("../outside.weights.h5", str(outside)):
+        changed = json.loads(json.dumps(shards).replace(first.name, name))
+        (path / "model.weights.json").write_text(json.dumps(changed))
+        sign(path)
+        with pytest.raises(ValueError, match="only plain names"):
+            from_preset(path)
+    (path / "model.weights.json").write_text(json.dumps(shards))
+    sign(path)
+    facts = json.loads((path / "metadata.json").read_text())
+    del facts["files"][first.name]
+    (path / "metadata.json").write_text(json.dumps(facts))
+    with pytest.raises(ValueError, match="does not list"):
+        from_preset(path)
+
+
+@pytest.mark.parametrize("name", ["config.json", "metadata.json", "golden.npz"])
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes on this system")
+def test_pipes_and_folders_are_no_files(preset, name):
+    (preset / name).unlink()
+    os.mkfifo(preset / name)
+    for _ in range(2):
+        with pytest.raises((ValueError, OSError), match="file|missing|no such"):
+            verify_preset(preset)
+        if (preset / name).is_fifo():
+            (preset / name).unlink()
+            (preset / name).mkdir()

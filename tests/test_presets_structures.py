@@ -11,7 +11,7 @@ from keras import layers
 
 import keras_remul as kr
 from keras_remul import from_preset, models, save_to_preset, verify_preset
-from keras_remul.presets import files, golden
+from keras_remul.presets import configuration, files, golden
 
 
 @keras.saving.register_keras_serializable(package="tests")
@@ -152,11 +152,11 @@ def test_each_kind_of_model_comes_back(make, tmp_path):
     model, x = make()
     path = tmp_path / "p"
     save_to_preset(model, path, x=x)
-    again = from_preset(path)
+    again = from_preset(path, packages=["tests"])
     for old, new in zip(model.weights, again.weights, strict=True):
         old, new = map(keras.ops.convert_to_numpy, (old, new))
         np.testing.assert_array_equal(old, new)
-    assert verify_preset(path) < 1e-6
+    assert verify_preset(path, packages=["tests"]) < 1e-6
     assert "optimizer" not in (path / "config.json").read_text()
     np.load(path / "golden.npz", allow_pickle=False)
     stored = golden.restore("input", golden.read(path / "golden.npz"))
@@ -407,7 +407,7 @@ def test_facts_that_are_written_anyway_are_not_given(tmp_path):
 
 def test_a_configuration_is_not_changed_by_loading(tmp_path):
     model, _ = functional()
-    config = keras.saving.serialize_keras_object(model)
-    before = json.dumps(config)
-    files.make(config, "config.json")
+    before = json.dumps(keras.saving.serialize_keras_object(model))
+    config = json.loads(before)
+    configuration.make(config, "config.json")
     assert json.dumps(config) == before

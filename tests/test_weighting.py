@@ -1,5 +1,8 @@
 """Weightings against numbers written out by hand, and how they resume."""
 
+import copy
+import inspect
+import json
 import pathlib
 import warnings
 
@@ -7,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers, ops
+from test_groups_contract import registered
 
 from keras_remul import (
     RemulModel,
@@ -358,13 +362,52 @@ def test_trains_and_resumes_exactly(bodies, tmp_path, kind, policy):
     assert np.isfinite(history["loss"]).all()
 
 
-@pytest.mark.parametrize("kind", ALL)
-def test_config_and_repr(kind):
-    made = ALL[kind]()
-    config = keras.saving.serialize_keras_object(made)
-    again = keras.saving.deserialize_keras_object(config)
+# Every argument at a value that is not its default.
+EXAMPLES = [
+    Constant(alpha=0.5, beta=2.0, name="mine"),
+    Scheduled(
+        alpha=halved,
+        beta=keras.optimizers.schedules.PolynomialDecay(0.1, 400_000, 8.0),
+        name="mine",
+    ),
+    GradNorm(gamma=0.5, learning_rate=0.1, layer="d", name="mine"),
+    Constrained(
+        0.05,
+        measure="relative_error",
+        alpha=2.0,
+        initial_beta=3.0,
+        learning_rate=0.1,
+        memory=0.5,
+        max_beta=7.0,
+        name="mine",
+    ),
+]
+
+
+def test_every_registered_weighting_has_an_example():
+    assert {type(example) for example in EXAMPLES} == registered(LossWeighting)
+
+
+@pytest.mark.parametrize("made", EXAMPLES, ids=lambda w: type(w).__name__)
+def test_configuration_keeps_every_argument(made):
+    config = json.loads(json.dumps(keras.saving.serialize_keras_object(made)))
+    again = keras.saving.deserialize_keras_object(copy.deepcopy(config))
     assert again.get_config() == made.get_config()
+    assert keras.saving.serialize_keras_object(again) == config
+    assert repr(again) == repr(made)
     assert type(made).__name__ in repr(made)
+    assert again.name == "mine"
+    parameters = inspect.signature(type(made).__init__).parameters
+    for name, parameter in parameters.items():
+        if name not in ("self", "kwargs"):
+            value = made.get_config()[name]
+            assert value != parameter.default, name
+            assert keras.saving.serialize_keras_object(
+                getattr(again, name)
+            ) == keras.saving.serialize_keras_object(getattr(made, name))
+    same = copy.deepcopy(made)
+    assert same.get_config() == made.get_config()
+    assert numbers(same) == numbers(made) == numbers(again)
 
 
 def test_own_weighting_in_two_methods(bodies):

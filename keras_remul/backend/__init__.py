@@ -27,8 +27,6 @@ signatures, so that a diff of two of them shows only the framework:
                                    is interrupted
     load_exported(path, format)    an exported file as a function of arrays, or
                                    None where the backend cannot
-    make_to_load(make)             `make()`, a model whose weights are to be
-                                   loaded, without drawing initial ones
     write_exported(model, path, format, signature)
                                    `model.export` with the batch size free
     TaskGradients                  mixin of RemulModel: tells its weighting the
@@ -46,7 +44,6 @@ if keras.backend.backend() == "jax":
         jvp,
         kept_generators,
         load_exported,
-        make_to_load,
         map_batch,
         matmul,
         restored,
@@ -62,7 +59,6 @@ elif keras.backend.backend() == "torch":
         jvp,
         kept_generators,
         load_exported,
-        make_to_load,
         map_batch,
         matmul,
         restored,
@@ -78,7 +74,6 @@ elif keras.backend.backend() == "tensorflow":
         jvp,
         kept_generators,
         load_exported,
-        make_to_load,
         map_batch,
         matmul,
         restored,
@@ -99,7 +94,6 @@ __all__ = [
     "jvp",
     "kept_generators",
     "load_exported",
-    "make_to_load",
     "map_batch",
     "matmul",
     "restored",

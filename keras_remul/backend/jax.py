@@ -6,7 +6,6 @@ import warnings
 import jax
 import jax.numpy as jnp
 import keras
-import numpy as np
 
 
 def matmul(a, b):
@@ -132,21 +131,6 @@ def load_exported(path, format):
         lambda a: a.numpy(),
         program.serve(keras.tree.map_structure(tf.constant, x)),
     )
-
-
-def make_to_load(make):
-    # JAX compiles the draw of each shape anew, for seconds in all. In this
-    # scope variables are made at its end, here from zeros.
-    with keras.StatelessScope():
-        model = make()
-        for variable in getattr(model, "variables", []):
-            if keras.backend.is_float_dtype(variable.dtype):
-                variable._initializer = _zeros
-    return model
-
-
-def _zeros(shape, dtype=None):
-    return np.zeros(shape, dtype)
 
 
 class TaskGradients:

@@ -96,10 +96,6 @@ def load_exported(path, format):
     )
 
 
-def make_to_load(make):
-    return make()
-
-
 class TaskGradients:
     def train_step(self, *args):
         if not self.weighting.uses_gradient_norms:

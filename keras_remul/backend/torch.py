@@ -112,10 +112,6 @@ def load_exported(path, format):
     return run
 
 
-def make_to_load(make):
-    return make()
-
-
 class TaskGradients:
     def update_with_gradients(self, losses, measured):
         variables = self.weighting.gradient_variables(self.model)

@@ -4,11 +4,12 @@ import copy
 
 import keras
 
+from keras_remul.kept_variables import KeepsVariables
 from keras_remul.masking import AttachMask, ReadMasks
 from keras_remul.presets import PresetMethods
 
 
-class Wrapper(PresetMethods, keras.Model):
+class Wrapper(PresetMethods, KeepsVariables, keras.Model):
     """Base of models that are made of other models.
 
     A subclass names the arguments that hold models in `parts`, hands these

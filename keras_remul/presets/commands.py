@@ -111,13 +111,12 @@ def landscape_command(arguments):
 def export_command(arguments):
     """Writes a preset as a file for other programs."""
     from keras_remul.exporting import export
-    from keras_remul.presets import files, golden
 
     path = resolve.resolve(arguments.name, arguments.zoo)
     model = folder.from_preset(path)
-    if not (path / files.GOLDEN).is_file():
+    x = folder.golden_inputs(path)
+    if x is None:
         raise ValueError(f"Preset {path} holds no inputs to try the file on.")
-    x = golden.restore("input", golden.read(path / files.GOLDEN))
     output = pathlib.Path(arguments.output)
     difference = export(model, output, x, format=arguments.format)
     Console().print(

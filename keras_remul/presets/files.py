@@ -1,15 +1,15 @@
 """The files of a preset, and what is checked before any of them is used."""
 
-import copy
+import contextlib
 import hashlib
 import json
 import os
 import pathlib
 import re
 import shutil
+import stat
+import tempfile
 import uuid
-
-import keras
 
 from keras_remul.version import __version__
 
@@ -23,16 +23,8 @@ CARD = "README.md"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-# These run code, or read files, that their configuration names.
-_REFUSED = {
-    "Lambda",
-    "__lambda__",
-    "__typespec__",
-    "TFSMLayer",
-    "TorchModuleWrapper",
-    "JaxLayer",
-    "FlaxLayer",
-}
+_LARGEST_JSON = 2**24
+_CHUNK = 2**20
 
 
 def sha256(file):
@@ -54,15 +46,29 @@ def read_json(file):
     """The object in a file.
 
     Raises:
-        ValueError: it is not JSON, or not an object.
+        ValueError: it is not JSON, not an object, or larger than 16 MiB.
+        OSError: it cannot be read.
     """
+    with _open(file) as stream:
+        text = stream.read(_LARGEST_JSON + 1)
+    if len(text) > _LARGEST_JSON:
+        raise ValueError(f"{file} is larger than {_LARGEST_JSON:,} bytes.")
     try:
-        content = json.loads(file.read_text())
+        content = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{file} is not JSON: {error}") from None
     if not isinstance(content, dict):
         raise ValueError(f"{file} does not hold a JSON object.")
     return content
+
+
+def _open(file):
+    """A file for reading: not a pipe, on which one would wait for ever."""
+    stream = os.fdopen(os.open(file, os.O_RDONLY | os.O_NONBLOCK), "rb")
+    if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+        stream.close()
+        raise ValueError(f"{file} is not a file. Remove it.")
+    return stream
 
 
 def write_json(file, content):
@@ -103,6 +109,38 @@ def check_files(folder):
     Raises:
         ValueError: a file is missing or damaged, or the format is newer.
     """
+    facts = _read_facts(folder)
+    for name, expected in facts["files"].items():
+        _read(folder, name, expected)
+    return facts
+
+
+@contextlib.contextmanager
+def opened(folder):
+    """A private copy of the files of a preset, and the preset's metadata.
+
+    Each file is read once: what is compared with its hash is what is loaded,
+    whoever writes to the folder meanwhile.
+
+    Yields:
+        The path of the copy, which goes afterwards, and a dictionary.
+
+    Raises:
+        ValueError: see `check_files`.
+    """
+    folder = pathlib.Path(folder)
+    facts = _read_facts(folder)
+    with tempfile.TemporaryDirectory(prefix="keras_remul-") as private:
+        private = pathlib.Path(private)
+        for name, expected in facts["files"].items():
+            with open(private / name, "wb") as copy:
+                _read(folder, name, expected, copy)
+        if SHARDED_WEIGHTS in facts["files"]:
+            _check_shards(private / SHARDED_WEIGHTS, facts["files"], folder)
+        yield private, facts
+
+
+def _read_facts(folder):
     facts = read_json(folder / METADATA)
     if not isinstance(facts.get("format"), int) or facts["format"] > FORMAT:
         raise ValueError(
@@ -115,51 +153,53 @@ def check_files(folder):
     for names in ((CONFIG,), (WEIGHTS, SHARDED_WEIGHTS)):
         if not set(names) & set(files):
             raise ValueError(f"{folder / METADATA} does not list {names[0]}.")
-    for name, expected in files.items():
-        file = folder / name
-        if not file.is_file():
-            raise ValueError(
-                f"Preset {folder} is incomplete: {name} is missing."
-            )
-        if sha256(file) != expected["sha256"]:
-            raise ValueError(
-                f"{file} is damaged or was changed: its sha256 is not the one "
-                f"in {METADATA}. Get the preset again."
-            )
     return facts
 
 
-def make(config, where):
-    """The object of a configuration, of registered classes, without code.
-
-    Raises:
-        ValueError: a class is unknown, or one that could run code.
-    """
-    _check_classes(config, where)
-    config = copy.deepcopy(config)  # Keras takes keys out of what it reads
-    try:
-        return keras.saving.deserialize_keras_object(config, safe_mode=True)
-    except (TypeError, ImportError, AttributeError, KeyError) as error:
-        text = str(error).partition("Full object config")[0]
+def _read(folder, name, expected, copy=None):
+    """Compares a file with its size and hash, and copies what it read."""
+    file, digest, left = folder / name, hashlib.sha256(), expected["size"]
+    if not file.is_file():
+        raise ValueError(f"Preset {folder} is incomplete: {name} is missing.")
+    with _open(file) as stream:
+        while chunk := stream.read(_CHUNK):
+            left -= len(chunk)
+            if left < 0:
+                break
+            digest.update(chunk)
+            if copy is not None:
+                copy.write(chunk)
+    if left or digest.hexdigest() != expected["sha256"]:
         raise ValueError(
-            f"{where} cannot be made into a model. Only classes of Keras and "
-            "registered ones are; import the package that registers yours "
-            f"first. Keras says: {text}"
-        ) from error
+            f"{file} is damaged or was changed: its size or sha256 is not the "
+            f"one in {METADATA}. Get the preset again."
+        )
 
 
-def _check_classes(node, where):
-    if isinstance(node, dict):
-        name = node.get("class_name")
-        if name in _REFUSED:
-            raise ValueError(
-                f"{where} asks for the class {name!r}, which could run code. "
-                "Presets hold none."
-            )
-        node = list(node.values())
-    if isinstance(node, list):
-        for child in node:
-            _check_classes(child, where)
+def _check_shards(file, files, folder):
+    """Raises ValueError unless each shard is a file that was checked."""
+    shards = read_json(file).get("weight_map")
+    if not isinstance(shards, dict):
+        raise ValueError(f"{folder / SHARDED_WEIGHTS} lists no weights.")
+    for names in shards.values():
+        for name in names if isinstance(names, list) else [names]:
+            check_name(name, folder / SHARDED_WEIGHTS)
+            if name not in files:
+                raise ValueError(
+                    f"{folder / SHARDED_WEIGHTS} names {name!r}, which "
+                    f"{METADATA} does not list."
+                )
+
+
+def weights_file(folder, facts):
+    """The file that Keras loads, and the bytes that all of them hold."""
+    sharded = SHARDED_WEIGHTS in facts["files"]
+    size = sum(
+        entry["size"]
+        for name, entry in facts["files"].items()
+        if name.endswith(".h5")
+    )
+    return folder / (SHARDED_WEIGHTS if sharded else WEIGHTS), size
 
 
 def is_preset(folder):

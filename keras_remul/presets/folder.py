@@ -9,6 +9,8 @@ metadata.json       sha256 and size of each file, versions, symmetry, notes
 README.md           the model card
 """
 
+import hashlib
+import math
 import pathlib
 import shutil
 import tempfile
@@ -16,14 +18,16 @@ import tempfile
 import keras
 import numpy as np
 
-from keras_remul import backend
-from keras_remul.presets import files, golden
+from keras_remul.backend.pending import make_to_load
+from keras_remul.presets import configuration, files, golden
 from keras_remul.presets.card import card
 from keras_remul.presets.resolve import resolve
+from keras_remul.symmetry import Symmetry
 from keras_remul.version import __version__
 
 _GOLDEN_SEED = 0
 _TOLERANCE = 1e-5
+_SLACK = 2**20  # bytes of weights beyond those of the file of them
 
 
 def save_to_preset(
@@ -84,8 +88,11 @@ def save_to_preset(
         "keras": keras.__version__,
         "backend": keras.backend.backend(),
     }
+    packages = configuration.packages_of(config)
     if symmetry is not None:
         facts["symmetry"] = keras.saving.serialize_keras_object(symmetry)
+        packages |= configuration.packages_of(facts["symmetry"])
+    facts["weights_sha256"] = _digest(model)
     taken = sorted({*facts, "files"} & set(metadata or {}))
     if taken:
         raise ValueError(
@@ -100,7 +107,8 @@ def save_to_preset(
         folder.mkdir()
         files.write_json(folder / files.CONFIG, config)
         # A copy has no optimizer.
-        copy = _make(folder)
+        size = _bytes(_state(model))
+        copy = _make(folder, path, size=size, packages=packages)
         for old, new in zip(_state(model), _state(copy), strict=True):
             new.assign(keras.ops.convert_to_numpy(old))
         sharded = max_shard_size is not None
@@ -112,7 +120,7 @@ def save_to_preset(
             arrays = _golden(model, x, symmetry)
             golden.write(folder / files.GOLDEN, arrays)
         _describe(folder, path.name, facts)
-        _check_written(folder, model)
+        _check_written(folder, model, packages)
         files.put(folder, path)
 
 
@@ -143,9 +151,12 @@ def _check_weights(model):
             )
 
 
-def _check_written(folder, model):
+def _check_written(path, model, packages):
     """Raises ValueError unless this folder gives this model, bit for bit."""
-    written, facts = _load(folder)
+    with files.opened(path) as (folder, facts):
+        written = _load(folder, facts, path, packages)
+        if files.GOLDEN in facts["files"]:
+            _compare(folder, written, facts, _TOLERANCE, path, packages)
     # Not the states of random generators, which Keras does not write.
     for old, new in zip(model.weights, written.weights, strict=True):
         old, value = map(keras.ops.convert_to_numpy, (old, new))
@@ -155,8 +166,6 @@ def _check_written(folder, model):
                 "reading it; the preset is not saved. Do get_config and "
                 "from_config hold all arguments of the model?"
             )
-    if files.GOLDEN in facts["files"]:
-        _compare(folder, written, facts, _TOLERANCE)
 
 
 def update_metadata(path, **changes):
@@ -217,11 +226,13 @@ def _outputs(model, x, symmetry, g):
     return found
 
 
-def from_preset(name_or_path, zoo=None):
+def from_preset(name_or_path, zoo=None, packages=()):
     """Loads the model of a preset, on whatever backend Keras runs.
 
-    Each file's sha256 is checked before it is read. Only classes of Keras and
-    registered ones are made; nothing in a preset is executed.
+    Nothing in a preset is executed. Each file is read once and compared with
+    its sha256 before it is used; of its configuration only what is on a list
+    is made, see `docs/security.md`; a model whose weights are larger than the
+    file of them is refused before memory is taken.
 
     Args:
         name_or_path: a folder; a name from `list_presets`; or the address of
@@ -231,6 +242,10 @@ def from_preset(name_or_path, zoo=None):
         zoo: address of another zoo, a folder with a `manifest.json`. Defaults
             to the presets of the package, and then those of
             `KERAS_REMUL_ZOO_URL`.
+        packages: names of packages whose registered classes may be made, with
+            any arguments, beside this library's: `["mine"]` for classes under
+            `keras.saving.register_keras_serializable("mine")`. Import them
+            first.
 
     Returns:
         The Keras model.
@@ -245,37 +260,103 @@ def from_preset(name_or_path, zoo=None):
     >>> model = from_preset("nbody_charged_transformer_remul")
     >>> y = model.predict(x)
     """
-    return _load(resolve(name_or_path, zoo))[0]
+    path = resolve(name_or_path, zoo)
+    with files.opened(path) as (folder, facts):
+        model = _load(folder, facts, path, packages)
+        _check_digest(model, facts, path)
+        return model
 
 
-def _load(path):
-    facts = files.check_files(path)
-    model = _make(path)
-    sharded = files.SHARDED_WEIGHTS in facts["files"]
-    weights = path / (files.SHARDED_WEIGHTS if sharded else files.WEIGHTS)
+def _load(folder, facts, path, packages):
+    """The model of files that were checked; `path` is named in errors."""
+    weights, size = files.weights_file(folder, facts)
+    model = _make(folder, path, size=size, packages=packages)
     try:
         model.load_weights(weights)
     except Exception as error:
         raise ValueError(
-            f"{weights} does not hold the weights of the model in "
+            f"{path / weights.name} does not hold the weights of the model in "
             f"{files.CONFIG}: {error}"
         ) from error
-    return model, facts
-
-
-def _make(path):
-    """The model of config.json, its weights still to be loaded."""
-    config = files.read_json(path / files.CONFIG)
-    model = backend.make_to_load(
-        lambda: files.make(config, path / files.CONFIG)
-    )
-    if not isinstance(model, keras.Model):
-        raise ValueError(f"{path / files.CONFIG} is not a Keras model.")
     return model
 
 
-def read_metadata(name_or_path, zoo=None):
+def _check_digest(model, facts, path):
+    """Raises ValueError unless these are the weights that were saved."""
+    # Presets written by older versions have none.
+    if facts.get("weights_sha256") not in (None, _digest(model)):
+        raise ValueError(
+            f"Preset {path} gives other weights than those that were saved: "
+            "their sha256 is another. Get the preset again."
+        )
+
+
+def _make(folder, path, size, packages):
+    """The model of config.json, its weights still to be loaded."""
+    where = path / files.CONFIG
+    config = files.read_json(folder / files.CONFIG)
+
+    def make():
+        model = configuration.make(config, where, size=size, packages=packages)
+        if not isinstance(model, keras.Model):
+            raise ValueError(f"{where} is not a Keras model.")
+        needed = _bytes(model.weights)
+        if needed > size + _SLACK:
+            raise ValueError(
+                f"{where} asks for weights of {needed:,} bytes; the file of "
+                f"them has {size:,}."
+            )
+        return model
+
+    return make_to_load(make)
+
+
+def _bytes(variables):
+    return sum(
+        math.prod(v.shape) * np.dtype(v.dtype).itemsize for v in variables
+    )
+
+
+def _digest(model):
+    """The sha256 of all weights, bit for bit, in order."""
+    digest = hashlib.sha256()
+    for variable in model.weights:
+        value = keras.ops.convert_to_numpy(variable)
+        digest.update(f"{value.shape}{value.dtype.name}".encode())
+        digest.update(np.ascontiguousarray(value).tobytes())
+    return digest.hexdigest()
+
+
+def _symmetry(facts, path, packages):
+    """The `Symmetry` in metadata, or None."""
+    if facts.get("symmetry") is None:
+        return None
+    where = path / files.METADATA
+    found = configuration.make(
+        facts["symmetry"], where, packages=packages, parts=False
+    )
+    if not isinstance(found, Symmetry):
+        raise ValueError(f"The symmetry in {where} is none.")
+    return found
+
+
+def read_metadata(name_or_path, zoo=None, packages=()):
     """What is known of a preset: a dictionary; `"symmetry"` is a `Symmetry`.
+
+    Args:
+        name_or_path, zoo, packages: see `from_preset`.
+
+    Raises:
+        ValueError, OSError: see `from_preset`.
+    """
+    path = resolve(name_or_path, zoo)
+    facts = files.check_files(path)
+    symmetry = _symmetry(facts, path, packages)
+    return facts if symmetry is None else facts | {"symmetry": symmetry}
+
+
+def golden_inputs(name_or_path, zoo=None):
+    """The inputs on which a preset is compared, arrays, or None.
 
     Args:
         name_or_path, zoo: see `from_preset`.
@@ -283,22 +364,22 @@ def read_metadata(name_or_path, zoo=None):
     Raises:
         ValueError, OSError: see `from_preset`.
     """
-    path = resolve(name_or_path, zoo)
-    facts = files.check_files(path)
-    if isinstance(facts.get("symmetry"), dict):
-        facts["symmetry"] = files.make(facts["symmetry"], files.METADATA)
-    return facts
+    with files.opened(resolve(name_or_path, zoo)) as (folder, facts):
+        if files.GOLDEN not in facts["files"]:
+            return None
+        return golden.restore("input", golden.read(folder / files.GOLDEN))
 
 
-def verify_preset(name_or_path, tolerance=_TOLERANCE, zoo=None):
+def verify_preset(name_or_path, tolerance=_TOLERANCE, zoo=None, packages=()):
     """Runs a preset on its stored inputs and compares the outputs.
 
     Names, shapes and dtypes are compared, and all numbers. Where the preset
     holds elements g, the inputs are moved by them here, and the moved inputs
-    and the outputs for them are compared too.
+    and the outputs for them are compared too. The weights are compared bit for
+    bit with those that were saved, so that one which no input reaches is, too.
 
     Args:
-        name_or_path, zoo: see `from_preset`.
+        name_or_path, zoo, packages: see `from_preset`.
         tolerance: largest difference accepted, relative to the largest
             stored output. Defaults to 1e-5.
 
@@ -311,18 +392,20 @@ def verify_preset(name_or_path, tolerance=_TOLERANCE, zoo=None):
         OSError: it could not be downloaded.
     """
     path = resolve(name_or_path, zoo)
-    model, facts = _load(path)
-    if files.GOLDEN not in facts["files"]:
-        raise ValueError(
-            f"Preset {path} holds no outputs to compare with; save it with "
-            "`save_to_preset(model, path, x=...)`."
-        )
-    return _compare(path, model, facts, tolerance)
+    with files.opened(path) as (folder, facts):
+        model = _load(folder, facts, path, packages)
+        _check_digest(model, facts, path)
+        if files.GOLDEN not in facts["files"]:
+            raise ValueError(
+                f"Preset {path} holds no outputs to compare with; save it with "
+                "`save_to_preset(model, path, x=...)`."
+            )
+        return _compare(folder, model, facts, tolerance, path, packages)
 
 
-def _compare(path, model, facts, tolerance):
+def _compare(folder, model, facts, tolerance, path, packages):
     file = path / files.GOLDEN
-    stored = golden.read(file)
+    stored = golden.read(folder / files.GOLDEN)
     parts = {name: golden.restore(name, stored) for name in golden.PARTS}
     parts = {name: part for name, part in parts.items() if part is not None}
     expected = {}
@@ -333,9 +416,7 @@ def _compare(path, model, facts, tolerance):
         raise ValueError(
             f"{file} must hold {sorted(wanted)}. It holds {sorted(stored)}"
         )
-    symmetry = None
-    if "symmetry" in facts:
-        symmetry = files.make(facts["symmetry"], path / files.METADATA)
+    symmetry = _symmetry(facts, path, packages)
     x, g = parts["input"], parts.get("element")
     found = {
         **golden.comparable("input", x),

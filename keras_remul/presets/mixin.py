@@ -1,5 +1,7 @@
 """The methods of models that have to do with presets."""
 
+import keras
+
 from keras_remul.presets.folder import from_preset, save_to_preset
 
 
@@ -7,13 +9,16 @@ class PresetMethods:
     """Adds `from_preset` and `save_to_preset` to a Keras model."""
 
     @classmethod
-    def from_preset(cls, name_or_path, zoo=None):
+    def from_preset(cls, name_or_path, zoo=None, packages=()):
         """Loads a preset of this class; see `keras_remul.from_preset`.
+
+        The package of this class is trusted, with `packages`.
 
         Raises:
             ValueError: the preset is of another class; see there for others.
         """
-        model = from_preset(name_or_path, zoo)
+        own = keras.saving.get_registered_name(cls).rpartition(">")[0]
+        model = from_preset(name_or_path, zoo, {own, *packages} - {""})
         if not isinstance(model, cls):
             raise ValueError(
                 f"Preset {str(name_or_path)!r} is a {type(model).__name__}, "

@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_remul import backend
 from keras_remul.backend import devices
+from keras_remul.kept_variables import KeepsVariables
 from keras_remul.losses import NestedLoss
 from keras_remul.masking import ReadMasks
 from keras_remul.metrics import centred, sample_norms
@@ -27,7 +28,11 @@ TARGETS = ("labels", "predictions")
 
 @keras.saving.register_keras_serializable(package="keras_remul")
 class RemulModel(
-    backend.TaskGradients, PresetMethods, SavesRandomStates, keras.Model
+    backend.TaskGradients,
+    PresetMethods,
+    SavesRandomStates,
+    KeepsVariables,
+    keras.Model,
 ):
     """Trains a Keras model with equivariance as a second task.
 
@@ -436,8 +441,7 @@ class RemulModel(
         if self._checks.is_new("train", data):
             self.train_function = None
         devices.synchronize(self)
-        with backend.restored(self):
-            history = super().fit(x, y, *args, **kwargs)
+        history = super().fit(x, y, *args, **kwargs)
         warning = self.weighting.warning()
         if warning:
             warnings.warn(warning, stacklevel=2)
@@ -448,12 +452,7 @@ class RemulModel(
         x = self._checks.checked(*data)
         if self._checks.is_new("test", data):
             self.test_function = None
-        with backend.restored(self):
-            return super().evaluate(x, y, *args, **kwargs)
-
-    def predict(self, *args, **kwargs):
-        with backend.restored(self):
-            return super().predict(*args, **kwargs)
+        return super().evaluate(x, y, *args, **kwargs)
 
     # Saving.
 

@@ -1,0 +1,50 @@
+"""Variables that were made, but have no value yet: a private part of Keras.
+
+Within `keras.StatelessScope` a variable is only noted in a list of Keras, and
+gets its value at the scope's end. Two things are done with that list here. A
+model of a file is made without memory for its weights, so that it can be
+refused; and where it is refused, its variables are taken off the list, for
+Keras would fail on them at the end of every later scope.
+"""
+
+import contextlib
+
+import keras
+import numpy as np
+from keras.src.backend.common import global_state
+
+
+def make_to_load(make):
+    """`make()`, a model whose weights are to be loaded: they are zero.
+
+    Args:
+        make: function without arguments. Whatever it raises leaves no trace,
+            and no memory is taken for weights before it returns.
+    """
+    with _pending() as new:
+        with keras.StatelessScope(initialize_variables=False):
+            model = make()
+        made = list(new())
+    for variable in made:
+        # No draws: JAX would compile that of each shape, for seconds in all.
+        if keras.backend.is_float_dtype(variable.dtype):
+            variable._initializer = _zeros
+        variable._deferred_initialize()
+    return model
+
+
+def _zeros(shape, dtype=None):
+    return np.zeros(shape, dtype)
+
+
+@contextlib.contextmanager
+def _pending():
+    """Gives a function to the variables noted since, which go at the end."""
+    noted = global_state.get_global_attribute(
+        "uninitialized_variables", [], set_to_default=True
+    )
+    before = len(noted)
+    try:
+        yield lambda: noted[before:]
+    finally:
+        del noted[before:]

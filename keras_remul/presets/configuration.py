@@ -1,0 +1,322 @@
+"""A configuration from a file, read before Keras sees it.
+
+Keras resolves names while it makes a model, and runs what they stand for. So
+a configuration is first copied, node by node, into one that holds nothing but
+what is allowed: classes of the list in `allowed`, registered classes of the
+packages that the caller trusts, plain values, and in the graph of a Functional
+model tensors. What is not understood is refused; sizes are bounded, since a
+few bytes of JSON can ask for terabytes.
+"""
+
+import dataclasses
+import inspect
+
+import keras
+
+from keras_remul.presets.allowed import CLASSES, DTYPES, FUNCTIONS
+
+OWN_PACKAGE = "keras_remul"
+_DEEPEST = 64
+_OBJECTS = 10_000
+_BYTES_AN_OBJECT = 256  # an array in a file of weights takes more
+_SMALL_FILE = 2**16
+_KEYS = {
+    "module",
+    "class_name",
+    "config",
+    "registered_name",
+    "build_config",
+    "compile_config",
+    "shared_object_id",
+    "name",
+    "inbound_nodes",
+}
+# Integers that are no sizes.
+_NO_SIZES = ("seed", "decay_steps", "first_decay_steps", "boundaries")
+# Arguments that say how often a part with weights of its own is repeated.
+_REPEATS = ("num_layers", "num_degrees")
+_PLAIN = (str, int, float, bool, type(None))
+
+
+def checked(config, where, packages=(), size=0, parts=True):
+    """A copy of a configuration that holds nothing but what is allowed.
+
+    Args:
+        config: what `json.loads` gave.
+        where: the file, for the errors.
+        packages: names under which trusted classes are registered, beside
+            this package's own: those before the `>`.
+        size: bytes of the weights. No integer but a seed may be larger, nor
+            more than one layer be asked for in 256 bytes; small files may ask
+            for 65,536 and 256.
+        parts: whether classes of Keras are allowed, and built ones. A
+            symmetry has none.
+
+    Raises:
+        ValueError: it names something else, or is too large.
+    """
+    return _Check(where, {OWN_PACKAGE, *packages}, size, parts).node(config)
+
+
+def make(config, where, **limits):
+    """The object of a configuration; nothing in it is executed.
+
+    Args:
+        config, where, **limits: see `checked`.
+
+    Raises:
+        ValueError: it names what is not allowed, or what cannot be made.
+    """
+    config = checked(config, where, **limits)
+    try:
+        return keras.saving.deserialize_keras_object(config, safe_mode=True)
+    except Exception as error:
+        text = str(error).partition("Full object config")[0]
+        raise ValueError(
+            f"{where} cannot be made into an object. Was it written by another "
+            f"version? Keras {keras.__version__} says: {text[:2000]}"
+        ) from error
+
+
+def packages_of(node):
+    """The packages under which the classes in a configuration are registered.
+
+    Args:
+        node: a configuration that was made here, not one of a file.
+    """
+    found = set()
+    if isinstance(node, dict):
+        for key in ("registered_name", "config"):
+            name = node.get(key)
+            if isinstance(name, str) and "class_name" in node:
+                found |= {name.rpartition(">")[0]}
+        node = list(node.values())
+    if isinstance(node, str):
+        found |= {node.rpartition(">")[0]} if _registered(node) else set()
+    if isinstance(node, (list, tuple)):
+        found = found.union(*map(packages_of, node))
+    return found - {""}
+
+
+def _registered(name):
+    return name in keras.saving.get_custom_objects()
+
+
+@dataclasses.dataclass
+class _Check:
+    where: str
+    packages: set
+    size: int
+    parts: bool
+    objects: int = 0
+
+    def refuse(self, what, why):
+        raise ValueError(f"{self.where} {what}. {why}")
+
+    def node(self, node, depth=0, key=None, tensors=None):
+        """A copy of a node. `tensors` collects the tensors of a graph."""
+        if depth > _DEEPEST:
+            self.refuse(
+                f"is nested more than {_DEEPEST} deep", "No model is that deep."
+            )
+        if isinstance(node, dict) and "class_name" in node:
+            return self.named(node, depth, tensors)
+        if isinstance(node, dict):
+            return {
+                k: self.graph(v, depth)
+                if k == "inbound_nodes"
+                else self.node(v, depth + 1, k, tensors)
+                for k, v in node.items()
+            }
+        if isinstance(node, list):
+            return [self.node(v, depth + 1, key, tensors) for v in node]
+        if not isinstance(node, _PLAIN):
+            self.refuse(f"holds a {type(node).__name__}", "JSON has none.")
+        if isinstance(node, str) and _registered(node):
+            self.trusted(node)
+        if isinstance(node, int) and not isinstance(node, bool):
+            self.number(node, key)
+        return node
+
+    def number(self, value, key):
+        if key in _NO_SIZES:
+            return
+        most = max(self.size, _SMALL_FILE)
+        if key in _REPEATS:
+            most //= _BYTES_AN_OBJECT
+        if abs(value) > most:
+            self.refuse(
+                f"asks for {key or 'a size'}={value}",
+                f"Its weights are a file of {self.size:,} bytes, in which no "
+                f"more than {most:,} can be.",
+            )
+
+    def named(self, node, depth, tensors):
+        """A copy of a node that Keras would make into an object."""
+        name = node["class_name"]
+        if not isinstance(name, str) or "config" not in node:
+            self.refuse(
+                f"names the class {name!r} without a config",
+                "It cannot be made into a model.",
+            )
+        if name.startswith("__"):
+            return self.value(name, node["config"], depth, tensors)
+        if tensors is not None:
+            self.refuse(
+                f"gives {_title(node)} to a layer as an argument",
+                "Only tensors and plain values may be.",
+            )
+        unknown = sorted({*node} - _KEYS)
+        if unknown:
+            self.refuse(f"holds {unknown} of {name!r}", "Keras writes no such.")
+        self.objects += 1
+        most = min(
+            _OBJECTS, max(self.size, 4 * _SMALL_FILE) // _BYTES_AN_OBJECT
+        )
+        if self.objects > most:
+            self.refuse(
+                f"asks for more than {most:,} layers and other objects",
+                f"Its weights are a file of {self.size:,} bytes.",
+            )
+        if name == "function":
+            return self.function(node)
+        copy = self.class_of(node)
+        # Presets hold no optimizers, losses and metrics; of old ones theirs
+        # are left out.
+        for part in {*node} - {*copy, "compile_config"}:
+            copy[part] = (
+                self.graph(node[part], depth)
+                if part == "inbound_nodes"
+                else self.node(node[part], depth + 1, part)
+            )
+        if not self.parts and "build_config" in copy:
+            self.refuse(f"builds {_title(node)}", "Nothing in it has weights.")
+        return copy
+
+    def class_of(self, node):
+        """How Keras finds the class of a node, and no other."""
+        name, full = node["class_name"], node.get("registered_name")
+        found = None
+        if isinstance(full, str):
+            # Or in a custom_object_scope, which the caller has opened.
+            found = keras.saving.get_registered_object(full)
+            if found is None and ">" in full:
+                self.refuse(
+                    f"asks for the class {full!r}, which is not registered",
+                    "Import the package that registers it first.",
+                )
+        if found is not None:
+            if not inspect.isclass(found):
+                self.refuse(f"asks for {full!r}", "It is not a class.")
+            if _registered(full):
+                self.trusted(full)
+            return {
+                "module": found.__module__,
+                "class_name": found.__name__,
+                "registered_name": full,
+            }
+        module = node.get("module")
+        allowed = CLASSES.get(module, ()) if isinstance(module, str) else ()
+        if full not in (None, name) or name not in allowed or not self.parts:
+            self.not_allowed(node)
+        return {"module": module, "class_name": name, "registered_name": None}
+
+    def function(self, node):
+        name, module = node["config"], node.get("module")
+        if not isinstance(name, str):
+            self.not_allowed(node)
+        if _registered(name):
+            self.trusted(name)
+            return {
+                "module": "builtins",
+                "class_name": "function",
+                "config": name,
+                "registered_name": name,
+            }
+        modules = [*FUNCTIONS] if module in ("builtins", None) else [module]
+        for module in modules:
+            if isinstance(module, str) and name in FUNCTIONS.get(module, ()):
+                return {
+                    "module": module,
+                    "class_name": "function",
+                    "config": name,
+                    "registered_name": name,
+                }
+        return self.not_allowed(node)
+
+    def trusted(self, full):
+        """Refuses what is registered by a package that is not trusted."""
+        package = full.rpartition(">")[0]
+        if package not in self.packages:
+            self.refuse(
+                f"asks for {full!r}, of the package {package!r}",
+                "If you trust what this package registers with any arguments, "
+                f"say so: packages=[{package!r}].",
+            )
+
+    def not_allowed(self, node):
+        self.refuse(
+            f"asks for {_title(node)}, which is not on the list of what a "
+            "preset may hold",
+            "Presets run no code: they are made of layers of Keras that only "
+            "calculate, and of registered classes of the packages that you "
+            "trust. Register yours with keras.saving.register_keras_"
+            "serializable, import it first, and name its package: packages=.",
+        )
+
+    def value(self, name, config, depth, tensors):
+        """What stands for a tensor, an array or a slice."""
+        if name == "__keras_tensor__" and tensors is not None:
+            tensors.append(config)
+            config = self.node(config, depth + 1, "shape")
+        elif name in ("__numpy__", "__tensor__"):
+            if not isinstance(config, dict) or (
+                config.get("dtype") not in DTYPES
+            ):
+                self.refuse(f"holds {name} of no numbers", "Only these may be.")
+            self.numbers(config.get("value"), depth)
+        elif name == "__slice__":
+            config = self.node(config, depth + 1)
+        elif name != "__ellipsis__":
+            self.refuse(
+                f"holds {name!r}, which could run code", "Presets hold none."
+            )
+        return {"class_name": name, "config": config}
+
+    def numbers(self, value, depth):
+        if depth > _DEEPEST:
+            self.refuse("holds a deeply nested array", "It has no numbers.")
+        if isinstance(value, list):
+            for entry in value:
+                self.numbers(entry, depth + 1)
+        elif not isinstance(value, (int, float)):
+            self.refuse("holds an array of no numbers", "Only these may be.")
+
+    def graph(self, calls, depth):
+        """The calls of one layer of a Functional model."""
+        if not isinstance(calls, list):
+            self.refuse("holds a graph that is no list", "Keras writes one.")
+        copies = []
+        for call in calls:
+            if not isinstance(call, dict) or {*call} != {"args", "kwargs"}:
+                self.refuse(
+                    "holds a call of a layer that has no args and kwargs",
+                    "Write the preset again with a newer Keras.",
+                )
+            tensors = []
+            copies.append(self.node(call, depth + 1, tensors=tensors))
+            if not tensors:
+                self.refuse(
+                    "calls a layer without a tensor",
+                    "It would run while the model is made.",
+                )
+        return copies
+
+
+def _title(node):
+    name, module = node["class_name"], node.get("module")
+    if name == "function":
+        name = f"the function {node['config']!r}"
+    else:
+        name = f"the class {name!r}"
+    return f"{name} of {module!r}"[:200]
