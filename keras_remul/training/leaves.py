@@ -10,7 +10,6 @@ the mask in place.
 import keras
 from keras import ops
 
-from keras_remul.masking import AttachMask
 from keras_remul.structures import leafwise, per_output
 
 
@@ -46,13 +45,14 @@ class Leaves:
     Args:
         y_pred: predictions, nested.
         masks: their masks, see `output_masks`.
+        attach: an `AttachMask`.
         names: names of the outputs where these are in a list.
     """
 
-    def __init__(self, y_pred, masks, names=None):
+    def __init__(self, y_pred, masks, attach, names=None):
         self._predictions, self._masks = y_pred, masks
         self._names = names
-        self._attach = AttachMask()
+        self._attach = attach
 
     @property
     def y_pred(self):

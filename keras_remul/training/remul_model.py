@@ -9,7 +9,7 @@ from keras_remul import backend
 from keras_remul.backend import devices
 from keras_remul.kept_variables import KeepsVariables
 from keras_remul.losses import NestedLoss
-from keras_remul.masking import ReadMasks
+from keras_remul.masking import AttachMask, ReadMasks
 from keras_remul.metrics import centred, sample_norms
 from keras_remul.presets import PresetMethods
 from keras_remul.structures import leafwise, per_output
@@ -171,7 +171,7 @@ class RemulModel(
         self.seed = seed
         self.supports_masking = True
         self.seed_generator = keras.random.SeedGenerator(seed)
-        self._read_masks = ReadMasks()
+        self._read_masks, self._attach_mask = ReadMasks(), AttachMask()
         self._nested_loss = None
         self._checks = DataChecks(self)
         self._batches = Batches(self)
@@ -415,7 +415,7 @@ class RemulModel(
 
     def _leaves(self, x, y_pred, own_masks):
         masks = output_masks(self.symmetry, x, y_pred, own_masks)
-        return Leaves(y_pred, masks, self._names())
+        return Leaves(y_pred, masks, self._attach_mask, self._names())
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         if not isinstance(y_pred, Predictions):
