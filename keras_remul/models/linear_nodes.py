@@ -50,6 +50,12 @@ class LinearNodes(NodeModel):
         super().build(input_shape)
         if "velocities" not in self.node_shapes:
             raise ValueError('Expected `inputs` to have the key "velocities".')
+        if self.identity not in (None, *self.node_shapes):
+            raise ValueError(
+                f"Expected `inputs` to have the key {self.identity!r}, the "
+                "argument `identity`. Its keys: "
+                f"{sorted(self.node_shapes)}."
+            )
         _, num_nodes, dim = input_shape["positions"]
         if num_nodes is None:
             raise ValueError("LinearNodes needs a fixed number of nodes.")
