@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import resource
 import shutil
 import signal
 import subprocess
@@ -247,24 +248,19 @@ def test_read_only_cache_that_holds_the_preset(server, cache, monkeypatch):
             path.chmod(0o755)
 
 
-FULL = """
-import resource, sys
-from keras_remul import from_preset
-resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
-try:
-    from_preset("small", zoo=sys.argv[1])
-except OSError as error:
-    print("OSError:", error)
-"""
-
-
-def test_full_disk(server, zoo, cache, tmp_path):
-    assert (zoo / NAME / "model.weights.h5").stat().st_size > 2000
-    said, errors = start(FULL, server.url).communicate()
-    assert "OSError" in said and "KERAS_REMUL_CACHE" in said, errors
-    assert ".json in the cache cannot be written: File too large" in said
-    assert not parts(cache)
-    assert "model.weights.h5" not in kept(cache)
+def test_full_disk(server, zoo, cache):
+    config = (zoo / NAME / "config.json").stat().st_size
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for size in (0, 100, config):  # some files fit, or none
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+        try:
+            with pytest.raises(OSError, match="File too large.*REMUL_CACHE"):
+                from_preset(NAME, zoo=server.url)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+        assert "model.weights.h5" not in kept(cache)
+        assert not parts(cache)
+    assert "config.json" in kept(cache)
     assert verify_preset(NAME, zoo=server.url) < 1e-6
 
 

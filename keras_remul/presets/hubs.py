@@ -140,8 +140,11 @@ def _listing(folder, address):
             f"{redact(address)} is not a preset: no {files.METADATA}."
         )
     file = folder / files.METADATA
-    listing = files.read_json(file).get("files")
-    files.check_listing(listing, file)
+    try:
+        listing = files.read_json(file).get("files")
+        files.check_listing(listing, file)
+    except ValueError as error:
+        raise ValueError(f"{redact(address)} is damaged: {error}") from None
     return listing
 
 

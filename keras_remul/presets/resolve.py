@@ -111,8 +111,8 @@ def read_manifest(zoo, wanted=None):
     start, mark, _ = zoo.partition("#")
     if mark and "://" in zoo:
         raise ValueError(
-            f"{redact(start)}#... has a '#', which pins nothing in the address of a "
-            "zoo. Leave it out, or pin the address of a preset."
+            f"{redact(start)}#... has a '#', which pins nothing in the address "
+            "of a zoo. Leave it out, or pin the address of a preset."
         )
     local = _local(zoo)
     if local is not None:
