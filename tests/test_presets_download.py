@@ -338,12 +338,23 @@ def test_odd_things_in_the_cache(kind, server, cache, soon, monkeypatch):
     assert not parts(cache)
 
 
-def test_a_manifest_of_before(server, zoo, cache):
+def test_presets_that_were_changed_on_the_server(server, zoo, cache):
+    address = f"{server.url}/{NAME}"
+    digest = files.sha256(zoo / NAME / "metadata.json")
+    pinned = f"{address}#sha256={digest}"
+    for one in (address, pinned):
+        assert from_preset(one).output_shape == (None, 2)
     folder = download_preset(NAME, zoo=server.url)
-    shutil.rmtree(folder)
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(5)])
     save_to_preset(model, zoo / NAME, x=np.ones((2, 3), "float32"))
     write_manifest(zoo)
+    # An address is looked up each time, unless it is pinned.
+    assert from_preset(address).output_shape == (None, 5)
+    server.asked.clear()
+    assert from_preset(pinned).output_shape == (None, 2)
+    assert from_preset(NAME, zoo=server.url).output_shape == (None, 2)
+    assert server.asked == []
+    shutil.rmtree(folder)
     assert from_preset(NAME, zoo=server.url).output_shape == (None, 5)
     shutil.rmtree(zoo / NAME)
     (zoo / "manifest.json").write_text('{"presets": {}}')

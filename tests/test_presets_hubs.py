@@ -240,6 +240,7 @@ def test_hugging_face(hub, run):
     assert f"stands for {COMMIT} now" in said[6]
     assert f"{other} now, and stood for {COMMIT} before" in said[7]
     # A branch is looked up, then all comes from one commit.
+    assert sum("/revision/v1" in path for path in hub.asked) == 1
     asked = [path for path in hub.asked if "/resolve/" in path]
     assert asked and all(COMMIT in path or other in path for path in asked)
 

@@ -1,6 +1,7 @@
 """Addresses of presets: pins, credentials, redirects, and who is asked."""
 
 import io
+import pathlib
 import shutil
 import sys
 import traceback
@@ -101,7 +102,7 @@ def test_home_folders(server, zoo, tmp_path, monkeypatch):
         from_preset(NAME, zoo=server.url)
 
 
-def test_credentials_reach_the_server(server):
+def test_credentials_reach_the_server(server, monkeypatch):
     url = server.url.replace("://", "://me:top-secret@")
     assert verify_preset(NAME, zoo=f"{url}?token=top-secret") < 1e-6
     assert verify_preset(f"{url}/{NAME}?token=top-secret") < 1e-6
@@ -109,6 +110,10 @@ def test_credentials_reach_the_server(server):
         "token=top-secret"
     }
     assert f"{WEIGHTS}?token=top-secret" in server.asked
+    # What is kept is the same for all who may read it.
+    monkeypatch.setenv("KERAS_REMUL_OFFLINE", "1")
+    other = url.replace("me:top-secret", "you:other")
+    from_preset(NAME, zoo=f"{other}?token=top-secret")
 
 
 FAULTS = ["cut", "other_bytes", "shorter", "endless", "error", "missing"]
@@ -125,7 +130,7 @@ def test_credentials_are_in_no_error(server, zoo, cache, monkeypatch, capfd):
             from_preset(*arguments, **named)
         text = "".join(traceback.format_exception(caught.value))
         assert "top-secret" not in text
-        assert "127.0.0.1" in text or "://" in text
+        assert "://" in text
         return text
 
     for path in (WEIGHTS, f"/{NAME}/metadata.json", "/manifest.json"):
@@ -143,6 +148,7 @@ def test_credentials_are_in_no_error(server, zoo, cache, monkeypatch, capfd):
     fails(f"{one}#top-secret")
     fails(f"{one}#sha256={'0' * 64}")
     fails(NAME, zoo=f"{url}#sha256=top-secret")
+    fails(pathlib.Path("https://me:top-secret@127.0.0.1/small"))
     fails("https://me:top-secret@127.0.0.1:x/small")
     fails("https://me:top secret-top-secret@127.0.0.1/small")
     fails("https://me:a/top-secret@127.0.0.1/small")

@@ -164,7 +164,7 @@ def _tell(address, now, fixed):
     download.keep(address, now.encode())
     changed = before is not None and before.decode() != now
     warnings.warn(
-        f"{address} can change: it stands for {now} now"
+        f"{redact(address)} can change: it stands for {now} now"
         + (f", and stood for {before.decode()} before" if changed else "")
         + f". To load the same always, write {fixed}",
         stacklevel=2,

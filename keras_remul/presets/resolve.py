@@ -303,7 +303,7 @@ def _unknown(name, zoo, presets, own_zoo):
     names = sorted(set(presets) | (set() if own_zoo else _bundled_names()))
     near = difflib.get_close_matches(name, names, n=3)
     raise ValueError(
-        f"No preset {name!r}: there is no such folder with a "
+        f"No preset {redact(name)!r}: there is no such folder with a "
         f"{files.METADATA}, and no such name among the {len(names)} presets "
         f"of {redact(zoo) if zoo else 'the package'}. "
         + (f"Nearest names: {near}. " if near else "")

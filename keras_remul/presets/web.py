@@ -21,8 +21,11 @@ PAUSE = 1
 # Largest file whose size nobody has told, in bytes.
 LARGEST_UNTOLD = 16 * 2**20
 
-# In hf://owner/name@revision it is no user that stands before the @.
-_USER = re.compile(r"(?<!hf)://\S*@|(?<=hf)://[^\s/@]+@")
+# In hf://owner/name@revision it is no user that stands before the @. A path
+# object of an address has one slash of two left.
+_USER = re.compile(
+    r"(?<=[a-zA-Z]{2})(?<!hf):/{1,2}\S*@|(?<=hf):/{1,2}[^\s/@]+@"
+)
 _QUERY = re.compile(r"\?[^\s#)'\"]+")
 
 
