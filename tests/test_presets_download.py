@@ -166,6 +166,8 @@ LISTS_NO_METADATA = json.dumps(
     + ['{"presets": {"small": {"files": {"a": {"sha256": "1", "size": 1}}}}}']
     + ['{"presets": {"small": {"files": {"a": {"size": -1}}}}}'],
 )
+# JAX's hook of the garbage collector may run at the depth of 100000 brackets.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_manifests_that_are_none(content, server, zoo):
     content = content if isinstance(content, bytes) else content.encode()
     (zoo / "manifest.json").write_bytes(content)
