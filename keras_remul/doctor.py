@@ -1,7 +1,6 @@
 """What `keras-remul doctor` tells: versions, devices, cache, faults."""
 
 import importlib.metadata
-import os
 import platform
 import tempfile
 
@@ -12,6 +11,7 @@ from rich.table import Table
 from keras_remul.backend import devices
 from keras_remul.presets import download, resolve
 from keras_remul.presets.folder import verify_preset
+from keras_remul.presets.web import redact
 from keras_remul.version import __version__
 
 _PACKAGES = (
@@ -87,7 +87,8 @@ def run():
     table.add_row("devices", ", ".join(devices.names()))
     table.add_row("precision", keras.config.floatx())
     table.add_row("cache", str(download.cache_folder()))
-    table.add_row("zoo", os.environ.get(resolve.ZOO_URL, "that of the package"))
+    zoo = redact(resolve.default_zoo() or "that of the package")
+    table.add_row("zoo", zoo)
     table.add_row("offline", "yes" if download.offline() else "no")
     console.print(table)
     failed = []

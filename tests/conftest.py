@@ -2,11 +2,16 @@
 
 import os
 import pathlib
+import shutil
 
 import keras
 import numpy as np
 import pytest
 from hypothesis import settings
+from presets_zoo import make_zoo
+from web import serve
+
+from keras_remul.presets import web
 
 # Compiling dominates the first example of each test.
 settings.register_profile(
@@ -49,3 +54,31 @@ def shared_data():
             "no reference data: set KERAS_REMUL_SHARED_DATA to their folder"
         )
     return path
+
+
+@pytest.fixture(scope="session")
+def original_zoo(tmp_path_factory):
+    return make_zoo(tmp_path_factory.mktemp("zoo"))
+
+
+@pytest.fixture
+def zoo(original_zoo, tmp_path):
+    """A folder with one preset, `small`, and its manifest."""
+    return pathlib.Path(shutil.copytree(original_zoo, tmp_path / "zoo"))
+
+
+@pytest.fixture
+def server(zoo):
+    with serve(zoo) as server:
+        yield server
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """An empty cache of presets; a second attempt follows at once."""
+    monkeypatch.setenv("KERAS_REMUL_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("KERAS_REMUL_ZOO_URL", raising=False)
+    monkeypatch.delenv("KERAS_REMUL_OFFLINE", raising=False)
+    monkeypatch.setattr(web, "RETRIES", 1)
+    monkeypatch.setattr(web, "PAUSE", 0)
+    return tmp_path / "cache"

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from keras_remul import cli, datasets, doctor, save_to_preset
+from keras_remul.presets import card, commands
 
 NAME = "nbody_charged_mpn_remul"
 
@@ -21,11 +22,14 @@ def test_presets(capsys, tmp_path):
     status, said, _ = run(capsys, "presets")
     assert status == 0
     assert "105,476" in said and "0.007093" in said
-    files = {"a": {"sha256": "0" * 64, "size": 1}}
-    manifest = {"presets": {"theirs": {"files": files}}}
-    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
-    status, said, _ = run(capsys, "presets", "--zoo", str(tmp_path))
-    assert status == 0 and "theirs" in said  # a manifest without summaries
+    files = {"metadata.json": {"sha256": "0" * 64, "size": 1}}
+    odd = {"parameters": "many", "metrics": {"test_mse": None, "error": 0.25}}
+    for summary in ({}, {"summary": odd}, {"summary": []}, {"summary": {}}):
+        manifest = {"presets": {"theirs": {"files": files, **summary}}}
+        (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+        status, said, _ = run(capsys, "presets", "--zoo", str(tmp_path))
+        assert status == 0 and "theirs" in said
+        assert ("0.25" in said) == (summary.get("summary") == odd)
     (tmp_path / "manifest.json").write_text('{"presets": {}}')
     status, said, _ = run(capsys, "presets", "--zoo", str(tmp_path))
     assert status == 0 and "No presets." in said
@@ -43,6 +47,34 @@ def test_verify(capsys, tmp_path):
 def test_download(capsys):
     status, said, _ = run(capsys, "download", NAME)
     assert status == 0 and f"{NAME} is in" in said
+
+
+def test_no_command_shows_credentials(capfd, zoo, cache, server, monkeypatch):
+    url = server.url.replace("://", "://me:top-secret@")
+    address = f"{url}/small?token=top-secret"
+    status, said, _ = run(capfd, "download", address)
+    assert status == 0 and "://***@127.0.0.1" in said and "?*** is in" in said
+    status, more, _ = run(capfd, "verify", address)
+    assert status == 0 and "?***: outputs agree" in more
+    for command in ("evaluate", "landscape"):
+        status, _, error = run(capfd, command, address)
+        assert status == 1 and "data set" in error
+        more += error
+    server.faults["/small/metadata.json"] = ["missing"]
+    status, _, error = run(capfd, "verify", address)
+    assert status == 1 and "is not there" in error
+    monkeypatch.setenv("KERAS_REMUL_ZOO_URL", f"{url}?token=top-secret")
+    monkeypatch.setattr(doctor, "CHECKS", {})
+    status, table, _ = run(capfd, "doctor")
+    assert status == 0 and "://***@127.0.0.1" in table
+    assert "top-secret" not in said + more + error + table
+
+
+def test_a_card_names_no_password():
+    facts = {"class": "a", "parameters": 1, "keras_remul": "1", "backend": "b"}
+    source = "From https://me:top-secret@host/x?id=3."
+    text = card.card("small", facts | {"description": source})
+    assert "From https://***@host/x?id=3." in text
 
 
 def test_evaluate(capsys, bodies, monkeypatch):
@@ -71,6 +103,13 @@ def test_landscape(capsys, bodies, monkeypatch, tmp_path):
     assert output.read_bytes().startswith(b"\x89PNG")
     status, _, error = run(capsys, "landscape", NAME, "nbody_gravity_mpn_plain")
     assert status == 1 and "presets of one data set" in error
+
+
+def test_names_in_a_picture():
+    alone = commands._short_names(["runs/a", "https://me:x@host/b?token=1"])
+    assert list(alone.values()) == ["a", "b?***"]
+    alike = commands._short_names(["runs/a/preset", "runs/b/preset"])
+    assert list(alike.values()) == ["runs/a/preset", "runs/b/preset"]
 
 
 def test_export(capsys, tmp_path):

@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 
@@ -40,7 +41,7 @@ class Hub(Handler):
 
     def _resolved(self):
         found = re.match(r"/owner/small/resolve/([^/]+)/([^?]+)", self.path)
-        if found and found[1] in ("main", "v1", COMMIT):
+        if found and found[1] in ("main", "v1", self.server.commit):
             file = pathlib.Path(self.directory) / found[2]
             return file if file.is_file() else None
         return None
@@ -59,7 +60,7 @@ class Hub(Handler):
         self.send_response(200)
         self.send_header("Content-Length", str(len(content)))
         self.send_header("ETag", f'"{files.sha256(file)[:40]}"')
-        self.send_header("X-Repo-Commit", COMMIT)
+        self.send_header("X-Repo-Commit", self.server.commit)
         self.send_header("Accept-Ranges", "bytes")
         self.end_headers()
         if with_content:
@@ -70,6 +71,17 @@ class Hub(Handler):
 
     def do_GET(self):
         self.server.asked.append(self.path)
+        if self.path.startswith("/set/"):
+            name, value = self.path.split("/")[2:]
+            if name == "commit":
+                self.server.commit = value
+            else:
+                self.server.faults[name] = int(value)
+            return self._json({})
+        if self.server.faults.get("status"):
+            self.send_response(self.server.faults["status"])
+            self.send_header("Content-Length", "0")
+            return self.end_headers()
         names = sorted(os.listdir(self.directory))
         if self.path.startswith("/api/models/owner/small/tree/"):
             return self._json(
@@ -78,7 +90,8 @@ class Hub(Handler):
                         "type": "file",
                         "path": name,
                         "oid": "0" * 40,
-                        "size": os.path.getsize(f"{self.directory}/{name}"),
+                        "size": os.path.getsize(f"{self.directory}/{name}")
+                        + self.server.faults.get("size", 0),
                     }
                     for name in names
                 ]
@@ -86,12 +99,12 @@ class Hub(Handler):
         known = re.match(
             r"/api/models/owner/small(/revision/(\w+))?", self.path
         )
-        if known and known[2] in (None, "main", "v1", COMMIT):
+        if known and known[2] in (None, "main", "v1", self.server.commit):
             self._json(
                 {
                     "id": "owner/small",
                     "modelId": "owner/small",
-                    "sha": COMMIT,
+                    "sha": self.server.commit,
                     "private": False,
                     "tags": [],
                     "siblings": [{"rfilename": name} for name in names],
@@ -132,21 +145,34 @@ import kagglesdk.kaggle_env as env
 env._env_to_endpoint[env.KaggleEnv.LOCAL] = os.environ["STAND_IN"]
 """
 VERIFY = """
-import os, sys
+import os, pathlib, sys, urllib.request, warnings
 from keras_remul import verify_preset
 for address in sys.argv[1:]:
+    if address.startswith("set "):
+        url = os.environ["STAND_IN"] + "/set/" + address.removeprefix("set ")
+        urllib.request.urlopen(url).close()
+        continue
+    if address.startswith("damage "):
+        for file in pathlib.Path(os.environ["CLIENTS"]).rglob("*"):
+            if file.is_file() and file.name == address.removeprefix("damage "):
+                file.write_bytes(b"{")
+        continue
     os.environ["KERAS_REMUL_OFFLINE"] = str(int(address.startswith("offline ")))
-    try:
-        print("difference", verify_preset(address.removeprefix("offline ")))
-    except (ValueError, OSError) as error:
-        print(type(error).__name__, " ".join(str(error).split()))
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        try:
+            result = "difference", verify_preset(address.split()[-1])
+        except (ValueError, OSError) as error:
+            result = type(error).__name__, " ".join(str(error).split())
+    told = [str(warning.message) for warning in told]
+    print("SAID", *result, *[text for text in told if "can change" in text])
 """
 
 
 @pytest.fixture
 def hub(preset):
     with serve(preset, Hub) as server:
-        server.folder = preset
+        server.folder, server.commit = preset, COMMIT
         yield server
 
 
@@ -164,6 +190,8 @@ def run(hub, tmp_path):
                 **os.environ,
                 "PYTHONPATH": os.pathsep.join(sys.path),
                 "HF_ENDPOINT": hub.url,
+                "KERAS_REMUL_CACHE": str(tmp_path / "cache"),
+                "CLIENTS": str(tmp_path),
                 "HF_HOME": str(tmp_path / "hf"),
                 "HF_HUB_DISABLE_TELEMETRY": "1",
                 "KAGGLEHUB_CACHE": str(tmp_path / "kaggle"),
@@ -172,49 +200,111 @@ def run(hub, tmp_path):
                 "STAND_IN": hub.url,
             },
         )
-        starts = ("difference", "ValueError", "OSError", "ConnectionError")
-        lines = done.stdout.splitlines()
-        said = [line for line in lines if line.startswith(starts)]
-        assert len(said) == len(addresses), done.stdout + done.stderr
+        said = re.findall("^SAID (.*)$", done.stdout, re.M)
+        asked = [a for a in addresses if "://" in a]
+        assert len(said) == len(asked), done.stdout + done.stderr
         return said
 
     return run
 
 
+def starts(said, *words):
+    assert [line.split()[0] for line in said] == list(words), said
+
+
 def test_hugging_face(hub, run):
+    other = "f" * 40
     said = run(
         "hf://owner/small",
         "hf://owner/small@v1",
         "offline hf://owner/small@v1",
+        f"hf://owner/small@{COMMIT}",
         "offline hf://owner/small@v2",
         "hf://owner/unknown",
+        f"set commit/{other}",
+        "offline hf://owner/small",
+        "hf://owner/small",
     )
-    assert [line.split()[0] for line in said[:3]] == ["difference"] * 3, said
-    assert said[3].startswith("OSError hf://owner/small@v2 could not be")
-    assert said[4].startswith("OSError hf://owner/unknown could not be")
-    assert any("/v1" in path for path in hub.asked)
+    starts(said[:4], *["difference"] * 4)
+    names = "small", "small@v1", "small@v1"
+    for line, address in zip(said[:3], names, strict=True):
+        assert (
+            f"hf://owner/{address} can change: it stands for {COMMIT} now. To "
+            f"load the same always, write hf://owner/small@{COMMIT}"
+        ) in line
+    assert "can change" not in said[3]
+    assert said[4].startswith("OSError hf://owner/small@v2 could not be")
+    assert "KERAS_REMUL_OFFLINE is set" in said[4]
+    assert said[5].startswith("OSError hf://owner/unknown could not be")
+    starts(said[6:], *["difference"] * 2)
+    assert f"stands for {COMMIT} now" in said[6]
+    assert f"{other} now, and stood for {COMMIT} before" in said[7]
+    # A branch is looked up, then all comes from one commit.
+    assert sum("/revision/v1" in path for path in hub.asked) == 1
+    asked = [path for path in hub.asked if "/resolve/" in path]
+    assert asked and all(COMMIT in path or other in path for path in asked)
 
 
-def test_hugging_face_with_other_bytes(hub, run):
-    hub.faults["bytes"] = True
-    (said,) = run("hf://owner/small")
-    assert said.startswith("ValueError"), said
+def test_hugging_face_and_what_is_wrong(hub, run):
+    digest = files.sha256(hub.folder / files.METADATA)
+    fixed = f"hf://owner/small@{COMMIT}"
+    said = run(
+        "set size/1",
+        fixed,
+        "set size/0",
+        "set bytes/1",
+        fixed,
+        "set bytes/0",
+        f"hf://owner/small#sha256={digest}",
+        f"hf://owner/small#sha256={'0' * 64}",
+        "hf://owner/small#sha256=",
+        "damage config.json",
+        fixed,
+        "damage metadata.json",
+        f"offline {fixed}",
+        fixed,
+        "set status/429",
+        "hf://owner/small@v3",
+        "set status/401",
+        "hf://owner/small@v4",
+    )
+    starts(said[:2], "ValueError", "ValueError")
+    assert "bytes of README.md; the hub holds" in said[0]
+    assert "is damaged" in said[1]
+    # What was damaged on the way is fetched again. A pin says which it is.
+    starts(said[2:5], "difference", "ValueError", "ValueError")
+    assert "can change" not in said[2]
+    assert "another hash" in said[3] and "must end in" in said[4]
+    starts(said[5:8], "difference", "ValueError", "difference")
+    starts(said[8:], "OSError", "OSError")
+    assert "429" in said[8] and "401" in said[9]
 
 
 def test_kaggle(hub, run):
+    base = "kaggle://owner/small/keras/base"
     said = run(
-        "kaggle://owner/small/keras/base",
-        "kaggle://owner/small/keras/base/2",
-        "offline kaggle://owner/small/keras/base/2",
+        base,
+        f"{base}/2",
+        f"offline {base}/2",
         "kaggle://other/small/keras/base/2",
+        "damage config.json",
+        f"{base}/2",
+        "damage metadata.json",
+        f"{base}/2",
+        f"{base}/2#sha256={'0' * 64}",
         before=KAGGLE,
     )
-    assert [line.split()[0] for line in said[:2]] == ["difference"] * 2, said
+    starts(said[:2], "difference", "difference")
+    assert f"{base} can change: it stands for 2 now" in said[0]
+    assert "can change" not in said[1]
     assert said[2].startswith("ConnectionError KERAS_REMUL_OFFLINE"), said
     assert said[3].startswith("OSError kaggle://other/"), said
-    # The version says that the cache is right: each file came once.
+    # What is damaged is fetched again. A pin says which it is.
+    starts(said[4:], "difference", "difference", "ValueError")
+    assert "another hash" in said[6]
+    # The version says that the cache is right: else each file came once.
     downloads = [path for path in hub.asked if "Download" in path]
-    assert len(downloads) == len(os.listdir(hub.folder))
+    assert len(downloads) == 3 * len(os.listdir(hub.folder))
 
 
 @pytest.mark.parametrize(
@@ -237,7 +327,7 @@ def test_missing_client(monkeypatch):
         from_preset("kaggle://owner/small/keras/base")
 
 
-def test_upload_calls_the_client_with_a_verified_preset(preset, monkeypatch):
+def test_upload_of_a_verified_copy(preset, monkeypatch, tmp_path):
     calls = []
 
     class Client:
@@ -247,12 +337,27 @@ def test_upload_calls_the_client_with_a_verified_preset(preset, monkeypatch):
 
         @staticmethod
         def upload_folder(**arguments):
-            calls.append(arguments)
+            copy = arguments["folder_path"]
+            calls.append(arguments | {"files": sorted(os.listdir(copy))})
+
+        @staticmethod
+        def model_upload(handle, folder):
+            raise RuntimeError("401 https://me:top-secret@host?token=x")
 
     monkeypatch.setattr(hubs, "_client", lambda *_: Client)
-    upload_preset(preset, "hf://me/small@draft")
+    shutil.copytree(preset, tmp_path / "small")
+    (tmp_path / "small" / "secrets.json").write_text("{}")
+    upload_preset(tmp_path / "small", "hf://me/small@draft")
     assert calls[0] == ("me/small", True)
     assert calls[1]["revision"] == "draft"
-    assert calls[1]["folder_path"] == preset
-    with pytest.raises(ValueError, match="uploaded to hf://"):
-        upload_preset(preset, "ftp://me/small")
+    assert calls[1]["files"] == sorted(os.listdir(preset))
+    with pytest.raises(OSError, match="kaggle://me/small.*: 401 https://...@"):
+        upload_preset(preset, "kaggle://me/small/keras/base")
+    for bad in ("ftp://me:top-secret@host", "kaggle://me/small/keras/base/2"):
+        with pytest.raises(ValueError, match="uploaded") as caught:
+            upload_preset(preset, bad)
+        assert "top-secret" not in str(caught.value)
+    (tmp_path / "small" / "config.json").write_text("{}")
+    with pytest.raises(ValueError, match="damaged"):
+        upload_preset(tmp_path / "small", "hf://me/small")
+    assert len(calls) == 2

@@ -8,7 +8,10 @@ import time
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
-    """Serves a folder; `server.faults[path]` are the next answers for path."""
+    """Serves a folder; `server.faults[path]` are the next answers for path.
+
+    A fault is the name of a method, or a status and a dict of headers.
+    """
 
     protocol_version = "HTTP/1.1"
 
@@ -17,12 +20,22 @@ class Handler(http.server.SimpleHTTPRequestHandler):
 
     def do_GET(self):
         self.server.asked.append(self.path)
-        faults = self.server.faults.get(self.path, [])
+        faults = self.server.faults.get(self.path.partition("?")[0], [])
         fault = faults.pop(0) if faults else None
         if fault is None:
             return super().do_GET()
         self.close_connection = True
+        if isinstance(fault, tuple):
+            return self._refuse(*fault)
         getattr(self, f"answer_{fault}")()
+
+    def _refuse(self, status, headers):
+        self.send_response(status)
+        self.send_header("Connection", "close")
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
 
     def _file(self):
         with open(self.translate_path(self.path), "rb") as file:
@@ -66,6 +79,27 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         for i in range(0, len(content), step):
             self.wfile.write(content[i : i + step])
             time.sleep(0.05)
+
+    def answer_longer(self):
+        self._send(self._file() + b"0", len(self._file()) + 1)
+
+    def answer_drip(self):
+        """Half the content, then a byte now and then."""
+        content = self._file()
+        half = len(content) // 2
+        self._send(content[:half], len(content))
+        self._drip(content[half:])
+
+    def answer_drip_headers(self):
+        self.wfile.write(b"HTTP/1.1 200 OK\r\nX: ")
+        self._drip(b"0" * 1000)
+
+    def _drip(self, content):
+        with contextlib.suppress(OSError):
+            for byte in content:
+                if self.server.finished.wait(0.05):
+                    return
+                self.wfile.write(bytes([byte]))
 
     def answer_silent(self):
         self.server.finished.wait(10)

@@ -1,5 +1,7 @@
 """Model cards, written from the metadata of a preset and nothing else."""
 
+from keras_remul.presets.web import without_users
+
 _FIGURES = {
     "test_mse": "test MSE",
     "test_ood_mse": "test MSE, out of distribution",
@@ -58,7 +60,8 @@ def card(name, facts):
     if facts.get("licenses"):
         rows = sorted(facts["licenses"].items())
         parts += ["## Licences", _table(("of", "licence"), rows)]
-    return "\n\n".join(parts) + "\n"
+    # Whatever address a fact names, it names no password.
+    return without_users("\n\n".join(parts) + "\n")
 
 
 def _short(value):

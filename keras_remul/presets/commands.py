@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from keras_remul.presets import folder, resolve
+from keras_remul.presets.web import redact
 
 
 def list_command(arguments):
@@ -16,12 +17,12 @@ def list_command(arguments):
     table.columns[0].no_wrap = True
     for name in names:
         facts = _summary(name, arguments.zoo)
-        metrics = facts.get("metrics", {})
+        metrics = _dict(facts.get("metrics"))
         table.add_row(
             name,
-            f"{facts['parameters']:,}" if "parameters" in facts else "",
+            _figure(facts.get("parameters"), ","),
             *(
-                f"{metrics[key]:.4g}" if key in metrics else ""
+                _figure(metrics.get(key), ".4g")
                 for key in ("test_mse", "error")
             ),
         )
@@ -37,13 +38,24 @@ def _summary(name, zoo):
     if zoo is None and here.is_file():
         return files.read_json(here)
     zoo = zoo or resolve.default_zoo()
-    return resolve.read_manifest(zoo, wanted=name)[name].get("summary", {})
+    presets = resolve.read_manifest(zoo, wanted=name)
+    return _dict(presets.get(name, {}).get("summary"))
+
+
+def _dict(value):
+    return value if isinstance(value, dict) else {}
+
+
+def _figure(value, style):
+    """A number as text; nothing where a manifest gives none."""
+    return format(value, style) if isinstance(value, (int, float)) else ""
 
 
 def download_command(arguments):
     """Brings a preset into the cache."""
     path = resolve.download_preset(arguments.name, arguments.zoo)
-    Console().print(f"{arguments.name} is in {path}", soft_wrap=True)
+    name = redact(arguments.name)
+    Console().print(f"{name} is in {path}", soft_wrap=True, markup=False)
 
 
 def verify_command(arguments):
@@ -53,7 +65,10 @@ def verify_command(arguments):
         raise ValueError("There are no presets to verify.")
     for name in names:
         worst = folder.verify_preset(name, arguments.tolerance, arguments.zoo)
-        Console().print(f"{name}: outputs agree, difference {worst:.2g}")
+        Console().print(
+            f"{redact(name)}: outputs agree, difference {worst:.2g}",
+            markup=False,
+        )
 
 
 def evaluate_command(arguments):
@@ -63,7 +78,7 @@ def evaluate_command(arguments):
     figures = evaluate_preset(
         arguments.name, data_dir=arguments.data_dir, zoo=arguments.zoo
     )
-    table = Table("figure", "card", "here", title=arguments.name)
+    table = Table("figure", "card", "here", title=redact(arguments.name))
     for name, (card, here) in figures.items():
         table.add_row(name, f"{card:.5g}", f"{here:.5g}")
     Console().print(table)
@@ -74,9 +89,14 @@ def landscape_command(arguments):
     from keras_remul import datasets, visualization
     from keras_remul.evaluation import loss_landscape
 
+    # Looked up once, so that all is read from the same files.
+    paths = {
+        name: resolve.resolve(name, arguments.zoo) for name in arguments.names
+    }
+    shown = _short_names(paths)
     sets = {
-        name: folder.read_metadata(name, arguments.zoo).get("dataset")
-        for name in arguments.names
+        shown[name]: folder.read_metadata(path).get("dataset")
+        for name, path in paths.items()
     }
     if len({*sets.values()}) != 1 or None in sets.values():
         raise ValueError(f"Expected presets of one data set. Received: {sets}")
@@ -86,15 +106,15 @@ def landscape_command(arguments):
         data_dir=arguments.data_dir,
     )
     surfaces = {
-        pathlib.Path(name).name: loss_landscape(
-            folder.from_preset(name, arguments.zoo),
+        shown[name]: loss_landscape(
+            folder.from_preset(path),
             x,
             y,
             span=arguments.span,
             points=arguments.points,
             seed=arguments.seed,
         )
-        for name in arguments.names
+        for name, path in paths.items()
     }
     figure = visualization.landscape_figure(surfaces, arguments.span)
     figure.savefig(arguments.output, dpi=100)
@@ -106,6 +126,13 @@ def landscape_command(arguments):
         table.add_row(name, *(f"{value:.3g}" for value in found))
     Console().print(table)
     Console().print(f"Written: {arguments.output}")
+
+
+def _short_names(names):
+    """The last part of each name, or all of it where two end alike."""
+    short = {name: pathlib.Path(redact(name)).name for name in names}
+    alike = len({*short.values()}) < len(short)
+    return {name: redact(name) for name in names} if alike else short
 
 
 def export_command(arguments):

@@ -1,33 +1,52 @@
-"""Files from a web server into the cache: whole and with their hash, or not.
+"""The cache of downloads: whole files with their hash, or none.
 
-Pooch downloads beside the place of a file, compares the hash, and moves it
-there; so the cache never holds half a file, and processes that download the
-same do not harm each other. A download that was cut goes on with the first
-file that is not there.
+A file is written beside its place, compared with its size and its hash, and
+moved there; so the cache never holds half a file, and processes that download
+the same do not harm each other. A download that was cut goes on with the first
+file that is not there. What is no file, or not the right one, is fetched again.
 """
 
+import contextlib
+import hashlib
+import json
 import os
 import pathlib
-import tempfile
+import shutil
+import time
+import uuid
 
-import pooch
-import requests
+import platformdirs
 from tqdm import tqdm
 
-from keras_remul.presets import files
+from keras_remul.presets import files, web
 
-# Seconds without a byte before a server is given up.
-TIMEOUT = 30
-RETRIES = 2
-# For files whose size nobody has told.
-_LARGEST_JSON = 16 * 2**20
+CACHE = "KERAS_REMUL_CACHE"
+# Of one preset: bytes, and number of files.
+LARGEST = 2**36
+MOST_FILES = 1000
+# A download may take this many seconds, and one more for so many bytes.
+PATIENCE = 120
+SLOWEST = 10_000
+# Seconds after which a file that is being written has been abandoned.
+_ABANDONED = 24 * 3600
+_PART = ".part"
 
 
 def cache_folder():
-    """The folder of downloads: `KERAS_REMUL_CACHE`, or that of the system."""
-    return pathlib.Path(
-        os.environ.get("KERAS_REMUL_CACHE") or pooch.os_cache("keras_remul")
-    )
+    """The folder of downloads: `KERAS_REMUL_CACHE`, or that of the system.
+
+    Raises:
+        ValueError: `KERAS_REMUL_CACHE` begins with the `~` of nobody.
+    """
+    chosen = os.environ.get(CACHE)
+    if not chosen:
+        return pathlib.Path(platformdirs.user_cache_dir("keras_remul"))
+    try:
+        return pathlib.Path(chosen).expanduser()
+    except RuntimeError:
+        raise ValueError(
+            f"{CACHE} is {chosen!r}, and there is no such home folder."
+        ) from None
 
 
 def offline():
@@ -39,22 +58,51 @@ def offline():
     )
 
 
-def fetch_json(url, known_hash=None):
-    """The JSON object at an address, its hash checked where it is known.
+def check_online(address, remedy="download it beforehand"):
+    """Raises ConnectionError where KERAS_REMUL_OFFLINE forbids network."""
+    if offline():
+        raise ConnectionError(
+            f"KERAS_REMUL_OFFLINE is set, and {web.redact(address)} is not in "
+            f"the cache {cache_folder()}, or was damaged there. Unset it, or "
+            f"{remedy}."
+        )
 
-    Returns:
-        The object, and the bytes that it was read from.
+
+def parse(raw, url):
+    """The JSON object in these bytes.
 
     Raises:
-        ValueError: it is not such an object, or has another hash.
-        OSError: it could not be downloaded.
+        ValueError: they are not JSON, or not an object; names the address.
     """
-    _check_online(url)
-    with tempfile.TemporaryDirectory() as scratch:
-        base, _, name = url.rpartition("/")
-        _fetch(base, {name: known_hash}, {name: None}, pathlib.Path(scratch))
-        file = pathlib.Path(scratch) / name
-        return files.read_json(file), file.read_bytes()
+    try:
+        content = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{web.redact(url)} is not JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{web.redact(url)} does not hold a JSON object.")
+    return content
+
+
+def fetch(url, known_hash=None):
+    """The bytes at an address, their hash checked where it is known.
+
+    Raises:
+        ValueError: they have another hash, or are more than a list of files
+            would take.
+        OSError: they could not be downloaded.
+    """
+    check_online(url)
+    received = bytearray()
+
+    @contextlib.contextmanager
+    def sink():
+        received.clear()
+        yield received.extend
+        if known_hash is not None:
+            _check_hash(url, hashlib.sha256(received), known_hash)
+
+    web.receive(url, None, sink, time.monotonic() + PATIENCE)
+    return bytes(received)
 
 
 def fetch_files(base_url, listing, folder):
@@ -67,7 +115,8 @@ def fetch_files(base_url, listing, folder):
             stay; others are replaced.
 
     Raises:
-        ValueError: the server gave other bytes than listed.
+        ValueError: the server gave other bytes than listed, or they are more
+            than a preset may have.
         OSError: the files could not be downloaded or written.
     """
     missing = {
@@ -77,96 +126,158 @@ def fetch_files(base_url, listing, folder):
     }
     if not missing:
         return
-    _check_online(base_url)
-    _fetch(
-        base_url,
-        {name: facts["sha256"] for name, facts in missing.items()},
-        {name: facts["size"] for name, facts in missing.items()},
-        folder,
-    )
-
-
-def is_complete(folder, listing):
-    """Whether all files are in the folder with their hash."""
-    return all(
-        (folder / name).is_file()
-        and files.sha256(folder / name) == facts["sha256"]
-        for name, facts in listing.items()
-    )
-
-
-def _check_online(url):
-    if offline():
-        raise ConnectionError(
-            f"KERAS_REMUL_OFFLINE is set, and {url} is not in the cache "
-            f"{cache_folder()}. Unset it, or download it beforehand."
-        )
-
-
-def _fetch(base_url, hashes, sizes, folder):
-    pooch.get_logger().setLevel("WARNING")
-    try:
+    check_online(base_url)
+    check_total(base_url, listing)
+    total = sum(facts["size"] for facts in missing.values())
+    with _writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
+        free = shutil.disk_usage(folder).free
+    if free < total:
         raise OSError(
-            f"The cache {folder} cannot be written: {error}. Set "
-            "KERAS_REMUL_CACHE to a folder that can."
-        ) from error
-    source = pooch.create(
-        path=folder,
-        base_url=base_url.rstrip("/") + "/",
-        registry={
-            name: value and f"sha256:{value}" for name, value in hashes.items()
-        },
-        retry_if_failed=RETRIES,
-    )
-    total = sum(size or 0 for size in sizes.values())
+            f"{web.redact(base_url)} takes {total:,} bytes; {free:,} are free "
+            f"in the cache {folder}. Free some, or set {CACHE} to another "
+            "folder."
+        )
+    _remove_abandoned(folder)
+    deadline = time.monotonic() + PATIENCE + total / SLOWEST
     with tqdm(
-        total=total or None,
+        total=total,
         desc=folder.name,
         unit="B",
         unit_scale=True,
-        disable=None if total else True,  # None: only on a terminal
+        disable=None,  # shown on a terminal only
     ) as progress:
-        for name, size in sizes.items():
-            try:
-                source.fetch(name, downloader=_Stream(size, progress))
-            except requests.exceptions.RequestException as error:
-                raise ConnectionError(
-                    f"{base_url}/{name} could not be downloaded, in "
-                    f"{1 + RETRIES} attempts: {error}"
-                ) from error
+        for name, facts in missing.items():
+            url = web.join(base_url, name)
+            sink = _into(url, folder / name, facts["sha256"], progress)
+            web.receive(url, facts["size"], sink, deadline)
 
 
-class _Stream:
-    """Pooch's downloader, with an end to what a server may send."""
+def check_total(address, listing):
+    """Raises ValueError where a listing is of more than a preset may have."""
+    total = sum(facts["size"] for facts in listing.values())
+    if total > LARGEST or len(listing) > MOST_FILES:
+        raise ValueError(
+            f"{web.redact(address)} lists {len(listing)} files of {total:,} "
+            f"bytes. A preset has at most {MOST_FILES} files and {LARGEST:,} "
+            "bytes; download such files by hand, and give their folder."
+        )
 
-    def __init__(self, size, progress):
-        self.size = size
-        self.progress = progress
 
-    def __call__(self, url, output_file, pooch):
-        received, largest = 0, self.size or _LARGEST_JSON
-        with (
-            requests.get(url, stream=True, timeout=TIMEOUT) as response,
-            open(output_file, "wb") as file,
-        ):
-            if 400 <= response.status_code < 500:
-                # To ask again would not help.
-                raise FileNotFoundError(
-                    f"{url} is not there: the server answers "
-                    f"{response.status_code} {response.reason}"
-                )
-            response.raise_for_status()
-            for chunk in response.iter_content(2**16):
-                received += len(chunk)
-                if received > largest:
-                    raise ValueError(
-                        f"{url} is larger than the {largest} bytes expected."
-                    )
-                file.write(chunk)
-                self.progress.update(len(chunk))
-        if self.size is not None and received != self.size:
-            raise ValueError(
-                f"{url} has {received} bytes; {self.size} were expected."
-            )
+def is_complete(folder, listing):
+    """Whether all files are in the folder with their size and hash."""
+    try:
+        return all(
+            (folder / name).is_file()
+            and (folder / name).stat().st_size == facts["size"]
+            and files.sha256(folder / name) == facts["sha256"]
+            for name, facts in listing.items()
+        )
+    except OSError:  # it cannot be read
+        return False
+
+
+def keep(key, raw):
+    """Keeps bytes in the cache; one that cannot be written only costs time."""
+    file = _note(key)
+    with contextlib.suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with _replacing(file) as stream:
+            stream.write(hashlib.sha256(raw).hexdigest().encode() + b"\n" + raw)
+
+
+def kept(key):
+    """The bytes last kept under a key; None where they are not, or damaged."""
+    file = _note(key)
+    try:
+        if not file.is_file():
+            return None
+        if file.stat().st_size > web.LARGEST_UNTOLD + 65:
+            return None
+        digest, _, raw = file.read_bytes().partition(b"\n")
+    except OSError:
+        return None
+    known = hashlib.sha256(raw).hexdigest().encode()
+    return raw if digest == known else None
+
+
+def digest(text):
+    """Name for what belongs to an address; the same for all its users."""
+    text = web.without_users(text)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _note(key):
+    return cache_folder() / "notes" / digest(key)
+
+
+def _check_hash(url, found, known):
+    if found.hexdigest() != known:
+        raise ValueError(
+            f"{web.redact(url)} has the sha256 {found.hexdigest()}, which "
+            f"does not match the known hash {known}. It was changed there, or "
+            "on the way."
+        )
+
+
+def _into(url, file, known_hash, progress):
+    """What makes the sinks of `web.receive` for one file of the cache."""
+
+    @contextlib.contextmanager
+    def sink():
+        found, begin = hashlib.sha256(), progress.n
+
+        def write(chunk):
+            with _writing(file):
+                stream.write(chunk)
+            found.update(chunk)
+            progress.update(len(chunk))
+
+        try:
+            with _replacing(file) as stream:
+                yield write
+                _check_hash(url, found, known_hash)
+        except BaseException:
+            progress.n = begin
+            raise
+
+    return sink
+
+
+@contextlib.contextmanager
+def _replacing(file):
+    """A stream beside a file, which is moved to its place at the end."""
+    part = file.with_name(f".{file.name}-{uuid.uuid4().hex[:8]}{_PART}")
+    with _writing(file):
+        stream = open(part, "xb")
+    try:
+        yield stream
+        with _writing(file):
+            stream.flush()
+            os.replace(part, file)
+    finally:
+        with contextlib.suppress(OSError):  # a full disk, once more
+            stream.close()
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _writing(path):
+    """Makes errors of the disk say what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(
+            f"{path} in the cache cannot be written: {error.strerror}. Free "
+            f"space, move away what is there, or set {CACHE} to another "
+            "folder."
+        ) from None
+
+
+def _remove_abandoned(folder):
+    """Removes what processes left that were killed long ago."""
+    for part in folder.glob(f".*{_PART}"):
+        with contextlib.suppress(OSError):
+            if time.time() - part.stat().st_mtime > _ABANDONED:
+                part.unlink()

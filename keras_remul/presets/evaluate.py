@@ -6,6 +6,8 @@ import numpy as np
 from keras_remul import datasets
 from keras_remul.evaluation import evaluate_equivariance, shaped_like
 from keras_remul.presets.folder import from_preset, read_metadata
+from keras_remul.presets.resolve import resolve
+from keras_remul.presets.web import redact
 
 
 def measure(model, symmetry, data):
@@ -53,16 +55,19 @@ def evaluate_preset(name_or_path, data_dir=None, zoo=None):
         random g, which differ between backends: they agree to a few percent.
 
     Raises:
-        ValueError: the preset names no data set of this library.
+        ValueError: the preset names no data set of this library; see also
+            `from_preset`.
+        OSError: it could not be downloaded.
     """
-    facts = read_metadata(name_or_path, zoo)
+    path = resolve(name_or_path, zoo)
+    facts = read_metadata(path)
     if "dataset" not in facts or "metrics" not in facts:
         raise ValueError(
-            f"Preset {str(name_or_path)!r} names no data set and figures that "
+            f"Preset {redact(name_or_path)} names no data set and figures that "
             "could be measured again."
         )
     data = datasets.load_all(facts["dataset"], data_dir=data_dir)
-    model = from_preset(name_or_path, zoo)
+    model = from_preset(path)
     found = measure(model, facts["symmetry"], data)
     card = facts["metrics"]
     return {key: (card[key], found[key]) for key in card if key in found}

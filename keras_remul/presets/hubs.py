@@ -1,12 +1,19 @@
-"""Presets on the hubs of Hugging Face and Kaggle, through their own clients."""
+"""Presets on the hubs of Hugging Face and Kaggle, through their own clients.
 
+What changes there, a branch or the newest version, is named by what it stands
+for today: in a warning, and in the cache, to tell when it has changed.
+"""
+
+import contextlib
 import importlib
 import pathlib
+import re
+import warnings
 
 from keras_remul.presets import download, files
+from keras_remul.presets.web import redact
 
-# Hubs add files of their own to a folder; these are a preset's.
-_PATTERNS = ["*.json", "*.h5", "*.npz", "*.md", "*.png"]
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 def _client(module, extra):
@@ -25,76 +32,186 @@ def split_revision(address):
     if repository.count("/") != 1 or "" in repository.split("/"):
         raise ValueError(
             "Expected hf://owner/name or hf://owner/name@revision. Received: "
-            f"hf://{address}"
+            f"{redact(f'hf://{address}')}"
         )
     return repository, revision or None
 
 
-def from_hugging_face(address):
-    """The folder of `owner/name@revision`, from its cache or the hub."""
+def from_hugging_face(address, pinned=False):
+    """The folder of `owner/name@revision`, from its cache or the hub.
+
+    Args:
+        address: what stands after hf://.
+        pinned: whether the caller compares a hash; if not, and where the
+            revision is no commit, a warning names the commit.
+
+    Raises:
+        ValueError: there is no preset, or another one than it lists.
+        OSError: it could not be downloaded.
+        ImportError: the hub's client is not installed.
+    """
     repository, revision = split_revision(address)
     hub = _client("huggingface_hub", "hf")
-    try:
-        folder = hub.snapshot_download(
-            repository,
-            revision=revision,
-            allow_patterns=_PATTERNS,
-            local_files_only=download.offline(),
+    whole = f"hf://{address}"
+
+    def get(names, revision, again):
+        return pathlib.Path(
+            hub.snapshot_download(
+                repository,
+                revision=revision,
+                allow_patterns=names,
+                local_files_only=download.offline(),
+                force_download=again,
+            )
         )
-    except (hub.errors.HfHubHTTPError, hub.errors.LocalEntryNotFoundError) as e:
-        raise OSError(f"hf://{address} could not be downloaded: {e}") from e
-    return _checked(folder, f"hf://{address}")
 
+    def get_all(again):
+        # A branch is looked up once: all files are of this commit.
+        folder = get([files.METADATA], revision, again)
+        listing = _listing(folder, whole)
+        commit = folder.name
+        if not (download.offline() or download.is_complete(folder, listing)):
+            found = hub.HfApi().list_repo_tree(repository, revision=commit)
+            sizes = {file.path: getattr(file, "size", None) for file in found}
+            _check_sizes(sizes, listing, whole)
+        return get([files.METADATA, *listing], commit, again)
 
-def from_kaggle(address):
-    """The folder of `owner/model/framework/variation[/version]`."""
-    if address.count("/") not in (3, 4):
-        raise ValueError(
-            "Expected kaggle://owner/model/framework/variation, with "
-            f"/version or without. Received: kaggle://{address}"
-        )
-    hub = _client("kagglehub", "kaggle")
-    if download.offline():
-        raise ConnectionError(
-            "KERAS_REMUL_OFFLINE is set, and Kaggle's client has no offline "
-            "mode. Give the folder of the preset in its cache instead of "
-            f"kaggle://{address}."
-        )
-    try:
-        folder = hub.model_download(address)
-    except (hub.exceptions.KaggleApiHTTPError, OSError) as error:
-        raise OSError(
-            f"kaggle://{address} could not be downloaded: {error}"
-        ) from error
-    return _checked(folder, f"kaggle://{address}")
-
-
-def _checked(folder, address):
-    folder = pathlib.Path(folder)
-    if not files.is_preset(folder):
-        raise ValueError(f"{address} is not a preset: no {files.METADATA}.")
+    folder = _whole(get_all, whole)
+    if not _COMMIT.fullmatch(revision or "") and not pinned:
+        _tell(whole, folder.name, f"hf://{repository}@{folder.name}")
     return folder
 
 
-def upload(folder, address):
-    """Copies a preset folder to a hub; see `upload_preset`."""
+def from_kaggle(address, pinned=False):
+    """The folder of `owner/model/framework/variation[/version]`.
+
+    Args, Raises: see `from_hugging_face`.
+    """
+    parts = address.split("/")
+    if len(parts) not in (4, 5):
+        raise ValueError(
+            "Expected kaggle://owner/model/framework/variation, with "
+            f"/version or without. Received: {redact(f'kaggle://{address}')}"
+        )
+    download.check_online(
+        f"kaggle://{address}",
+        "give the folder of the preset in the cache of Kaggle's client, which "
+        "has no offline mode",
+    )
+    hub = _client("kagglehub", "kaggle")
+    whole = f"kaggle://{address}"
+
+    def get_all(again):
+        return pathlib.Path(hub.model_download(address, force_download=again))
+
+    folder = _whole(get_all, whole)
+    if len(parts) == 4 and not pinned:
+        _tell(whole, folder.name, f"{whole}/{folder.name}")
+    return folder
+
+
+def _whole(get_all, address):
+    """What a client got; where its cache is damaged, got once more."""
+    what = f"{address} could not be downloaded"
+    if download.offline():
+        what += ", for KERAS_REMUL_OFFLINE is set"
+    try:
+        with _errors_of_client(what):
+            return _checked(get_all(False), address)
+    except ValueError:
+        if download.offline():
+            raise
+    with _errors_of_client(what):
+        return _checked(get_all(True), address)
+
+
+def _checked(folder, address):
+    if not download.is_complete(folder, _listing(folder, address)):
+        raise ValueError(
+            f"{redact(address)} is damaged: the files in {folder} are not "
+            f"those that its {files.METADATA} lists."
+        )
+    return folder
+
+
+def _listing(folder, address):
+    if not files.is_preset(folder):
+        raise ValueError(
+            f"{redact(address)} is not a preset: no {files.METADATA}."
+        )
+    file = folder / files.METADATA
+    try:
+        listing = files.read_json(file).get("files")
+        files.check_listing(listing, file)
+    except ValueError as error:
+        raise ValueError(f"{redact(address)} is damaged: {error}") from None
+    return listing
+
+
+def _check_sizes(sizes, listing, address):
+    for name, facts in listing.items():
+        if sizes.get(name) != facts["size"]:
+            raise ValueError(
+                f"{redact(address)} lists {facts['size']} bytes of {name}; "
+                f"the hub holds {sizes.get(name, 'none')}."
+            )
+    download.check_total(address, listing)
+
+
+def _tell(address, now, fixed):
+    """Warns that an address can change, and keeps what it stands for."""
+    before = download.kept(address)
+    download.keep(address, now.encode())
+    changed = before is not None and before.decode() != now
+    warnings.warn(
+        f"{redact(address)} can change: it stands for {now} now"
+        + (f", and stood for {before.decode()} before" if changed else "")
+        + f". To load the same always, write {fixed}",
+        stacklevel=2,
+    )
+
+
+@contextlib.contextmanager
+def _errors_of_client(what):
+    """Makes whatever a hub's client raises an OSError that says for what."""
+    try:
+        yield
+    except ValueError:
+        raise
+    except Exception as error:
+        text = " ".join(redact(error).split())
+        raise OSError(f"{redact(what)}: {text}") from None
+
+
+def check_target(address):
+    """Raises ValueError unless a preset can be uploaded to this address."""
     scheme, _, rest = address.partition("://")
+    if scheme == "hf":
+        split_revision(rest)
+    elif scheme != "kaggle" or len(rest.split("/")) != 4:
+        raise ValueError(
+            "Expected hf://owner/name or "
+            "kaggle://owner/model/framework/variation, to which presets are "
+            f"uploaded. Received: {redact(address)}"
+        )
+
+
+def upload(folder, address):
+    """Copies a folder to a hub; see `upload_preset`."""
+    scheme, _, rest = address.partition("://")
+    what = f"{address} could not be written"
     if scheme == "hf":
         repository, revision = split_revision(rest)
         hub = _client("huggingface_hub", "hf")
-        hub.create_repo(repository, exist_ok=True)
-        hub.upload_folder(
-            repo_id=repository,
-            folder_path=folder,
-            revision=revision,
-            allow_patterns=_PATTERNS,
-            commit_message="keras_remul preset",
-        )
-    elif scheme == "kaggle":
-        _client("kagglehub", "kaggle").model_upload(rest, str(folder))
+        with _errors_of_client(what):
+            hub.create_repo(repository, exist_ok=True)
+            hub.upload_folder(
+                repo_id=repository,
+                folder_path=folder,
+                revision=revision,
+                commit_message="keras_remul preset",
+            )
     else:
-        raise ValueError(
-            "Presets are uploaded to hf://owner/name or "
-            "kaggle://owner/model/framework/variation. Received: "
-            f"{address!r}"
-        )
+        hub = _client("kagglehub", "kaggle")
+        with _errors_of_client(what):
+            hub.model_upload(rest, str(folder))

@@ -8,10 +8,12 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 import urllib.parse
 import urllib.request
 
 from keras_remul.presets import download, files, hubs
+from keras_remul.presets.web import join, redact
 
 MANIFEST = "manifest.json"
 ZOO_URL = "KERAS_REMUL_ZOO_URL"
@@ -19,17 +21,28 @@ ZOO_URL = "KERAS_REMUL_ZOO_URL"
 
 def resolve(name_or_path, zoo=None):
     """The folder of a preset, complete; see `from_preset`."""
-    text = os.fspath(name_or_path)
+    text = _text(name_or_path, "name_or_path")
     if "://" in text:
         return _at_address(text)
-    if zoo is None:
-        for folder in (pathlib.Path(text), bundled() / text):
+    own_zoo = zoo is not None
+    if not own_zoo:
+        for folder in (_path(text), bundled() / text):
             if files.is_preset(folder):
                 return folder
         zoo = default_zoo()
     presets = read_manifest(zoo, wanted=text) if zoo else {}
     if text not in presets:
-        _unknown(text, zoo, presets)
+        _unknown(text, zoo, presets, own_zoo)
+    listing = presets[text]["files"]
+    try:
+        return _listed(text, listing, zoo)
+    except (ValueError, FileNotFoundError):
+        # The copy of the manifest may be of before the zoo was changed.
+        presets = read_manifest(zoo)
+        if text not in presets:
+            _unknown(text, zoo, presets, own_zoo)
+        if presets[text]["files"] == listing:
+            raise
     return _listed(text, presets[text]["files"], zoo)
 
 
@@ -48,9 +61,7 @@ def list_presets(zoo=None):
     """
     names = set()
     if zoo is None:
-        names |= {
-            file.parent.name for file in bundled().glob(f"*/{files.METADATA}")
-        }
+        names |= _bundled_names()
         zoo = default_zoo()
     if zoo:
         names |= set(read_manifest(zoo))
@@ -93,39 +104,56 @@ def read_manifest(zoo, wanted=None):
     `wanted`, and alone where there is no network.
 
     Raises:
-        ValueError: the manifest is not one.
+        ValueError: the manifest is not one, or `zoo` is no address of one.
         OSError: it could not be downloaded.
     """
+    zoo = _text(zoo, "zoo")
+    start, mark, _ = zoo.partition("#")
+    if mark and "://" in zoo:
+        raise ValueError(
+            f"{redact(start)}#... has a '#', which pins nothing in the address "
+            "of a zoo. Leave it out, or pin the address of a preset."
+        )
     local = _local(zoo)
     if local is not None:
-        return _check_manifest(files.read_json(local / MANIFEST), zoo)
-    _check_scheme(zoo)
-    copy = download.cache_folder() / "manifests" / f"{_digest(zoo)}.json"
-    if copy.is_file():
-        presets = _check_manifest(files.read_json(copy), copy)
-        if wanted in presets or (wanted is None and download.offline()):
-            return presets
-    content, raw = download.fetch_json(f"{zoo.rstrip('/')}/{MANIFEST}")
-    presets = _check_manifest(content, zoo)
-    try:
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        temporary = copy.with_suffix(f".{os.getpid()}")
-        temporary.write_bytes(raw)
-        os.replace(temporary, copy)
-    except OSError:
-        pass  # a cache that cannot be written only costs time
+        file = local / MANIFEST
+        if not file.is_file():
+            raise ValueError(f"{local} is no zoo: it holds no {MANIFEST}.")
+        return _check_manifest(files.read_json(file), file)
+    _check_url(zoo, "a zoo is an https:// or http:// address, or a folder")
+    url = join(zoo, MANIFEST)
+    copy = _kept_manifest(url)
+    if copy is not None and (wanted in copy or download.offline()):
+        return copy
+    raw = download.fetch(url)
+    presets = _check_manifest(download.parse(raw, url), url)
+    download.keep(url, raw)
     return presets
 
 
+def _kept_manifest(url):
+    raw = download.kept(url)
+    try:
+        return raw and _check_manifest(download.parse(raw, url), url)
+    except ValueError:  # of another version of this package
+        return None
+
+
 def _check_manifest(content, where):
+    where = redact(where)
     presets = content.get("presets")
     if not isinstance(presets, dict):
-        raise ValueError(f"{where}/{MANIFEST} holds no presets.")
+        raise ValueError(f"{where} holds no presets.")
     for name, entry in presets.items():
-        files.check_name(name, f"{where}/{MANIFEST}")
+        files.check_name(name, where)
         if not isinstance(entry, dict):
-            raise ValueError(f"{where}/{MANIFEST} says nothing of {name}.")
-        files.check_listing(entry.get("files"), f"{where}/{MANIFEST}")
+            raise ValueError(f"{where} says nothing of {name}.")
+        listing = entry.get("files")
+        files.check_listing(listing, where)
+        if files.METADATA not in listing:
+            raise ValueError(
+                f"{where} does not list the {files.METADATA} of {name}."
+            )
     return presets
 
 
@@ -133,9 +161,9 @@ def _listed(name, listing, zoo):
     """The folder of a preset whose files are listed with their hashes."""
     local = _local(zoo)
     if local is None:
-        digest = _digest(json.dumps(listing, sort_keys=True))
+        digest = download.digest(json.dumps(listing, sort_keys=True))
         folder = download.cache_folder() / "presets" / f"{name}-{digest}"
-        download.fetch_files(f"{zoo.rstrip('/')}/{name}", listing, folder)
+        download.fetch_files(join(zoo, name), listing, folder)
         return folder
     if not download.is_complete(local / name, listing):
         raise ValueError(
@@ -145,72 +173,139 @@ def _listed(name, listing, zoo):
 
 
 def _at_address(address):
+    address, pin = _split_pin(address)
     scheme, _, rest = address.partition("://")
-    if scheme == "hf":
-        return hubs.from_hugging_face(rest)
-    if scheme == "kaggle":
-        return hubs.from_kaggle(rest)
     local = _local(address)
-    if local is not None:
+    if scheme == "hf":
+        folder = hubs.from_hugging_face(rest, pinned=pin is not None)
+    elif scheme == "kaggle":
+        folder = hubs.from_kaggle(rest, pinned=pin is not None)
+    elif local is not None:
+        folder = local
         if not files.is_preset(local):
             raise ValueError(f"{address} holds no {files.METADATA}.")
-        return local
-    _check_scheme(address)
-    base, _, fragment = address.partition("#")
-    base = base.rstrip("/")
-    known = fragment.removeprefix("sha256=") or None
-    name = urllib.parse.urlsplit(base).path.rpartition("/")[2]
-    files.check_name(name, address)
+    else:
+        return _on_the_web(address, pin)
+    if pin is not None and files.sha256(folder / files.METADATA) != pin:
+        raise ValueError(
+            f"{redact(address)} is not the preset that #sha256={pin} pins: "
+            f"its {files.METADATA} has another hash."
+        )
+    return folder
+
+
+def _split_pin(address):
+    """An address in two: all before `#`, and the hash after it, or None."""
+    address, mark, fragment = address.partition("#")
+    if not mark:
+        return address, None
+    found = re.fullmatch(r"sha256=([0-9a-fA-F]{64})", fragment)
+    if not found:
+        # What stands there is not shown, for it may be a secret.
+        raise ValueError(
+            f"{redact(address)}#... must end in #sha256= and the 64 "
+            f"hexadecimal digits of the sha256 of its {files.METADATA}."
+        )
+    return address, found[1].lower()
+
+
+def _on_the_web(address, pin):
+    _check_url(
+        address,
+        "presets are at https://, http://, file://, hf://owner/name@revision "
+        "and kaggle://owner/model/framework/variation",
+    )
+    base, _, name = (
+        urllib.parse.urlsplit(address).path.rstrip("/").rpartition("/")
+    )
+    files.check_name(name, redact(address))
     # The metadata list all other files; they are the root of the trust, and
     # `#sha256=` pins them.
-    copy = download.cache_folder() / "addresses" / _digest(address)
-    cached = copy / files.METADATA
-    if cached.is_file() and (
-        files.sha256(cached) == known or download.offline()
-    ):
-        facts, raw = files.read_json(cached), cached.read_bytes()
-    else:
-        facts, raw = download.fetch_json(f"{base}/{files.METADATA}", known)
-    files.check_listing(facts.get("files"), f"{base}/{files.METADATA}")
+    url = join(address, files.METADATA)
+    key = url if pin is None else f"{url}#sha256={pin}"
+    raw = download.kept(key)
+    unpinned = pin is None and download.offline()
+    if raw is None or not (unpinned or _sha256(raw) == pin):
+        raw = download.fetch(url, pin)
+    facts = download.parse(raw, url)
+    files.check_listing(facts.get("files"), redact(url))
+    download.keep(key, raw)
     listing = {
         **facts["files"],
         files.METADATA: {
-            "sha256": hashlib.sha256(raw).hexdigest(),
+            "sha256": _sha256(raw),
             "size": len(raw),
         },
     }
-    download.fetch_files(base, listing, copy)
-    return copy
+    parts = urllib.parse.urlsplit(address)
+    parent = urllib.parse.urlunsplit(parts._replace(path=base))
+    return _listed(name, listing, parent)
+
+
+def _sha256(raw):
+    return hashlib.sha256(raw).hexdigest()
+
+
+def _text(value, argument):
+    if isinstance(value, (str, os.PathLike)):
+        value = os.fspath(value)
+    if not isinstance(value, str) or not value:
+        raise ValueError(
+            f"Argument `{argument}` must be a name, a path or an address. "
+            f"Received: {value!r}"
+        )
+    return value
+
+
+def _path(text):
+    try:
+        return pathlib.Path(text).expanduser()
+    except RuntimeError:  # the ~ of nobody
+        return pathlib.Path(text)
 
 
 def _local(address):
     """The folder of a file:// address or a path, or None for another."""
-    if address.startswith("file://"):
-        path = urllib.parse.urlsplit(address).path
-        return pathlib.Path(urllib.request.url2pathname(path))
-    return None if "://" in address else pathlib.Path(address)
-
-
-def _check_scheme(address):
-    if not address.startswith(("https://", "http://")):
+    if not address.startswith("file://"):
+        return None if "://" in address else _path(address)
+    parts = urllib.parse.urlsplit(address)
+    if parts.netloc not in ("", "localhost") or parts.query:
         raise ValueError(
-            f"{address} is no address of presets. Known are https://, "
-            "http://, file://, hf://owner/name@revision and "
-            "kaggle://owner/model/framework/variation."
+            f"{redact(address)} is no address of a folder here. Write file:// "
+            "and the whole path, which begins with a slash: file:///path; a "
+            "'?' in it is %3F."
         )
+    return pathlib.Path(urllib.request.url2pathname(parts.path))
 
 
-def _digest(text):
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+def _check_url(address, known):
+    try:
+        parts = urllib.parse.urlsplit(address)
+        good = (
+            parts.scheme in ("https", "http")
+            and parts.hostname
+            and parts.port != 0  # raises ValueError where it is no number
+            and not re.search(r"\s", address)
+        )
+    except ValueError:
+        good = False
+    if not good:
+        # Not what stands after spaces: it might be a part of a password.
+        shown = redact("".join(address.split()))
+        raise ValueError(f"{shown} is no such address: {known}.")
 
 
-def _unknown(name, zoo, presets):
-    names = sorted(set(presets) | set(list_presets(zoo)))
+def _bundled_names():
+    return {file.parent.name for file in bundled().glob(f"*/{files.METADATA}")}
+
+
+def _unknown(name, zoo, presets, own_zoo):
+    names = sorted(set(presets) | (set() if own_zoo else _bundled_names()))
     near = difflib.get_close_matches(name, names, n=3)
     raise ValueError(
-        f"No preset {name!r}: there is no such folder with a "
+        f"No preset {redact(name)!r}: there is no such folder with a "
         f"{files.METADATA}, and no such name among the {len(names)} presets "
-        f"of {zoo or 'the package'}. "
+        f"of {redact(zoo) if zoo else 'the package'}. "
         + (f"Nearest names: {near}. " if near else "")
         + ("" if zoo else f"For another zoo set {ZOO_URL} or give `zoo`.")
     )

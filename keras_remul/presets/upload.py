@@ -1,12 +1,20 @@
 """Presets for others."""
 
-from keras_remul.presets import hubs
+import pathlib
+import shutil
+import tempfile
+
+from keras_remul.presets import download, files, hubs
 from keras_remul.presets.folder import verify_preset
 from keras_remul.presets.resolve import resolve
+from keras_remul.presets.web import redact
 
 
 def upload_preset(path, address):
     """Puts a preset on a hub, after it has proved itself.
+
+    The files that its metadata.json lists are copied, the copy is verified,
+    and is what is uploaded; nothing else that lies in the folder is.
 
     Args:
         path: its folder, or a name from `list_presets`.
@@ -17,11 +25,24 @@ def upload_preset(path, address):
     Raises:
         ValueError: the preset does not pass `verify_preset`, or the address
             is not of a hub.
+        OSError: the hub cannot be reached, or refuses.
         ImportError: the hub's client is not installed.
 
     Example:
 
     >>> upload_preset("my_preset", "hf://me/my_preset")
     """
-    verify_preset(path)
-    hubs.upload(resolve(path), address)
+    hubs.check_target(address)
+    if download.offline():
+        raise ConnectionError(
+            "KERAS_REMUL_OFFLINE is set; unset it to upload to "
+            f"{redact(address)}."
+        )
+    folder = resolve(path)
+    with tempfile.TemporaryDirectory() as scratch:
+        copy = pathlib.Path(scratch) / folder.name
+        copy.mkdir()
+        for name in (files.METADATA, *files.check_files(folder)["files"]):
+            shutil.copyfile(folder / name, copy / name)
+        verify_preset(copy)
+        hubs.upload(copy, address)

@@ -1,0 +1,198 @@
+"""Bytes from a web server, no more and no longer than expected.
+
+Addresses may hold credentials, `https://user:password@host/` or
+`?token=...`. They go to that server and nowhere else: messages show `redact`.
+"""
+
+import http
+import re
+import threading
+import time
+import urllib.parse
+
+import requests
+import urllib3
+
+# Seconds without a byte before a server is given up.
+TIMEOUT = 30
+RETRIES = 2
+# Seconds before the second attempt, twice that before the third.
+PAUSE = 1
+# Largest file whose size nobody has told, in bytes.
+LARGEST_UNTOLD = 16 * 2**20
+
+# In hf://owner/name@revision it is no user that stands before the @. A path
+# object of an address has one slash of two left.
+_USER = re.compile(
+    r"(?<=[a-zA-Z]{2})(?<!hf):/{1,2}\S*@|(?<=hf):/{1,2}[^\s/@]+@"
+)
+_QUERY = re.compile(r"\?[^\s#)'\"]+")
+
+
+def redact(text):
+    """The text without user, password and query of the addresses in it."""
+    return _QUERY.sub("?***", without_users(str(text)))
+
+
+def without_users(text):
+    """The text with `***` for `user:password` in its addresses."""
+    return _USER.sub("://***@", text)
+
+
+def join(url, name):
+    """The address of a file in the folder at an address, query kept."""
+    parts = urllib.parse.urlsplit(url)
+    path = f"{parts.path.rstrip('/')}/{name}"
+    return urllib.parse.urlunsplit(parts._replace(path=path))
+
+
+def receive(url, size, open_sink, deadline):
+    """Passes what stands at an address on, in a few attempts.
+
+    Args:
+        url: https:// or http://.
+        size: in bytes, or None where it is not known; then at most
+            `LARGEST_UNTOLD`.
+        open_sink: makes, for each attempt, a context manager whose value
+            takes bytes. Its ValueError on leaving means a bad transfer.
+        deadline: value of `time.monotonic()` after which to give up.
+
+    Raises:
+        ValueError: other bytes came, or more or fewer.
+        FileNotFoundError: the server has no such file.
+        PermissionError: it refuses access, or leads from https to http.
+        TimeoutError: the deadline has passed.
+        ConnectionError: the transfer failed, or the server is busy.
+    """
+    for attempt in range(1, RETRIES + 2):
+        try:
+            with open_sink() as write:
+                return _in_time(url, size, write, deadline)
+        except (ValueError, ConnectionError) as error:
+            wait = getattr(error, "wait", PAUSE * attempt)
+            if attempt <= RETRIES and wait <= TIMEOUT:
+                time.sleep(wait)
+                continue
+            if isinstance(error, ValueError):
+                raise
+            raise ConnectionError(
+                f"{redact(url)} could not be downloaded, in {attempt} "
+                f"attempt{'s' * (attempt > 1)}: {error}"
+            ) from None
+
+
+def _in_time(url, size, write, deadline):
+    # Time-outs of sockets count from the last byte; one byte each 29 seconds
+    # would go on for ever. So another thread does it, and is left alone.
+    given_up, outcome = threading.Event(), []
+
+    def work():
+        try:
+            _transfer(url, size, write, given_up)
+            outcome.append(None)
+        except BaseException as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        thread.join(max(0, deadline - time.monotonic()))
+    finally:
+        given_up.set()
+    if not outcome:
+        raise TimeoutError(
+            f"{redact(url)} was given up: the server is too slow. Try again "
+            "later, or another mirror."
+        )
+    if outcome[0] is not None:
+        raise outcome[0]
+
+
+class _Session(requests.Session):
+    """Follows no redirect from https to anything less."""
+
+    def get_redirect_target(self, resp):
+        target = super().get_redirect_target(resp)
+        if target is not None and resp.url.startswith("https://"):
+            there = urllib.parse.urljoin(resp.url, target)
+            if not there.startswith("https://"):
+                raise PermissionError(
+                    f"{redact(resp.url)} leads to {redact(there)}, which is "
+                    "not encrypted; it is not followed. Use another address."
+                )
+        return target
+
+
+def _transfer(url, size, write, given_up):
+    expected = f"{LARGEST_UNTOLD if size is None else size} bytes expected"
+    received = 0
+    try:
+        with (
+            _Session() as session,
+            session.get(
+                url,
+                stream=True,
+                timeout=TIMEOUT,
+                headers={"Accept-Encoding": "identity"},
+            ) as response,
+        ):
+            _check_answer(url, response)
+            for chunk in response.iter_content(2**16):
+                received += len(chunk)
+                if received > (LARGEST_UNTOLD if size is None else size):
+                    raise ValueError(
+                        f"{redact(url)} is larger than the {expected}."
+                    )
+                if given_up.is_set():
+                    return
+                write(chunk)
+    except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+        # Not chained: its text and its parts name the address.
+        raise ConnectionError(redact(error)) from None
+    if size is not None and received != size:
+        raise ValueError(
+            f"{redact(url)} has {received} bytes; {size} were expected."
+        )
+
+
+class _Busy(ConnectionError):
+    """An answer that may be another one after `wait` seconds."""
+
+    def __init__(self, text, wait):
+        super().__init__(text)
+        self.wait = wait
+
+
+def _check_answer(url, response):
+    status = response.status_code
+    if status == 200:
+        return
+    try:
+        answer = f"the server answers {status} {http.HTTPStatus(status).phrase}"
+    except ValueError:
+        answer = f"the server answers {status}"
+    shown = redact(url)
+    if status in (404, 410):
+        raise FileNotFoundError(f"{shown} is not there: {answer}.")
+    if status == 401:
+        raise PermissionError(
+            f"{shown} needs a login: {answer}. Give the right one as "
+            "https://user:password@host/ or in ~/.netrc."
+        )
+    if status == 403:
+        raise PermissionError(
+            f"{shown} may not be read with this login, or from this network: "
+            f"{answer}."
+        )
+    later = response.headers.get("Retry-After", "").strip()
+    if status in (429, 503) and later:
+        # A number of seconds; a date is further off than a few attempts.
+        known = re.fullmatch("[0-9]{1,9}", later)
+        raise _Busy(
+            f"{answer}: try again after {later[:40]!r}"
+            + (" seconds" if known else ""),
+            wait=int(later) if known else TIMEOUT + 1,
+        )
+    if status in (408, 425, 429) or status >= 500:
+        raise ConnectionError(answer)
+    raise OSError(f"{shown} cannot be downloaded: {answer}.")
