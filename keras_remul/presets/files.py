@@ -213,16 +213,22 @@ def is_preset(folder):
 def put(new, path):
     """Moves a file or folder to its place; what stood there goes.
 
-    Where that fails, what stood there is put back.
+    Where that fails, what stood there is put back. A link at that place stays,
+    and what it points to is replaced.
     """
+    path = path.resolve()
     if not path.is_dir():
         os.replace(new, path)
         return
     old = path.with_name(f".{path.name}-old-{uuid.uuid4().hex[:8]}")
-    os.replace(path, old)
     try:
+        os.replace(path, old)
         os.replace(new, path)
     except BaseException:
-        os.replace(old, path)
+        # Not where another process has put its own there meanwhile.
+        if old.exists() and not path.exists():
+            os.replace(old, path)
         raise
-    shutil.rmtree(old, ignore_errors=True)
+    finally:
+        if path.exists():
+            shutil.rmtree(old, ignore_errors=True)

@@ -179,13 +179,14 @@ def update_metadata(path, **changes):
         ValueError: the preset is damaged.
     """
     path = pathlib.Path(path)
-    facts = files.check_files(path) | changes
-    with tempfile.TemporaryDirectory(
-        dir=path.parent, prefix=f".{path.name}-"
-    ) as scratch:
-        folder = shutil.copytree(path, pathlib.Path(scratch) / "preset")
-        (folder / files.METADATA).unlink()
-        _describe(folder, path.name, facts)
+    with (
+        files.opened(path) as (checked, facts),
+        tempfile.TemporaryDirectory(
+            dir=path.parent, prefix=f".{path.name}-"
+        ) as scratch,
+    ):
+        folder = shutil.copytree(checked, pathlib.Path(scratch) / "preset")
+        _describe(folder, path.name, facts | changes)
         files.check_files(folder)
         files.put(folder, path)
 

@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_remul.presets import web
 from keras_remul.presets.folder import from_preset, save_to_preset
 
 
@@ -20,10 +21,11 @@ class PresetMethods:
         own = keras.saving.get_registered_name(cls).rpartition(">")[0]
         model = from_preset(name_or_path, zoo, {own, *packages} - {""})
         if not isinstance(model, cls):
+            found = type(model).__name__
             raise ValueError(
-                f"Preset {str(name_or_path)!r} is a {type(model).__name__}, "
-                f"not a {cls.__name__}. Use {type(model).__name__}.from_preset "
-                "or keras_remul.from_preset."
+                f"Preset {web.redact(name_or_path)!r} is a {found}, not a "
+                f"{cls.__name__}. Use {found}.from_preset or "
+                "keras_remul.from_preset."
             )
         return model
 
