@@ -61,6 +61,11 @@ test: $(VENV)/with-tests lint
 		$(BACKENDS:%=test-on-%)
 	@echo "All tests passed on: $(BACKENDS)"
 
+# The tests compile thousands of programs and run each once: XLA takes a third
+# of the time for them without its optimisations.
+test-on-jax: export XLA_FLAGS ?= --xla_backend_optimization_level=0 \
+	--xla_cpu_use_fusion_emitters=false
+
 test-on-%:
 	@echo "== tests on $*"
 	@OMP_NUM_THREADS=1 KERAS_BACKEND=$* $(BIN)/python -m pytest $(TESTS)
