@@ -126,6 +126,14 @@ def test_models_ask_for_full_precision_where_it_matters(name):
 
 
 @jax_only
+def test_regression_is_not_rounded():
+    """Equivariant or not: coordinates keep their digits."""
+    model = models.LinearNodes()
+    model.build({key: a.shape for key, a in inputs().items()})
+    assert rounded(model)[1] == []
+
+
+@jax_only
 def test_rounded_vectors_would_be_seen():
     model = make("VectorTransformer")
     model.vector_embedding.call = lambda x: ops.matmul(

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_remul.graphs import in_order
+from keras_remul.layers.exact import exact_product
 from keras_remul.models.base import NodeModel
 
 
@@ -76,7 +77,13 @@ class LinearNodes(NodeModel):
             order = nodes.features[self.identity]
             parts = [in_order(part, order) for part in parts]
         flat = [ops.reshape(x, (shape[0], shape[1] * shape[2])) for x in parts]
-        step = ops.reshape(self.linear(ops.concatenate(flat, axis=-1)), shape)
+        # Not by the layer itself, whose products a GPU rounds.
+        flat = ops.concatenate(flat, axis=-1)
+        kernel = ops.cast(self.linear.kernel, flat.dtype)
+        step = exact_product(flat, kernel) + ops.cast(
+            self.linear.bias, flat.dtype
+        )
+        step = ops.reshape(step, shape)
         if self.identity is not None:
             step = in_order(step, ops.swapaxes(order, 1, 2))
         return self.move(nodes, step)
