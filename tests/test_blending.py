@@ -124,7 +124,7 @@ def test_linear_nodes(bodies):
     step = (z.reshape(12, 30) @ kernel).reshape(12, 5, 3)
     np.testing.assert_allclose(predict(model, x), drift + step, atol=1e-4)
     few = {key: value[:, :4] for key, value in x.items()}
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="Received: 4 nodes"):
         model(few)
     with pytest.raises(ValueError, match='the key "velocities"'):
         models.LinearNodes()({"positions": x["positions"]})

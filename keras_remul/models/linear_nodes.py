@@ -72,6 +72,13 @@ class LinearNodes(NodeModel):
     def call(self, inputs, training=None):
         nodes = self.read(inputs)
         shape = ops.shape(nodes.positions)
+        coordinates = shape[1] * shape[2]
+        if isinstance(coordinates, int) and coordinates != self.linear.units:
+            raise ValueError(
+                "LinearNodes knows the number of nodes of its first call, "
+                f"{self.linear.units // shape[2]}. Received: "
+                f"{shape[1]} nodes"
+            )
         parts = [nodes.features[key] for key in ("positions", "velocities")]
         if self.identity is not None:
             order = nodes.features[self.identity]
