@@ -1,18 +1,25 @@
-"""Trains on the devices of KERAS_REMUL_DEVICES; run by test_distribution.py.
+"""What several devices or hosts train; run by the tests of distribution.
 
-python distributed_run.py OUTPUT.json
+    python distributed_run.py FOLDER CASE ...
+
+The cases are those of CASES, trained on arrays, and "stream", with checkpoints,
+which goes on from the one in FOLDER if there is one. Each process writes the
+figures of each case to `FOLDER/CASE.RANK.json`.
 """
 
 import json
 import os
+import pathlib
 import sys
+import time
 
 import keras
 import numpy as np
 
 import keras_remul as kr
 
-COUNT = int(os.environ["KERAS_REMUL_DEVICES"])
+DEVICES = os.environ.get("KERAS_REMUL_DEVICES")
+EPOCHS = 3
 CASES = {
     "constant": dict,
     "gradnorm": lambda: dict(weighting=kr.weighting.GradNorm()),
@@ -25,41 +32,109 @@ CASES = {
 
 
 def split_cpu():
-    if keras.backend.backend() == "tensorflow":
+    if keras.backend.backend() == "tensorflow" and DEVICES:
         import tensorflow as tf
 
         tf.config.set_logical_device_configuration(
             tf.config.list_physical_devices("CPU")[0],
-            [tf.config.LogicalDeviceConfiguration()] * COUNT,
+            [tf.config.LogicalDeviceConfiguration()] * int(DEVICES),
         )
 
 
-def train(make):
+def network(symmetry, **arguments):
+    model = kr.models.Transformer(num_layers=1, hidden_dim=8, num_heads=2)
+    remul = kr.RemulModel(model, symmetry, seed=0, **arguments)
+    remul.compile(keras.optimizers.Adam(1e-2), "mse", metrics=["mae"])
+    return remul
+
+
+def figures(remul, history):
+    kernel = keras.ops.convert_to_numpy(remul.model.head.kernel)
+    return {**history, "kernel": kernel.tolist()}
+
+
+def train_arrays(make):
     rng = np.random.default_rng(0)
     x = {
-        "positions": rng.normal(size=(40, 5, 3)).astype("float32"),
-        "velocities": rng.normal(size=(40, 5, 3)).astype("float32"),
-        "charges": rng.choice([-1.0, 1.0], size=(40, 5, 1)).astype("float32"),
+        "positions": rng.normal(size=(48, 5, 3)).astype("float32"),
+        "velocities": rng.normal(size=(48, 5, 3)).astype("float32"),
+        "charges": rng.choice([-1.0, 1.0], size=(48, 5, 1)).astype("float32"),
     }
     y = x["positions"] + 0.7 * x["velocities"]
     keras.utils.set_random_seed(0)
-    model = kr.models.Transformer(num_layers=1, hidden_dim=8, num_heads=2)
-    symmetry = kr.datasets.symmetry("nbody_charged")
-    remul = kr.RemulModel(model, symmetry, seed=0, **make())
-    remul.compile(keras.optimizers.Adam(1e-2), "mse", metrics=["mae"])
+    remul = network(kr.datasets.symmetry("nbody_charged"), **make())
     history = remul.fit(
-        x, y, 20, epochs=10, verbose=0, validation_data=(x, y)
+        x, y, 24, epochs=10, verbose=0, validation_data=(x, y)
     ).history
-    kernel = keras.ops.convert_to_numpy(model.head.kernel)
-    return {**history, "kernel": kernel.tolist()}
+    return figures(remul, history)
+
+
+class Progress(keras.callbacks.Callback):
+    """Checkpoints, by the first process; the others wait to be killed."""
+
+    def __init__(self, folder, first):
+        super().__init__()
+        self.folder, self.first = folder, first
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self.first:
+            self.model.save(self.folder / "checkpoint.keras")
+            (self.folder / "epoch").write_text(str(epoch + 1))
+
+    def on_train_batch_end(self, batch, logs=None):
+        to_be_killed = "TO_BE_KILLED" in os.environ and not self.first
+        if to_be_killed and (self.folder / "epoch").exists():
+            print("in the middle of an epoch", flush=True)
+            time.sleep(600)
+
+
+def train_stream(folder, first):
+    from keras_remul.datasets.nbody_gravity.builder import NbodyGravityConfig
+
+    sizes = {"train": 24, "validation": 12, "test": 1}
+    shards = [
+        NbodyGravityConfig(name=f"shard{i}", seed=i, **sizes) for i in range(2)
+    ]
+
+    def stream(split, **arguments):
+        return kr.datasets.stream(
+            "nbody_gravity",
+            split,
+            batch_size=12,
+            seed=0,
+            config=shards,
+            data_dir=os.environ["DATA"],
+            verbose=0,
+            **arguments,
+        )
+
+    batches, epoch = stream("train"), 0
+    keras.utils.set_random_seed(0)
+    remul = network(kr.datasets.symmetry("nbody_gravity"))
+    if (folder / "checkpoint.keras").exists():
+        epoch = int((folder / "epoch").read_text())
+        remul = keras.saving.load_model(folder / "checkpoint.keras")
+    batches.epoch = epoch
+    history = remul.fit(
+        batches,
+        shuffle=False,
+        initial_epoch=epoch,
+        epochs=EPOCHS,
+        verbose=0,
+        validation_data=stream("validation", shuffle=False),
+        callbacks=[Progress(folder, first)],
+    ).history
+    return figures(remul, history)
 
 
 if __name__ == "__main__":
     split_cpu()
-    results = {}
+    folder = pathlib.Path(sys.argv[1])
     with kr.distribution.data_parallel():
-        for name, make in CASES.items():
-            results[name] = train(make)
-    rank = os.environ.get("RANK", "0")
-    with open(f"{sys.argv[1]}.{rank}", "w") as file:
-        json.dump(results, file)
+        rank, count = kr.distribution.process()
+        for case in sys.argv[2:]:
+            if case == "stream":
+                result = train_stream(folder, first=rank == 0)
+            else:
+                result = train_arrays(CASES[case])
+            (folder / f"{case}.{rank}.json").write_text(json.dumps(result))
