@@ -2,6 +2,9 @@
 
 import contextlib
 import os
+from concurrent.futures import ThreadPoolExecutor
+
+import keras
 
 from keras_remul.backend import devices
 
@@ -81,18 +84,65 @@ def _data_parallel(num_devices):
 def process():
     """This process and how many there are, of all hosts together.
 
-    Of the processes of a run one writes checkpoints and reports, the first.
-
     Returns:
         `(index, count)`, index from 0; `(0, 1)` outside of `data_parallel`,
         but for TensorFlow, which reads `TF_CONFIG`.
 
-    Example:
-
-    >>> with keras_remul.distribution.data_parallel():
-    ...     index, count = keras_remul.distribution.process()
-    ...     callbacks = []
-    ...     if index == 0:
-    ...         callbacks = [keras.callbacks.ModelCheckpoint("run.keras")]
+    Raises:
+        ValueError: where `TF_CONFIG` makes no sense.
     """
     return devices.process()
+
+
+class OnFirst(keras.callbacks.Callback):
+    """A callback that runs in the first process of a run alone.
+
+    For what writes files, such as checkpoints, while several processes train:
+    all would write the same. It may save models and read weights, but not
+    change them, and not evaluate.
+
+    Args:
+        callback: a `keras.callbacks.Callback`.
+
+    Example:
+
+    >>> checkpoint = keras.callbacks.ModelCheckpoint("run.keras")
+    >>> remul.fit(x, y, callbacks=[keras_remul.distribution.OnFirst(checkpoint)])
+    """
+
+    def __init__(self, callback):
+        super().__init__()
+        self.callback = callback
+
+    def set_params(self, params):
+        super().set_params(params)
+        self.callback.set_params(params)
+
+    def set_model(self, model):
+        super().set_model(model)
+        self.callback.set_model(model)
+
+    def _run(self, hook, *args):
+        index, count = process()
+        if count == 1:
+            getattr(self.callback, hook)(*args)
+        elif index == 0:
+            # Saving makes variables. A thread of its own is in no strategy or
+            # distribution, in which the other processes would have to join.
+            with ThreadPoolExecutor(max_workers=1) as thread:
+                thread.submit(getattr(self.callback, hook), *args).result()
+
+    def on_train_begin(self, logs=None):
+        self._run("on_train_begin", logs)
+
+    def on_train_end(self, logs=None):
+        self._run("on_train_end", logs)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._run("on_epoch_begin", epoch, logs)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._run("on_epoch_end", epoch, logs)
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._run("on_train_batch_end", batch, logs)

@@ -69,26 +69,30 @@ def train_arrays(make):
     return figures(remul, history)
 
 
-class Progress(keras.callbacks.Callback):
-    """Checkpoints, by the first process; the others wait to be killed."""
-
-    def __init__(self, folder, first):
+class Checkpoint(keras.callbacks.Callback):
+    def __init__(self, folder):
         super().__init__()
-        self.folder, self.first = folder, first
+        self.folder = folder
 
     def on_epoch_end(self, epoch, logs=None):
-        if self.first:
-            self.model.save(self.folder / "checkpoint.keras")
-            (self.folder / "epoch").write_text(str(epoch + 1))
+        self.model.save(self.folder / "checkpoint.keras")
+        (self.folder / "epoch").write_text(str(epoch + 1))
+
+
+class WaitToBeKilled(keras.callbacks.Callback):
+    """Stops in the middle of an epoch, once there is a checkpoint."""
+
+    def __init__(self, folder):
+        super().__init__()
+        self.folder = folder
 
     def on_train_batch_end(self, batch, logs=None):
-        to_be_killed = "TO_BE_KILLED" in os.environ and not self.first
-        if to_be_killed and (self.folder / "epoch").exists():
+        if (self.folder / "epoch").exists():
             print("in the middle of an epoch", flush=True)
             time.sleep(600)
 
 
-def train_stream(folder, first):
+def train_stream(folder):
     from keras_remul.datasets.nbody_gravity.builder import NbodyGravityConfig
 
     sizes = {"train": 24, "validation": 12, "test": 1}
@@ -115,6 +119,9 @@ def train_stream(folder, first):
         epoch = int((folder / "epoch").read_text())
         remul = keras.saving.load_model(folder / "checkpoint.keras")
     batches.epoch = epoch
+    callbacks = [kr.distribution.OnFirst(Checkpoint(folder))]
+    if "TO_BE_KILLED" in os.environ:
+        callbacks.append(WaitToBeKilled(folder))
     history = remul.fit(
         batches,
         shuffle=False,
@@ -122,7 +129,7 @@ def train_stream(folder, first):
         epochs=EPOCHS,
         verbose=0,
         validation_data=stream("validation", shuffle=False),
-        callbacks=[Progress(folder, first)],
+        callbacks=callbacks,
     ).history
     return figures(remul, history)
 
@@ -134,7 +141,7 @@ if __name__ == "__main__":
         rank, count = kr.distribution.process()
         for case in sys.argv[2:]:
             if case == "stream":
-                result = train_stream(folder, first=rank == 0)
+                result = train_stream(folder)
             else:
                 result = train_arrays(CASES[case])
             (folder / f"{case}.{rank}.json").write_text(json.dumps(result))

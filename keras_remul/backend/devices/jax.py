@@ -1,7 +1,9 @@
 """JAX: `keras.distribution.DataParallel`."""
 
+import atexit
 import contextlib
 import os
+import sys
 
 import jax
 import keras
@@ -40,8 +42,18 @@ def data_parallel(num_devices):
     )
     try:
         yield
+    except ConnectionError:
+        atexit.register(_leave)
+        raise
     finally:
         keras.distribution.set_distribution(previous)
+
+
+def _leave():
+    # JAX would wait for those that are gone, and abort after 100 seconds.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(1)
 
 
 class _WholeBatches(keras.distribution.DataParallel):
@@ -78,11 +90,11 @@ def _join():
                 f"{index!r}, JAX_NUM_PROCESSES={count!r}"
             )
         arguments = given["coordinator_address"], int(count), int(index)
-    elif max(_launched("SLURM_NTASKS"), _launched("OMPI_COMM_WORLD_SIZE")) > 1:
+        if int(count) == 1:
+            return
+    elif _launched_by_others():
         arguments = None, None, None  # JAX reads the environment itself
     else:
-        return
-    if arguments[1] == 1:
         return
     try:
         keras.distribution.initialize(*arguments)
@@ -96,11 +108,12 @@ def _join():
         ) from error
 
 
-def _launched(variable):
-    """How many processes a launcher has started, if it has this one."""
-    inside = "SLURM_STEP_NODELIST" in os.environ or "SLURM" not in variable
-    text = os.environ.get(variable, "")
-    return int(text) if inside and text.isdigit() else 1
+def _launched_by_others():
+    """Whether Slurm's srun or Open MPI has started several processes."""
+    counts = [os.environ.get("OMPI_COMM_WORLD_SIZE", "1")]
+    if "SLURM_STEP_NODELIST" in os.environ:
+        counts.append(os.environ.get("SLURM_NTASKS", "1"))
+    return any(count.isdigit() and int(count) > 1 for count in counts)
 
 
 def process():
@@ -111,9 +124,10 @@ def process():
 
 
 def is_lost(error):
-    return isinstance(error, jax.errors.JaxRuntimeError) and any(
-        sign in str(error)
-        for sign in ("Gloo", "UNAVAILABLE", "heartbeat", "NCCL", "peer")
+    # Gloo's come as JaxRuntimeError or, after a compilation, as ValueError.
+    signs = (": Gloo ", "UNAVAILABLE: ", "heartbeat timeout", "NCCL ")
+    return isinstance(error, (jax.errors.JaxRuntimeError, ValueError)) and any(
+        sign in str(error) for sign in signs
     )
 
 

@@ -68,14 +68,11 @@ def process():
 
 
 def is_lost(error):
-    lost = (
-        tf.errors.UnavailableError,
-        tf.errors.AbortedError,
-        tf.errors.DeadlineExceededError,
-        tf.errors.CancelledError,
-        tf.errors.InternalError,
+    signs = ("Collective ops is aborted", "heartbeat", "connect")
+    return isinstance(error, tf.errors.UnavailableError) or (
+        isinstance(error, tf.errors.OpError)
+        and any(sign in str(error) for sign in signs)
     )
-    return isinstance(error, lost)
 
 
 class _Workers(tf.distribute.MultiWorkerMirroredStrategy):
