@@ -27,7 +27,7 @@ def names():
 
 @contextlib.contextmanager
 def data_parallel(num_devices):
-    count = int(os.environ.get("WORLD_SIZE", 1))
+    count = _launched()
     if num_devices not in (None, count):
         raise ValueError(
             f"num_devices={num_devices}, but this process is one of {count}. "
@@ -46,6 +46,31 @@ def data_parallel(num_devices):
     finally:
         if started:
             distributed.destroy_process_group()
+
+
+def _launched():
+    """How many processes torchrun has started, of all hosts together."""
+    numbers = {
+        key: os.environ.get(key, default)
+        for key, default in (("WORLD_SIZE", "1"), ("RANK", "0"))
+    }
+    count, index = (int(n) if n.isdigit() else -1 for n in numbers.values())
+    if not 0 <= index < count:
+        raise ValueError(
+            "The environment variable RANK must be a number from 0 to "
+            f"WORLD_SIZE - 1, as torchrun sets them. Received: {numbers}"
+        )
+    absent = [
+        key
+        for key in ("RANK", "MASTER_ADDR", "MASTER_PORT")
+        if count > 1 and key not in os.environ
+    ]
+    if absent:
+        raise ValueError(
+            "The environment has WORLD_SIZE, but not "
+            f"{' and '.join(absent)}. Start the script with torchrun."
+        )
+    return count
 
 
 def _active():
