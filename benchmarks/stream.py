@@ -4,10 +4,10 @@ Command   OMP_NUM_THREADS=1 KERAS_BACKEND=torch python benchmarks/stream.py \\
               FOLDER --systems 5000000
 
 Systems of nbody_gravity are simulated into FOLDER, data sets of 500,000 each,
-some 0.5 KB of disk per system, and kept there. Printed: milliseconds per batch of
-100, read alone, from disk (the files dropped from the cache of the system) and
-from the cache, and for a step of training with the stream and with the same
-batch again and again, from memory; and the memory of the process, without
+some 0.5 KB of disk per system, and kept there. Printed: milliseconds per batch
+of 100, read alone, from disk (the files dropped from the cache of the system)
+and from the cache, and for a step of training with the same batch again and
+again and with the stream, from disk; and the memory of the process, without
 mapped files, while an epoch is read.
 """
 
@@ -114,11 +114,17 @@ def main():
         spent = 1e3 * (time.perf_counter() - start) / steps
         print(f"step, {name:12} {spent:7.3f} ms")
 
+    drop(arguments.folder)
     tenth = len(batches) // 10
     for part in range(10):
+        start = time.perf_counter()
         for i in range(part * tenth, (part + 1) * tenth):
             batches[i]
-        print(f"memory after {part + 1}/10 of an epoch {memory():7.1f} MB")
+        spent = 1e3 * (time.perf_counter() - start) / tenth
+        print(
+            f"{part + 1}/10 of an epoch, from disk {spent:7.3f} ms per batch, "
+            f"memory {memory():7.1f} MB"
+        )
 
 
 if __name__ == "__main__":

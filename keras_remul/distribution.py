@@ -106,8 +106,8 @@ class OnFirst(keras.callbacks.Callback):
 
     Example:
 
-    >>> checkpoint = keras.callbacks.ModelCheckpoint("run.keras")
-    >>> remul.fit(x, y, callbacks=[keras_remul.distribution.OnFirst(checkpoint)])
+    >>> save = keras.callbacks.ModelCheckpoint("run.keras")
+    >>> remul.fit(x, y, callbacks=[keras_remul.distribution.OnFirst(save)])
     """
 
     def __init__(self, callback):

@@ -83,7 +83,8 @@ def _join():
                 f"{' and '.join(absent)}. Set them, or none, on each host."
             )
         count, index = given["num_processes"], given["process_id"]
-        if not (count.isdigit() and index.isdigit() and int(index) < int(count)):
+        numbers = count.isdigit() and index.isdigit()
+        if not numbers or int(index) >= int(count):
             raise ValueError(
                 "The environment variable JAX_PROCESS_ID must be a number "
                 "from 0 to JAX_NUM_PROCESSES - 1. Received: JAX_PROCESS_ID="
