@@ -1,6 +1,10 @@
-"""Training on several devices."""
+"""Training on several devices, of one host or of many."""
 
+import contextlib
 import os
+from concurrent.futures import ThreadPoolExecutor
+
+import keras
 
 from keras_remul.backend import devices
 
@@ -8,25 +12,34 @@ from keras_remul.backend import devices
 def data_parallel(num_devices=None):
     """Context in which models are made and trained on several devices.
 
-    The same script runs on one device and on many: each step sees the batch
-    that `batch_size` asks for, split over the devices, and draws the same g.
-    The engine is the framework's own:
+    The same script runs on one device and on many, of one host or of several:
+    each step sees the batch that `batch_size` asks for, split over the devices,
+    and draws the same g. The engine is the framework's own:
 
         JAX          `keras.distribution.DataParallel`
-        TensorFlow   `tf.distribute.MirroredStrategy`
+        TensorFlow   `tf.distribute.MirroredStrategy`, and
+                     `MultiWorkerMirroredStrategy` where there is a `TF_CONFIG`
         PyTorch      `DistributedDataParallel` in the processes that
                      `torchrun --nproc-per-node=N script.py` starts
 
+    Many hosts are found in the environment of the launcher: that of torchrun;
+    `TF_CONFIG`; for JAX `JAX_COORDINATOR_ADDRESS`, `JAX_NUM_PROCESSES` and
+    `JAX_PROCESS_ID`, or Slurm's or Open MPI's. There this context is what the
+    script begins with, and each host is given the whole data.
+
     With one device it does nothing. Batches should be a multiple of the number
-    of devices. See docs/distributed.md for many hosts.
+    of devices. See docs/distributed.md.
 
     Args:
-        num_devices: how many. Defaults to the environment variable
-            `KERAS_REMUL_DEVICES` if set, else to all that the framework sees
-            (GPUs, on TensorFlow) or torchrun has started.
+        num_devices: how many, of all hosts together. Defaults to the
+            environment variable `KERAS_REMUL_DEVICES` if set, else to all that
+            the framework sees (GPUs, on TensorFlow) or torchrun has started.
 
     Raises:
-        ValueError: where there are not so many.
+        ValueError: where there are not so many, where the launcher's
+            environment makes no sense, or where it comes too late.
+        ConnectionError: in the context, where another process of the run has
+            ended or cannot be reached.
 
     Example:
 
@@ -48,4 +61,88 @@ def data_parallel(num_devices=None):
             "Argument `num_devices` must be at least 1. Received: "
             f"num_devices={num_devices}"
         )
-    return devices.data_parallel(num_devices)
+    return _data_parallel(num_devices)
+
+
+@contextlib.contextmanager
+def _data_parallel(num_devices):
+    with devices.data_parallel(num_devices):
+        index, count = devices.process()
+        try:
+            yield
+        except Exception as error:
+            if count == 1 or not devices.is_lost(error):
+                raise
+            raise ConnectionError(
+                f"Process {index} of {count} cannot reach another one, which "
+                "has ended or lost its network; its own output may say why. "
+                "Start the script on all hosts again, from the last "
+                "checkpoint; there may be another number of them."
+            ) from error
+
+
+def process():
+    """This process and how many there are, of all hosts together.
+
+    Returns:
+        `(index, count)`, index from 0; `(0, 1)` outside of `data_parallel`,
+        but for TensorFlow, which reads `TF_CONFIG`.
+
+    Raises:
+        ValueError: where `TF_CONFIG` makes no sense.
+    """
+    return devices.process()
+
+
+class OnFirst(keras.callbacks.Callback):
+    """A callback that runs in the first process of a run alone.
+
+    For what writes files, such as checkpoints, while several processes train:
+    all would write the same. It may save models and read weights, but not
+    change them, and not evaluate.
+
+    Args:
+        callback: a `keras.callbacks.Callback`.
+
+    Example:
+
+    >>> save = keras.callbacks.ModelCheckpoint("run.keras")
+    >>> remul.fit(x, y, callbacks=[keras_remul.distribution.OnFirst(save)])
+    """
+
+    def __init__(self, callback):
+        super().__init__()
+        self.callback = callback
+
+    def set_params(self, params):
+        super().set_params(params)
+        self.callback.set_params(params)
+
+    def set_model(self, model):
+        super().set_model(model)
+        self.callback.set_model(model)
+
+    def _run(self, hook, *args):
+        index, count = process()
+        if count == 1:
+            getattr(self.callback, hook)(*args)
+        elif index == 0:
+            # Saving makes variables. A thread of its own is in no strategy or
+            # distribution, in which the other processes would have to join.
+            with ThreadPoolExecutor(max_workers=1) as thread:
+                thread.submit(getattr(self.callback, hook), *args).result()
+
+    def on_train_begin(self, logs=None):
+        self._run("on_train_begin", logs)
+
+    def on_train_end(self, logs=None):
+        self._run("on_train_end", logs)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._run("on_epoch_begin", epoch, logs)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._run("on_epoch_end", epoch, logs)
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._run("on_train_batch_end", batch, logs)

@@ -1,52 +1,154 @@
 """Batches of arrays that stay on disk."""
 
+import functools
 import secrets
 
 import keras
 import numpy as np
+
+from keras_remul.backend import devices
+from keras_remul.backend.devices.processes import own_rows
+
+BLOCK = 256  # rows that lie side by side on disk and are read together
+WINDOW = 256  # blocks that are mixed with each other
 
 
 class Batches(keras.utils.PyDataset):
     """Batches (x, y) of arrays, see `datasets.stream`.
 
     Args:
-        arrays: dict of arrays, which may be mapped into memory, with a leading
-            sample axis.
+        shards: list of dicts of arrays, which may be mapped into memory, with
+            a leading sample axis; the samples of the first come first.
         target: the key of y; the other arrays are x.
         batch_size: samples of a batch.
         shuffle: whether the order is random, and another one in each epoch.
         seed: integer seed of the orders, or None for a random one.
         **kwargs: those of `keras.utils.PyDataset`.
+
+    Attributes:
+        epoch: number of the order that is read next. `fit` reads the orders
+            epoch + 1, epoch + 2, ...
+
+    Raises:
+        ValueError: for a `batch_size` below 1, and for shards that differ in
+            their keys, in the shapes of a sample or in dtypes.
     """
 
-    def __init__(self, arrays, target, batch_size, shuffle, seed, **kwargs):
+    def __init__(self, shards, target, batch_size, shuffle, seed, **kwargs):
         super().__init__(**kwargs)
         if not isinstance(batch_size, int) or batch_size < 1:
             raise ValueError(
                 "Argument `batch_size` must be an integer, at least 1. "
                 f"Received: batch_size={batch_size!r}"
             )
-        self.arrays, self.target = arrays, target
-        self.batch_size, self.shuffle = batch_size, shuffle
-        self.seed = secrets.randbits(32) if seed is None else seed
+        kinds = [
+            {key: (a.shape[1:], a.dtype) for key, a in shard.items()}
+            for shard in shards
+        ]
+        for kind in kinds[1:]:
+            if kind != kinds[0]:
+                raise ValueError(
+                    "What is streamed together must have the same features. "
+                    f"Received: {kinds[0]} and {kind}"
+                )
+        self.shards, self.target = shards, target
+        self.batch_size, self.shuffle, self.seed = batch_size, shuffle, seed
         self.epoch = 0
-        self._order = self._new_order()
-
-    def _new_order(self):
-        size = len(self.arrays[self.target])
-        if not self.shuffle:
-            return np.arange(size)
-        return np.random.default_rng([self.seed, self.epoch]).permutation(size)
+        self._own_seed = secrets.randbits(32)
+        self._ends = np.cumsum([len(shard[target]) for shard in shards])
 
     def __len__(self):
-        return -(-len(self._order) // self.batch_size)
+        return -(-int(self._ends[-1]) // self.batch_size)
 
     def __getitem__(self, index):
         first = index * self.batch_size
-        rows = self._order[first : first + self.batch_size]
-        batch = {key: array[rows] for key, array in self.arrays.items()}
+        last = min(first + self.batch_size, int(self._ends[-1]))
+        rows = np.arange(first, last)
+        if not self.shuffle:
+            batch = self._read(rows)
+            return batch, batch.pop(self.target)
+        place, count = devices.process()
+        if count > 1 and self.seed is None:
+            raise ValueError(
+                "Argument `seed` of a stream must be given where several "
+                "processes train on it: they would read other orders."
+            )
+        seed = self._own_seed if self.seed is None else self.seed
+        order = order_of(int(self._ends[-1]), seed, self.epoch)
+        rows = order.rows(first, last)
+        own = own_rows(len(rows), place, count)
+        batch = self._read(rows[own])
+        if count > 1:
+            batch = {
+                key: _spread(array, own, len(rows))
+                for key, array in batch.items()
+            }
         return batch, batch.pop(self.target)
+
+    def _read(self, rows):
+        """The samples `rows`, in this order, from wherever they lie."""
+        shards = np.searchsorted(self._ends, rows, side="right")
+        batch = {
+            key: np.empty((len(rows), *array.shape[1:]), array.dtype)
+            for key, array in self.shards[0].items()
+        }
+        for i in np.unique(shards):
+            here = shards == i
+            start = self._ends[i] - len(self.shards[i][self.target])
+            for key, array in self.shards[i].items():
+                batch[key][here] = array[rows[here] - start]
+        return batch
 
     def on_epoch_end(self):
         self.epoch += 1
-        self._order = self._new_order()
+
+
+def _spread(array, places, size):
+    """A batch of `size` with `array` at `places`, else NaN."""
+    result = np.full((size, *array.shape[1:]), np.nan, array.dtype)
+    result[places] = array
+    return result
+
+
+@functools.lru_cache(maxsize=4)
+def order_of(size, seed, epoch):
+    """The `Order` of an epoch."""
+    return Order(size, [seed, epoch])
+
+
+class Order:
+    """A random order of rows, of which a part can be had alone.
+
+    Blocks of rows are permuted, then the rows of `WINDOW` blocks that came
+    together: all of the rows where these are no more than 65,536. So a disk is
+    read in blocks, once, and no permutation of all rows is in memory.
+
+    Args:
+        size: number of rows.
+        seed: list of integers.
+    """
+
+    def __init__(self, size, seed):
+        self.size, self.seed = size, seed
+        rng = np.random.default_rng(seed)
+        self._blocks = rng.permutation(size // BLOCK)
+        # The rows that are left over, always last, are others in each epoch.
+        self._shift = rng.integers(size)
+        self._window = functools.lru_cache(maxsize=2)(self._new_window)
+
+    def rows(self, first, last):
+        """The rows at the places `first` to `last` - 1, `(last - first,)`."""
+        length = BLOCK * WINDOW
+        windows = range(first // length, (last - 1) // length + 1)
+        found = np.concatenate([self._window(i) for i in windows])
+        start = windows[0] * length
+        return found[first - start : last - start]
+
+    def _new_window(self, i):
+        blocks = self._blocks[i * WINDOW : (i + 1) * WINDOW]
+        rows = (blocks[:, None] * BLOCK + np.arange(BLOCK)).reshape(-1)
+        if len(blocks) < WINDOW:  # the last one
+            left_over = np.arange(len(self._blocks) * BLOCK, self.size)
+            rows = np.concatenate([rows, left_over])
+        rows = np.random.default_rng([*self.seed, i]).permutation(rows)
+        return (rows + self._shift) % self.size

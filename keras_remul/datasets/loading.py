@@ -228,17 +228,29 @@ def stream(
 ):
     """Batches of a data set for `fit`, read from disk as they are needed.
 
-    For data sets that do not fit into memory. Works on each backend.
+    For data sets that do not fit into memory or into one data set. Works on
+    each backend. A stream is in order already: `fit(batches, shuffle=False)`
+    keeps Keras from mixing the batches once more, by its own generator.
+
+    Where several processes train, on one host or many, each reads of a
+    shuffled batch what it trains on, with NaN for the rest; the order is that
+    of one process. `evaluate` and validation want `shuffle=False`, where each
+    process reads all.
+
+    To go on with a run at epoch k, set `batches.epoch = k` and call
+    `fit(batches, initial_epoch=k, ...)`.
 
     Args:
-        name, config, data_dir, manual_dir, download, verbose: as for `load`.
-        split: as for `load`, but one part of one split, such as `"train"` or
-            `"train[:50%]"`.
+        name: as for `load`, or a list of such names, streamed as one data set.
+        split: as for `load`, such as `"train"` or `"train[:50%]+validation"`.
         batch_size: samples of a batch; the last one may have fewer. Defaults
             to 100.
         shuffle: whether the order of samples is random, and another one in
-            each epoch. Defaults to True.
+            each epoch: blocks of 256 samples, then within 256 such blocks.
+            Defaults to True.
         seed: integer seed of the orders. Defaults to a random one.
+        config: as for `load`, or a list of configurations, as with `name`.
+        data_dir, manual_dir, download, verbose: as for `load`.
         **kwargs: `workers`, `use_multiprocessing` and `max_queue_size` of
             `keras.utils.PyDataset`.
 
@@ -246,25 +258,38 @@ def stream(
         A `keras.utils.PyDataset` of batches (x, y).
 
     Raises:
-        ValueError: as `load`, for a sum of splits and for a `batch_size` below
-            1.
+        ValueError: as `load`; for a `batch_size` below 1; for data sets that
+            differ in their features; while it is read, where several
+            processes do so and there is no `seed`.
         FileNotFoundError: as `load`.
 
     Example:
 
     >>> batches = keras_remul.datasets.stream("nbody_gravity/gatr", seed=0)
-    >>> remul.fit(batches, epochs=10)
+    >>> remul.fit(batches, shuffle=False, epochs=10)
     """
     from keras_remul.datasets.batches import Batches
 
-    builder = _prepared(
-        name, [split], config, data_dir, manual_dir, download, verbose
-    )
-    found = reader.parts(builder, split)
-    if len(found) > 1:
+    names = name if isinstance(name, (list, tuple)) else [name]
+    configs = config if isinstance(config, (list, tuple)) else [config]
+    if not names or not configs:
         raise ValueError(
-            "Argument `split` must be a part of one split here. Received: "
-            f"split={split!r}"
+            "Arguments `name` and `config` must not be empty lists. Received: "
+            f"name={name!r}, config={config!r}"
         )
-    target = registry.entry(name).target
-    return Batches(found[0], target, batch_size, shuffle, seed, **kwargs)
+    targets = {registry.entry(one).target for one in names}
+    if len(targets) > 1:
+        raise ValueError(
+            "Argument `name`: what is streamed together must have the same "
+            f"target. Received: name={name!r} with the targets "
+            f"{sorted(targets)}"
+        )
+    shards = []
+    for one in names:
+        for kind in configs:
+            builder = _prepared(
+                one, [split], kind, data_dir, manual_dir, download, verbose
+            )
+            shards += reader.parts(builder, split)
+    (target,) = targets
+    return Batches(shards, target, batch_size, shuffle, seed, **kwargs)

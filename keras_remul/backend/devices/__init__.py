@@ -5,6 +5,8 @@ Here, too, three files hold the same functions:
     names()                        the devices that the framework sees
     data_parallel(num_devices)     context in which models are made and trained
     replica(training)              (index, number) of the replicas of a step
+    process()                      (index, number) of the processes of the run
+    is_lost(error)                 whether it says that another process is gone
     shard(args)                    this process's part of a batch
     forward(model, wrapped, x)     f(x) in training
     unscale(loss)                  a Keras loss as if there were one replica
@@ -13,8 +15,9 @@ Here, too, three files hold the same functions:
     synchronize(model)             starts all processes from the same state
 
 On JAX a step is written for the whole batch and the compiler splits it; on
-TensorFlow each replica runs the step on its part, in one process; on PyTorch
-each process does.
+TensorFlow each replica runs the step on its part; on PyTorch each process does.
+Where there are several processes, each is given the whole batch and uses its
+part alone, `processes.own_rows`.
 """
 
 import keras
@@ -23,8 +26,10 @@ if keras.backend.backend() == "jax":
     from keras_remul.backend.devices.jax import (
         data_parallel,
         forward,
+        is_lost,
         mean_over_replicas,
         names,
+        process,
         replica,
         results,
         shard,
@@ -35,8 +40,10 @@ elif keras.backend.backend() == "torch":
     from keras_remul.backend.devices.torch import (
         data_parallel,
         forward,
+        is_lost,
         mean_over_replicas,
         names,
+        process,
         replica,
         results,
         shard,
@@ -47,8 +54,10 @@ else:
     from keras_remul.backend.devices.tensorflow import (
         data_parallel,
         forward,
+        is_lost,
         mean_over_replicas,
         names,
+        process,
         replica,
         results,
         shard,
@@ -59,8 +68,10 @@ else:
 __all__ = [
     "data_parallel",
     "forward",
+    "is_lost",
     "mean_over_replicas",
     "names",
+    "process",
     "replica",
     "results",
     "shard",

@@ -1,8 +1,17 @@
-"""TensorFlow: `tf.distribute.MirroredStrategy`."""
+"""TensorFlow: `MirroredStrategy`, `MultiWorkerMirroredStrategy`."""
 
 import contextlib
+import json
+import os
+import random
 
+import numpy as np
 import tensorflow as tf
+
+from keras_remul.backend.devices import processes
+
+# The strategy of all workers, once it is made: there can be only one.
+_workers = None
 
 
 def names():
@@ -11,6 +20,11 @@ def names():
 
 @contextlib.contextmanager
 def data_parallel(num_devices):
+    index, count = process()
+    if count > 1:
+        with _many_workers(num_devices, count).scope():
+            yield
+        return
     gpus = tf.config.list_physical_devices("GPU")
     wanted = num_devices or len(gpus) or 1
     if gpus and wanted > len(gpus):
@@ -30,6 +44,88 @@ def data_parallel(num_devices):
     strategy = tf.distribute.MirroredStrategy(names, communication)
     with strategy.scope():
         yield
+
+
+def process():
+    text = os.environ.get("TF_CONFIG") or "{}"
+    try:
+        config = json.loads(text)
+        cluster = config.get("cluster", {})
+        chiefs, workers = cluster.get("chief", []), cluster.get("worker", [])
+        count = len(chiefs) + len(workers)
+        if count < 2:
+            return 0, 1
+        kind, index = config["task"]["type"], int(config["task"]["index"])
+        (chiefs if kind == "chief" else workers)[index]
+    except (AttributeError, KeyError, IndexError, TypeError, ValueError) as e:
+        raise ValueError(
+            "The environment variable TF_CONFIG must be JSON such as "
+            '{"cluster": {"worker": ["host0:12345", "host1:12345"]}, '
+            '"task": {"type": "worker", "index": 0}}, with the index of this '
+            f"host. Received: TF_CONFIG={text!r}"
+        ) from e
+    return index + (len(chiefs) if kind == "worker" else 0), count
+
+
+def is_lost(error):
+    signs = ("Collective ops is aborted", "heartbeat", "connect")
+    return isinstance(error, tf.errors.UnavailableError) or (
+        isinstance(error, tf.errors.OpError)
+        and any(sign in str(error) for sign in signs)
+    )
+
+
+class _Workers(tf.distribute.MultiWorkerMirroredStrategy):
+    def reduce(self, reduce_op, value, axis):
+        def local(value):
+            return self.experimental_local_results(value)[0]
+
+        # Keras asks for a whole batch, to learn its shapes; this strategy
+        # reduces no structures, and its collectives no booleans.
+        if isinstance(value, (dict, list, tuple)):
+            return tf.nest.map_structure(local, value)
+        # And Keras names an axis for the logs, which have none.
+        if axis is not None and local(value).shape.rank == 0:
+            axis = None
+        return super().reduce(reduce_op, value, axis)
+
+
+def _many_workers(num_devices, count):
+    """The `MultiWorkerMirroredStrategy` of TF_CONFIG."""
+    global _workers
+    if _workers is None:
+        try:
+            _workers = _Workers()
+        except RuntimeError as error:
+            raise ValueError(
+                "`data_parallel()` must come before anything that computes "
+                "with TensorFlow, where the run has several processes. Put it "
+                "at the start of the script."
+            ) from error
+        # tf.random.shuffle orders the samples.
+        seed, _ = tf.compat.v1.get_seed(None)
+        seed = random.randrange(2**31) if seed is None else seed
+        tf.random.set_seed(int(_of_first([seed])[0]))
+    devices = _workers.num_replicas_in_sync
+    if num_devices not in (None, devices):
+        raise ValueError(
+            f"num_devices={num_devices}, but the {count} processes of "
+            f"TF_CONFIG have {devices} devices."
+        )
+    return _workers
+
+
+def _of_first(words):
+    """What the first process has, `(W,)`, on each."""
+    words = np.asarray(words, "int64")
+
+    def one():
+        context = tf.distribute.get_replica_context()
+        first = tf.cast(context.replica_id_in_sync_group == 0, tf.int64)
+        return context.all_reduce(tf.distribute.ReduceOp.SUM, first * words)
+
+    result = _workers.run(tf.function(one))
+    return _workers.experimental_local_results(result)[0].numpy()
 
 
 def _split_cpu(count):
@@ -89,3 +185,6 @@ def synchronize(model):
                 "`data_parallel()`. Make the model, its weighting and its "
                 "optimizer inside."
             )
+    if strategy is _workers:
+        states = _of_first(processes.generator_states())
+        processes.set_generator_states(states)

@@ -13,6 +13,8 @@ import torch
 from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
 
+from keras_remul.backend.devices import processes
+
 # Not attributes of the models: a module would become a part of them.
 _parallel = weakref.WeakKeyDictionary()
 
@@ -25,7 +27,7 @@ def names():
 
 @contextlib.contextmanager
 def data_parallel(num_devices):
-    count = int(os.environ.get("WORLD_SIZE", 1))
+    count = _launched()
     if num_devices not in (None, count):
         raise ValueError(
             f"num_devices={num_devices}, but this process is one of {count}. "
@@ -46,30 +48,64 @@ def data_parallel(num_devices):
             distributed.destroy_process_group()
 
 
+def _launched():
+    """How many processes torchrun has started, of all hosts together."""
+    numbers = {
+        key: os.environ.get(key, default)
+        for key, default in (("WORLD_SIZE", "1"), ("RANK", "0"))
+    }
+    count, index = (int(n) if n.isdigit() else -1 for n in numbers.values())
+    if not 0 <= index < count:
+        raise ValueError(
+            "The environment variable RANK must be a number from 0 to "
+            f"WORLD_SIZE - 1, as torchrun sets them. Received: {numbers}"
+        )
+    absent = [
+        key
+        for key in ("RANK", "MASTER_ADDR", "MASTER_PORT")
+        if count > 1 and key not in os.environ
+    ]
+    if absent:
+        raise ValueError(
+            "The environment has WORLD_SIZE, but not "
+            f"{' and '.join(absent)}. Start the script with torchrun."
+        )
+    return count
+
+
 def _active():
     return distributed.is_available() and distributed.is_initialized()
 
 
-def replica(training):
-    # Each process evaluates all samples.
-    if not (training and _active()):
+def process():
+    if not _active():
         return 0, 1
     return distributed.get_rank(), distributed.get_world_size()
 
 
+def is_lost(error):
+    # Gloo's are plain RuntimeErrors, NCCL's have a class of their own.
+    signs = ("gloo", "Connection closed", "Connection reset", "Timed out")
+    return isinstance(error, distributed.DistError) or (
+        isinstance(error, RuntimeError)
+        and any(sign in str(error) for sign in signs)
+    )
+
+
+def replica(training):
+    # Each process evaluates all samples.
+    return process() if training else (0, 1)
+
+
 def shard(args):
-    index, count = replica(True)
+    index, count = process()
     if count == 1:
         return args
-
-    def part(a):
-        n = len(a)
-        each = -(-n // count)
-        # Begins anew at the end, so that all processes have equally many.
-        return a[(index * each + torch.arange(each)) % n]
-
     return keras.tree.map_structure(
-        lambda a: None if a is None else part(a), args
+        lambda a: (
+            None if a is None else a[processes.own_rows(len(a), index, count)]
+        ),
+        args,
     )
 
 
@@ -118,5 +154,8 @@ def synchronize(model):
     state = torch.get_rng_state()  # orders the samples
     distributed.broadcast(state, 0)
     torch.set_rng_state(state)
+    states = torch.from_numpy(processes.generator_states().astype("int64"))
+    distributed.broadcast(states, 0)
+    processes.set_generator_states(states)
     for v in {id(v): v for v in model.variables}.values():
         distributed.broadcast(v.value.data, 0)
