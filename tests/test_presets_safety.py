@@ -240,7 +240,7 @@ def test_what_is_hashed_is_what_is_loaded(preset, monkeypatch):
     """A file that is exchanged after it was compared is not loaded."""
     other = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
     right = keras.ops.convert_to_numpy(from_preset(preset).weights[0])
-    read = files._read
+    read = files.check_file
 
     def exchanged(folder, name, *arguments):
         read(folder, name, *arguments)
@@ -248,7 +248,7 @@ def test_what_is_hashed_is_what_is_loaded(preset, monkeypatch):
             other.save_weights(folder / name)
             (folder / "config.json").write_text("{}")
 
-    monkeypatch.setattr(files, "_read", exchanged)
+    monkeypatch.setattr(files, "check_file", exchanged)
     loaded = keras.ops.convert_to_numpy(from_preset(preset).weights[0])
     np.testing.assert_array_equal(loaded, right)
 

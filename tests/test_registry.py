@@ -15,13 +15,14 @@ import numpy as np
 import pytest
 from keras import ops
 from test_groups_contract import EXAMPLES as GROUPS
-from test_models_sizes import MODELS
+from test_models_sizes import MODELS, READOUTS
 from test_representations_contract import EXAMPLES as REPRESENTATIONS
 from test_weighting import EXAMPLES as WEIGHTINGS
 from test_wrappers import CASES as WRAPPERS
 from test_wrappers import network
 
 import keras_remul as kr
+from keras_remul.models.base import NodeModel
 from keras_remul.presets import golden
 from keras_remul.presets.resolve import bundled
 
@@ -74,6 +75,7 @@ def remul(model, **kwargs):
         ),
         kr.weighting.Constrained(0.05, measure="relative_error"),
         target="predictions",
+        augment=True,
         loss="mae",
         fraction=0.5,
         transforms=2,
@@ -112,20 +114,15 @@ PLAIN = [
     ),
 ]
 # Arguments of which an example has the default, and where they are tested.
-ELSEWHERE = {
-    ("Alignment", "identity"): "test_alignment.py",
-    ("RemulModel", "augment"): "test_training_contract.py",
-    ("Ensemble", "weights"): "test_wrappers.py",
-}
+ELSEWHERE = {("Alignment", "identity"): "test_alignment.py"}
 
 
 def names():
-    found = {
+    return {
         name.removeprefix("keras_remul>")
         for name in keras.saving.get_custom_objects()
         if name.startswith("keras_remul>")
     }
-    return found
 
 
 def test_each_registered_class_has_an_example():
@@ -174,9 +171,10 @@ def test_plain_objects(made):
 def test_configuration(name):
     made = MADE[name](name="mine", trainable=False)
     config = made.get_config()
-    defaults = parameters(type(made))
-    for key, parameter in defaults.items():
-        if (name, key) in ELSEWHERE or key in NODE_MODEL:
+    # Those of the base: in test_arguments_of_the_base.
+    of_base = NODE_MODEL if isinstance(made, NodeModel) else {}
+    for key, parameter in parameters(type(made)).items():
+        if (name, key) in ELSEWHERE or key in of_base:
             continue
         assert key in config, key
         if parameter.default is not parameter.empty:
@@ -193,17 +191,11 @@ def test_configuration(name):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_arguments_of_the_base(name):
-    accepted = parameters(registered_class(name))
-    kwargs = {k: v for k, v in NODE_MODEL.items() if k in accepted}
-    if (
-        "readout"
-        not in inspect.signature(registered_class(name).__init__).parameters
-    ):
-        kwargs.pop("readout", None), kwargs.pop("units", None)
+    cls, kwargs = registered_class(name), dict(NODE_MODEL)
+    if name not in READOUTS:
+        del kwargs["readout"], kwargs["units"]
     example = {k: v for k, v in MODELS[name].items() if k != "frames"}
-    config = round_trip(
-        registered_class(name)(**{**example, **kwargs})
-    ).get_config()
+    config = round_trip(cls(**{**example, **kwargs})).get_config()
     assert {key: config[key] for key in kwargs} == kwargs
 
 

@@ -7,8 +7,6 @@ refused; and where it is refused, its variables are taken off the list, for
 Keras would fail on them at the end of every later scope.
 """
 
-import contextlib
-
 import keras
 import numpy as np
 from keras.src.backend.common import global_state
@@ -21,10 +19,16 @@ def make_to_load(make):
         make: function without arguments. Whatever it raises leaves no trace,
             and no memory is taken for weights before it returns.
     """
-    with _pending() as new:
+    noted = global_state.get_global_attribute(
+        "uninitialized_variables", [], set_to_default=True
+    )
+    before = len(noted)
+    try:
         with keras.StatelessScope(initialize_variables=False):
             model = make()
-        made = list(new())
+        made = noted[before:]
+    finally:
+        del noted[before:]
     for variable in made:
         # No draws: JAX would compile that of each shape, for seconds in all.
         if keras.backend.is_float_dtype(variable.dtype):
@@ -35,16 +39,3 @@ def make_to_load(make):
 
 def _zeros(shape, dtype=None):
     return np.zeros(shape, dtype)
-
-
-@contextlib.contextmanager
-def _pending():
-    """Gives a function to the variables noted since, which go at the end."""
-    noted = global_state.get_global_attribute(
-        "uninitialized_variables", [], set_to_default=True
-    )
-    before = len(noted)
-    try:
-        yield lambda: noted[before:]
-    finally:
-        del noted[before:]

@@ -83,7 +83,7 @@ class LinearNodes(NodeModel):
         if self.identity is not None:
             order = nodes.features[self.identity]
             parts = [in_order(part, order) for part in parts]
-        flat = [ops.reshape(x, (shape[0], shape[1] * shape[2])) for x in parts]
+        flat = [ops.reshape(x, (shape[0], coordinates)) for x in parts]
         # Not by the layer itself, whose products a GPU rounds.
         flat = ops.concatenate(flat, axis=-1)
         kernel = ops.cast(self.linear.kernel, flat.dtype)

@@ -48,7 +48,7 @@ def checked(config, where, packages=(), size=0, parts=True):
             this package's own: those before the `>`.
         size: bytes of the weights. No integer but a seed may be larger, nor
             more than one layer be asked for in 256 bytes; small files may ask
-            for 65,536 and 256.
+            for 65,536, `num_layers` of 256, and 1024 objects.
         parts: whether classes of Keras are allowed, and built ones. A
             symmetry has none.
 
@@ -227,22 +227,24 @@ class _Check:
             self.not_allowed(node)
         if _registered(name):
             self.trusted(name)
-            return {
-                "module": "builtins",
-                "class_name": "function",
-                "config": name,
-                "registered_name": name,
-            }
-        modules = [*FUNCTIONS] if module in ("builtins", None) else [module]
-        for module in modules:
-            if isinstance(module, str) and name in FUNCTIONS.get(module, ()):
-                return {
-                    "module": module,
-                    "class_name": "function",
-                    "config": name,
-                    "registered_name": name,
-                }
-        return self.not_allowed(node)
+            found = "builtins"
+        else:
+            found = next(
+                (
+                    listed
+                    for listed, names in FUNCTIONS.items()
+                    if module in (listed, "builtins", None) and name in names
+                ),
+                None,
+            )
+        if found is None:
+            self.not_allowed(node)
+        return {
+            "module": found,
+            "class_name": "function",
+            "config": name,
+            "registered_name": name,
+        }
 
     def trusted(self, full):
         """Refuses what is registered by a package that is not trusted."""
@@ -271,7 +273,7 @@ class _Check:
             config = self.node(config, depth + 1, "shape")
         elif name in ("__numpy__", "__tensor__"):
             if not isinstance(config, dict) or (
-                config.get("dtype") not in DTYPES
+                str(config.get("dtype")) not in DTYPES
             ):
                 self.refuse(f"holds {name} of no numbers", "Only these may be.")
             self.numbers(config.get("value"), depth)

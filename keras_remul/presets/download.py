@@ -8,7 +8,6 @@ file that is not there. What is no file, or not the right one, is fetched again.
 
 import contextlib
 import hashlib
-import json
 import os
 import pathlib
 import shutil
@@ -66,21 +65,6 @@ def check_online(address, remedy="download it beforehand"):
             f"the cache {cache_folder()}, or was damaged there. Unset it, or "
             f"{remedy}."
         )
-
-
-def parse(raw, url):
-    """The JSON object in these bytes.
-
-    Raises:
-        ValueError: they are not JSON, or not an object; names the address.
-    """
-    try:
-        content = json.loads(raw)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{web.redact(url)} is not JSON: {error}") from None
-    if not isinstance(content, dict):
-        raise ValueError(f"{web.redact(url)} does not hold a JSON object.")
-    return content
 
 
 def fetch(url, known_hash=None):
@@ -167,14 +151,11 @@ def check_total(address, listing):
 def is_complete(folder, listing):
     """Whether all files are in the folder with their size and hash."""
     try:
-        return all(
-            (folder / name).is_file()
-            and (folder / name).stat().st_size == facts["size"]
-            and files.sha256(folder / name) == facts["sha256"]
-            for name, facts in listing.items()
-        )
-    except OSError:  # it cannot be read
+        for name, facts in listing.items():
+            files.check_file(folder, name, facts)
+    except (ValueError, OSError):
         return False
+    return True
 
 
 def keep(key, raw):

@@ -50,15 +50,28 @@ def read_json(file):
         OSError: it cannot be read.
     """
     with _open(file) as stream:
-        text = stream.read(_LARGEST_JSON + 1)
-    if len(text) > _LARGEST_JSON:
+        raw = stream.read(_LARGEST_JSON + 1)
+    if len(raw) > _LARGEST_JSON:
         raise ValueError(f"{file} is larger than {_LARGEST_JSON:,} bytes.")
+    return parse_json(raw, file)
+
+
+def parse_json(raw, where):
+    """The JSON object in these bytes.
+
+    Args:
+        raw: bytes.
+        where: their file or address, for the errors.
+
+    Raises:
+        ValueError: they are not JSON, or not an object.
+    """
     try:
-        content = json.loads(text)
+        content = json.loads(raw)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{file} is not JSON: {error}") from None
+        raise ValueError(f"{where} is not JSON: {error}") from None
     if not isinstance(content, dict):
-        raise ValueError(f"{file} does not hold a JSON object.")
+        raise ValueError(f"{where} does not hold a JSON object.")
     return content
 
 
@@ -111,7 +124,7 @@ def check_files(folder):
     """
     facts = _read_facts(folder)
     for name, expected in facts["files"].items():
-        _read(folder, name, expected)
+        check_file(folder, name, expected)
     return facts
 
 
@@ -134,7 +147,7 @@ def opened(folder):
         private = pathlib.Path(private)
         for name, expected in facts["files"].items():
             with open(private / name, "wb") as copy:
-                _read(folder, name, expected, copy)
+                check_file(folder, name, expected, copy)
         if SHARDED_WEIGHTS in facts["files"]:
             _check_shards(private / SHARDED_WEIGHTS, facts["files"], folder)
         yield private, facts
@@ -156,8 +169,18 @@ def _read_facts(folder):
     return facts
 
 
-def _read(folder, name, expected, copy=None):
-    """Compares a file with its size and hash, and copies what it read."""
+def check_file(folder, name, expected, copy=None):
+    """Compares a file with its size and hash, and copies what it read.
+
+    Args:
+        folder, name: where it lies.
+        expected: its `{"sha256": ..., "size": ...}`.
+        copy: a stream for the bytes that were compared. Optional.
+
+    Raises:
+        ValueError: it is missing, or another one.
+        OSError: it cannot be read.
+    """
     file, digest, left = folder / name, hashlib.sha256(), expected["size"]
     if not file.is_file():
         raise ValueError(f"Preset {folder} is incomplete: {name} is missing.")

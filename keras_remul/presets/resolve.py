@@ -126,7 +126,7 @@ def read_manifest(zoo, wanted=None):
     if copy is not None and (wanted in copy or download.offline()):
         return copy
     raw = download.fetch(url)
-    presets = _check_manifest(download.parse(raw, url), url)
+    presets = _check_manifest(files.parse_json(raw, redact(url)), url)
     download.keep(url, raw)
     return presets
 
@@ -134,7 +134,7 @@ def read_manifest(zoo, wanted=None):
 def _kept_manifest(url):
     raw = download.kept(url)
     try:
-        return raw and _check_manifest(download.parse(raw, url), url)
+        return raw and _check_manifest(files.parse_json(raw, redact(url)), url)
     except ValueError:  # of another version of this package
         return None
 
@@ -227,7 +227,7 @@ def _on_the_web(address, pin):
     unpinned = pin is None and download.offline()
     if raw is None or not (unpinned or _sha256(raw) == pin):
         raw = download.fetch(url, pin)
-    facts = download.parse(raw, url)
+    facts = files.parse_json(raw, redact(url))
     files.check_listing(facts.get("files"), redact(url))
     download.keep(key, raw)
     listing = {
