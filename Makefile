@@ -3,7 +3,8 @@
 
 PYTHON ?= python3
 KERAS_BACKEND ?= jax
-BACKENDS ?= jax torch tensorflow
+# Those whose tests take longest first, so that no core waits at the end.
+BACKENDS ?= tensorflow jax torch
 TESTS ?= tests
 JOBS ?= 2
 VENV := .venv
