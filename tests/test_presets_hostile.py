@@ -355,13 +355,26 @@ def small_model(name):
     return model
 
 
+def assert_quick(function, seconds):
+    """Tried again where it was slow: the machine may have paused."""
+    for _ in range(3):
+        start = time.process_time()
+        function()
+        taken = time.process_time() - start
+        if taken < seconds:
+            return
+    raise AssertionError(f"{taken} s at the third attempt")
+
+
 def assert_bounded(config, load):
     for path in whole_numbers(config):
         for value in (10**9, 10**5, 50_000, -(10**9)):
-            start = time.monotonic()
-            with contextlib.suppress(ValueError):
-                load(replaced(config, path, value))
-            assert time.monotonic() - start < 5.0, (path, value)
+
+            def attempt(path=path, value=value):
+                with contextlib.suppress(ValueError):
+                    load(replaced(config, path, value))
+
+            assert_quick(attempt, 5.0)
 
 
 @pytest.mark.parametrize("name", ["Sequential", *MODELS])
@@ -393,10 +406,12 @@ def test_many_layers_are_refused_before_they_are_made():
     config = json.loads(json.dumps(keras.saving.serialize_keras_object(model)))
     layers = config["config"]["layers"]
     layers += [layers[-1]] * 100_000
-    start = time.monotonic()
-    with pytest.raises(ValueError, match="asks for more than 1,024"):
-        configuration.make(config, "config.json")
-    assert time.monotonic() - start < 2.0
+
+    def attempt():
+        with pytest.raises(ValueError, match="asks for more than 1,024"):
+            configuration.make(config, "config.json")
+
+    assert_quick(attempt, 2.0)
     deep = config["config"]["layers"][0]
     for _ in range(100):
         deep = layer("TimeDistributed", {"layer": deep})
@@ -412,10 +427,12 @@ def test_a_model_larger_than_its_file_takes_no_memory(tmp_path):
     wide = replaced(layers, ("config", "layers", 1, "config", "units"), 60_000)
     wide["config"]["layers"].append(dense(units=60_000))
     path = preset_with(tmp_path, wide)
-    start = time.monotonic()
-    with pytest.raises(ValueError, match="asks for weights of 14,401"):
-        kr.from_preset(path)
-    assert time.monotonic() - start < 5.0
+
+    def attempt():
+        with pytest.raises(ValueError, match="asks for weights of 14,401"):
+            kr.from_preset(path)
+
+    assert_quick(attempt, 5.0)
 
 
 def test_a_load_that_fails_leaves_no_trace(tmp_path):
