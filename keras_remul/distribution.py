@@ -1,6 +1,7 @@
 """Training on several devices, of one host or of many."""
 
 import contextlib
+import functools
 import os
 from concurrent.futures import ThreadPoolExecutor
 
@@ -98,8 +99,9 @@ class OnFirst(keras.callbacks.Callback):
     """A callback that runs in the first process of a run alone.
 
     For what writes files, such as checkpoints, while several processes train:
-    all would write the same. It may save models and read weights, but not
-    change them, and not evaluate.
+    all would write the same. All its hooks are called. It may save models and
+    read weights, but not change them, not evaluate, and not end the training:
+    the other processes would not know.
 
     Args:
         callback: a `keras.callbacks.Callback`.
@@ -113,6 +115,14 @@ class OnFirst(keras.callbacks.Callback):
     def __init__(self, callback):
         super().__init__()
         self.callback = callback
+        # Keras waits at each batch for callbacks that have hooks of batches.
+        for name in dir(keras.callbacks.Callback):
+            if not name.startswith("on_"):
+                continue
+            hook = getattr(callback, name)
+            default = getattr(keras.callbacks.Callback, name)
+            if getattr(hook, "__func__", hook) is not default:
+                setattr(self, name, functools.partial(self._run, hook))
 
     def set_params(self, params):
         super().set_params(params)
@@ -122,27 +132,12 @@ class OnFirst(keras.callbacks.Callback):
         super().set_model(model)
         self.callback.set_model(model)
 
-    def _run(self, hook, *args):
+    def _run(self, hook, *args, **kwargs):
         index, count = process()
         if count == 1:
-            getattr(self.callback, hook)(*args)
+            hook(*args, **kwargs)
         elif index == 0:
             # Saving makes variables. A thread of its own is in no strategy or
             # distribution, in which the other processes would have to join.
             with ThreadPoolExecutor(max_workers=1) as thread:
-                thread.submit(getattr(self.callback, hook), *args).result()
-
-    def on_train_begin(self, logs=None):
-        self._run("on_train_begin", logs)
-
-    def on_train_end(self, logs=None):
-        self._run("on_train_end", logs)
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self._run("on_epoch_begin", epoch, logs)
-
-    def on_epoch_end(self, epoch, logs=None):
-        self._run("on_epoch_end", epoch, logs)
-
-    def on_train_batch_end(self, batch, logs=None):
-        self._run("on_train_batch_end", batch, logs)
+                thread.submit(hook, *args, **kwargs).result()

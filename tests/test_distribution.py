@@ -263,19 +263,47 @@ def test_too_late_to_join(monkeypatch):
         pass
 
 
+HOOKS = [n for n in dir(keras.callbacks.Callback) if n.startswith("on_")]
+
+
 def test_on_first(monkeypatch):
-    """The hooks of the callback run in the first process, and there alone."""
+    """All hooks of the callback run in the first process, and there alone."""
     called = []
 
     class Spy(keras.callbacks.Callback):
-        def on_epoch_end(self, epoch, logs=None):
-            called.append((epoch, self.model))
+        pass
 
+    for name in HOOKS:
+
+        def hook(self, *args, name=name, **kwargs):
+            called.append((name, self.model))
+
+        setattr(Spy, name, hook)
     model = keras.Sequential([keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    x = np.ones((4, 2), "float32")
+
+    def train(callback):
+        called.clear()
+        model.fit(
+            x, x[:, :1], validation_data=(x, x[:, :1]), verbose=0,
+            callbacks=[callback],
+        )  # fmt: skip
+        model.predict(x, verbose=0, callbacks=[callback])
+        return list(called)
+
+    expected = train(Spy())
+    # Those of batches, once and with their old names, are of training alone.
+    assert {name for name, _ in expected} == {*HOOKS} - {
+        "on_batch_begin",
+        "on_batch_end",
+    }
     for index, count in ((0, 1), (0, 2), (1, 2)):
         monkeypatch.setattr(distribution, "process", lambda n=(index, count): n)
-        callback = distribution.OnFirst(Spy())
-        callback.set_model(model)
-        callback.on_epoch_end(index)
-        callback.on_epoch_begin(index)
-    assert called == [(0, model), (0, model)]
+        assert train(distribution.OnFirst(Spy())) == (expected, [])[index]
+    # A hook that is a function, and one by its old name.
+    for name in ("on_epoch_end", "on_batch_end"):
+        monkeypatch.setattr(distribution, "process", lambda: (0, 2))
+        spy = keras.callbacks.LambdaCallback()
+        setattr(spy, name, lambda *_, **__: called.append("here"))
+        assert train(distribution.OnFirst(spy)) == ["here"]

@@ -12,8 +12,13 @@ import keras
 import numpy as np
 import pytest
 
-from keras_remul import from_preset, save_to_preset, verify_preset
-from keras_remul.presets import files
+from keras_remul import (
+    download_preset,
+    from_preset,
+    save_to_preset,
+    verify_preset,
+)
+from keras_remul.presets import files, folder, read_metadata, resolve
 
 
 @pytest.fixture
@@ -251,6 +256,28 @@ def test_what_is_hashed_is_what_is_loaded(preset, monkeypatch):
     monkeypatch.setattr(files, "check_file", exchanged)
     loaded = keras.ops.convert_to_numpy(from_preset(preset).weights[0])
     np.testing.assert_array_equal(loaded, right)
+
+
+@pytest.mark.parametrize(
+    "use", [from_preset, verify_preset, read_metadata, download_preset]
+)
+def test_what_is_pinned_is_what_is_loaded(preset, tmp_path, monkeypatch, use):
+    """Another preset, whose own hashes are right, comes after the pin."""
+    other = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    save_to_preset(other, tmp_path / "other", x=np.ones((2, 3), "float32"))
+    pin = files.sha256(preset / "metadata.json")
+    resolved = resolve.resolve
+
+    def swap(*args):
+        found = resolved(*args)
+        shutil.rmtree(preset)
+        shutil.copytree(tmp_path / "other", preset)
+        return found
+
+    monkeypatch.setattr(folder, "resolve", swap)
+    monkeypatch.setattr(resolve, "resolve", swap)
+    with pytest.raises(ValueError, match="was changed just now"):
+        use(f"file://{preset}#sha256={pin}")
 
 
 def test_shards_that_are_not_listed(tmp_path):

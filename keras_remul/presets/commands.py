@@ -89,15 +89,11 @@ def landscape_command(arguments):
     from keras_remul import datasets, visualization
     from keras_remul.evaluation import loss_landscape
 
-    # Looked up once, so that all is read from the same files.
-    paths = {
-        name: resolve.resolve(name, arguments.zoo) for name in arguments.names
-    }
-    shown = _short_names(paths)
-    sets = {
-        shown[name]: folder.read_metadata(path).get("dataset")
-        for name, path in paths.items()
-    }
+    shown = _short_names(arguments.names)
+    models, sets = {}, {}
+    for name, short in shown.items():
+        models[short], facts, _ = folder.load_preset(name, arguments.zoo)
+        sets[short] = facts.get("dataset")
     if len({*sets.values()}) != 1 or None in sets.values():
         raise ValueError(f"Expected presets of one data set. Received: {sets}")
     x, y = datasets.load(
@@ -106,15 +102,15 @@ def landscape_command(arguments):
         data_dir=arguments.data_dir,
     )
     surfaces = {
-        shown[name]: loss_landscape(
-            folder.from_preset(path),
+        short: loss_landscape(
+            model,
             x,
             y,
             span=arguments.span,
             points=arguments.points,
             seed=arguments.seed,
         )
-        for name, path in paths.items()
+        for short, model in models.items()
     }
     figure = visualization.landscape_figure(surfaces, arguments.span)
     figure.savefig(arguments.output, dpi=100)
@@ -139,11 +135,12 @@ def export_command(arguments):
     """Writes a preset as a file for other programs."""
     from keras_remul.exporting import export
 
-    path = resolve.resolve(arguments.name, arguments.zoo)
-    model = folder.from_preset(path)
-    x = folder.golden_inputs(path)
+    model, _, x = folder.load_preset(arguments.name, arguments.zoo)
     if x is None:
-        raise ValueError(f"Preset {path} holds no inputs to try the file on.")
+        raise ValueError(
+            f"Preset {redact(arguments.name)} holds no inputs to try the file "
+            "on."
+        )
     output = pathlib.Path(arguments.output)
     difference = export(model, output, x, format=arguments.format)
     Console().print(

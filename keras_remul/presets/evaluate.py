@@ -5,8 +5,7 @@ import numpy as np
 
 from keras_remul import datasets
 from keras_remul.evaluation import evaluate_equivariance, shaped_like
-from keras_remul.presets.folder import from_preset, read_metadata
-from keras_remul.presets.resolve import resolve
+from keras_remul.presets.folder import load_preset
 from keras_remul.presets.web import redact
 
 
@@ -59,15 +58,13 @@ def evaluate_preset(name_or_path, data_dir=None, zoo=None):
             `from_preset`.
         OSError: it could not be downloaded.
     """
-    path = resolve(name_or_path, zoo)
-    facts = read_metadata(path)
+    model, facts, _ = load_preset(name_or_path, zoo)
     if "dataset" not in facts or "metrics" not in facts:
         raise ValueError(
             f"Preset {redact(name_or_path)} names no data set and figures that "
             "could be measured again."
         )
     data = datasets.load_all(facts["dataset"], data_dir=data_dir)
-    model = from_preset(path)
     found = measure(model, facts["symmetry"], data)
     card = facts["metrics"]
     return {key: (card[key], found[key]) for key in card if key in found}

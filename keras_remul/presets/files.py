@@ -49,11 +49,15 @@ def read_json(file):
         ValueError: it is not JSON, not an object, or larger than 16 MiB.
         OSError: it cannot be read.
     """
+    return parse_json(_read_small(file), file)
+
+
+def _read_small(file):
     with _open(file) as stream:
         raw = stream.read(_LARGEST_JSON + 1)
     if len(raw) > _LARGEST_JSON:
         raise ValueError(f"{file} is larger than {_LARGEST_JSON:,} bytes.")
-    return parse_json(raw, file)
+    return raw
 
 
 def parse_json(raw, where):
@@ -116,24 +120,30 @@ def check_listing(files, where):
             )
 
 
-def check_files(folder):
+def check_files(folder, pin=None):
     """Compares a preset folder with its metadata, which it returns.
+
+    Args:
+        folder, pin: see `resolve`.
 
     Raises:
         ValueError: a file is missing or damaged, or the format is newer.
     """
-    facts = _read_facts(folder)
+    facts = _read_facts(folder, pin)
     for name, expected in facts["files"].items():
         check_file(folder, name, expected)
     return facts
 
 
 @contextlib.contextmanager
-def opened(folder):
+def opened(folder, pin=None):
     """A private copy of the files of a preset, and the preset's metadata.
 
     Each file is read once: what is compared with its hash is what is loaded,
     whoever writes to the folder meanwhile.
+
+    Args:
+        folder, pin: see `resolve`.
 
     Yields:
         The path of the copy, which goes afterwards, and a dictionary.
@@ -142,7 +152,7 @@ def opened(folder):
         ValueError: see `check_files`.
     """
     folder = pathlib.Path(folder)
-    facts = _read_facts(folder)
+    facts = _read_facts(folder, pin)
     with tempfile.TemporaryDirectory(prefix="keras_remul-") as private:
         private = pathlib.Path(private)
         for name, expected in facts["files"].items():
@@ -153,8 +163,12 @@ def opened(folder):
         yield private, facts
 
 
-def _read_facts(folder):
-    facts = read_json(folder / METADATA)
+def _read_facts(folder, pin):
+    file = folder / METADATA
+    raw = _read_small(file)
+    if pin is not None and hashlib.sha256(raw).hexdigest() != pin:
+        raise ValueError(f"{file} was changed just now. Get the preset again.")
+    facts = parse_json(raw, file)
     if not isinstance(facts.get("format"), int) or facts["format"] > FORMAT:
         raise ValueError(
             f"Preset {folder} has the format {facts.get('format')}; this "
@@ -162,10 +176,10 @@ def _read_facts(folder):
             "Upgrade it."
         )
     files = facts.get("files")
-    check_listing(files, folder / METADATA)
+    check_listing(files, file)
     for names in ((CONFIG,), (WEIGHTS, SHARDED_WEIGHTS)):
         if not set(names) & set(files):
-            raise ValueError(f"{folder / METADATA} does not list {names[0]}.")
+            raise ValueError(f"{file} does not list {names[0]}.")
     return facts
 
 

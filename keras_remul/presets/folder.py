@@ -261,11 +261,33 @@ def from_preset(name_or_path, zoo=None, packages=()):
     >>> model = from_preset("nbody_charged_transformer_remul")
     >>> y = model.predict(x)
     """
-    path = resolve(name_or_path, zoo)
-    with files.opened(path) as (folder, facts):
-        model = _load(folder, facts, path, packages)
-        _check_digest(model, facts, path)
-        return model
+    path, pin = resolve(name_or_path, zoo)
+    with files.opened(path, pin) as (folder, facts):
+        return _checked_model(folder, facts, path, packages)
+
+
+def load_preset(name_or_path, zoo=None, packages=()):
+    """The model of a preset with what is known of it, files read once.
+
+    Args, Raises: see `from_preset`.
+
+    Returns:
+        The model, the metadata, and the inputs of which the preset holds the
+        outputs, or None.
+    """
+    path, pin = resolve(name_or_path, zoo)
+    with files.opened(path, pin) as (folder, facts):
+        model = _checked_model(folder, facts, path, packages)
+        x = None
+        if files.GOLDEN in facts["files"]:
+            x = golden.restore("input", golden.read(folder / files.GOLDEN))
+        return model, _with_symmetry(facts, path, packages), x
+
+
+def _checked_model(folder, facts, path, packages):
+    model = _load(folder, facts, path, packages)
+    _check_digest(model, facts, path)
+    return model
 
 
 def _load(folder, facts, path, packages):
@@ -350,25 +372,13 @@ def read_metadata(name_or_path, zoo=None, packages=()):
     Raises:
         ValueError, OSError: see `from_preset`.
     """
-    path = resolve(name_or_path, zoo)
-    facts = files.check_files(path)
+    path, pin = resolve(name_or_path, zoo)
+    return _with_symmetry(files.check_files(path, pin), path, packages)
+
+
+def _with_symmetry(facts, path, packages):
     symmetry = _symmetry(facts, path, packages)
     return facts if symmetry is None else facts | {"symmetry": symmetry}
-
-
-def golden_inputs(name_or_path, zoo=None):
-    """The inputs on which a preset is compared, arrays, or None.
-
-    Args:
-        name_or_path, zoo: see `from_preset`.
-
-    Raises:
-        ValueError, OSError: see `from_preset`.
-    """
-    with files.opened(resolve(name_or_path, zoo)) as (folder, facts):
-        if files.GOLDEN not in facts["files"]:
-            return None
-        return golden.restore("input", golden.read(folder / files.GOLDEN))
 
 
 def verify_preset(name_or_path, tolerance=_TOLERANCE, zoo=None, packages=()):
@@ -392,10 +402,9 @@ def verify_preset(name_or_path, tolerance=_TOLERANCE, zoo=None, packages=()):
             where none are stored.
         OSError: it could not be downloaded.
     """
-    path = resolve(name_or_path, zoo)
-    with files.opened(path) as (folder, facts):
-        model = _load(folder, facts, path, packages)
-        _check_digest(model, facts, path)
+    path, pin = resolve(name_or_path, zoo)
+    with files.opened(path, pin) as (folder, facts):
+        model = _checked_model(folder, facts, path, packages)
         if files.GOLDEN not in facts["files"]:
             raise ValueError(
                 f"Preset {path} holds no outputs to compare with; save it with "

@@ -20,7 +20,18 @@ ZOO_URL = "KERAS_REMUL_ZOO_URL"
 
 
 def resolve(name_or_path, zoo=None):
-    """The folder of a preset, complete; see `from_preset`."""
+    """Where a preset is, for `files.opened` and `files.check_files`.
+
+    Args:
+        name_or_path, zoo: see `from_preset`.
+
+    Returns:
+        Its folder, complete, and the sha256 that its metadata must have; None
+        where nothing says it.
+
+    Raises:
+        ValueError, OSError: see `from_preset`.
+    """
     text = _text(name_or_path, "name_or_path")
     if "://" in text:
         return _at_address(text)
@@ -28,7 +39,7 @@ def resolve(name_or_path, zoo=None):
     if not own_zoo:
         for folder in (_path(text), bundled() / text):
             if files.is_preset(folder):
-                return folder
+                return folder, None
         zoo = default_zoo()
     presets = read_manifest(zoo, wanted=text) if zoo else {}
     if text not in presets:
@@ -80,8 +91,8 @@ def download_preset(name_or_path, zoo=None):
     Raises:
         ValueError, OSError: see `from_preset`.
     """
-    folder = resolve(name_or_path, zoo)
-    files.check_files(folder)
+    folder, pin = resolve(name_or_path, zoo)
+    files.check_files(folder, pin)
     return folder
 
 
@@ -158,18 +169,18 @@ def _check_manifest(content, where):
 
 
 def _listed(name, listing, zoo):
-    """The folder of a preset whose files are listed with their hashes."""
-    local = _local(zoo)
+    """The place of a preset whose files are listed with their hashes."""
+    local, pin = _local(zoo), listing[files.METADATA]["sha256"]
     if local is None:
         digest = download.digest(json.dumps(listing, sort_keys=True))
         folder = download.cache_folder() / "presets" / f"{name}-{digest}"
         download.fetch_files(join(zoo, name), listing, folder)
-        return folder
+        return folder, pin
     if not download.is_complete(local / name, listing):
         raise ValueError(
             f"The files of {local / name} are not those of {MANIFEST}."
         )
-    return local / name
+    return local / name, pin
 
 
 def _at_address(address):
@@ -191,7 +202,7 @@ def _at_address(address):
             f"{redact(address)} is not the preset that #sha256={pin} pins: "
             f"its {files.METADATA} has another hash."
         )
-    return folder
+    return folder, pin
 
 
 def _split_pin(address):

@@ -38,11 +38,11 @@ def upload_preset(path, address):
             "KERAS_REMUL_OFFLINE is set; unset it to upload to "
             f"{redact(address)}."
         )
-    folder = resolve(path)
+    folder, pin = resolve(path)
     with tempfile.TemporaryDirectory() as scratch:
         copy = pathlib.Path(scratch) / folder.name
         copy.mkdir()
-        for name in (files.METADATA, *files.check_files(folder)["files"]):
+        for name in (files.METADATA, *files.check_files(folder, pin)["files"]):
             shutil.copyfile(folder / name, copy / name)
         verify_preset(copy)
         hubs.upload(copy, address)
