@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 
 import keras
 import numpy as np
@@ -14,7 +15,7 @@ import pytest
 from web import Handler, serve
 
 from keras_remul import from_preset, save_to_preset, upload_preset
-from keras_remul.presets import files, hubs
+from keras_remul.presets import download, files, hubs
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -302,9 +303,62 @@ def test_kaggle(hub, run):
     # What is damaged is fetched again. A pin says which it is.
     starts(said[4:], "difference", "difference", "ValueError")
     assert "another hash" in said[6]
-    # The version says that the cache is right: else each file came once.
+    # The version says that the cache is right: else each file came once. And
+    # one was asked of the other owner.
     downloads = [path for path in hub.asked if "Download" in path]
-    assert len(downloads) == 3 * len(os.listdir(hub.folder))
+    assert len(downloads) == 3 * len(os.listdir(hub.folder)) + 1
+
+
+@pytest.mark.parametrize(
+    "address", ["hf://owner/small", "kaggle://owner/small/keras/base"]
+)
+@pytest.mark.parametrize("slow", ["metadata.json", "config.json"])
+def test_a_client_that_takes_for_ever(
+    address, slow, preset, cache, monkeypatch
+):
+    given_up = threading.Event()
+
+    class Client:
+        @staticmethod
+        def snapshot_download(repository, allow_patterns, **arguments):
+            if slow in allow_patterns:
+                given_up.wait(60)
+            return str(preset)
+
+        @staticmethod
+        def model_download(handle, path, force_download):
+            if path == slow:
+                given_up.wait(60)
+            return str(preset / path)
+
+    monkeypatch.setattr(hubs, "_client", lambda *_: Client)
+    monkeypatch.setattr(download, "PATIENCE", 0.2)
+    try:
+        with pytest.raises(TimeoutError, match=f"{address} was given up"):
+            from_preset(address)
+    finally:
+        given_up.set()
+
+
+def test_what_a_kaggle_model_does_not_list_is_left_there(
+    preset, cache, monkeypatch
+):
+    asked = []
+
+    class Client:
+        @staticmethod
+        def model_download(handle, path, force_download):
+            asked.append((handle, path))
+            return str(preset / path)
+
+    monkeypatch.setattr(hubs, "_client", lambda *_: Client)
+    with pytest.warns(UserWarning, match="can change"):
+        from_preset("kaggle://owner/small/keras/base")
+    assert asked[0] == ("owner/small/keras/base", "metadata.json")
+    # preset.name stands for the version that the client has found.
+    here = f"owner/small/keras/base/{preset.name}"
+    listed = files.read_json(preset / "metadata.json")["files"]
+    assert asked[1:] == [(here, name) for name in listed]
 
 
 @pytest.mark.parametrize(

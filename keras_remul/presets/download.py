@@ -85,8 +85,14 @@ def fetch(url, known_hash=None):
         if known_hash is not None:
             _check_hash(url, hashlib.sha256(received), known_hash)
 
-    web.receive(url, None, sink, time.monotonic() + PATIENCE)
+    web.receive(url, None, sink, deadline())
     return bytes(received)
+
+
+def deadline(listing=None):
+    """When to give up files, or one without a known size: see `web.receive`."""
+    total = sum(facts["size"] for facts in (listing or {}).values())
+    return time.monotonic() + PATIENCE + total / SLOWEST
 
 
 def fetch_files(base_url, listing, folder):
@@ -123,7 +129,7 @@ def fetch_files(base_url, listing, folder):
             "folder."
         )
     _remove_abandoned(folder)
-    deadline = time.monotonic() + PATIENCE + total / SLOWEST
+    until = deadline(missing)
     with tqdm(
         total=total,
         desc=folder.name,
@@ -134,7 +140,7 @@ def fetch_files(base_url, listing, folder):
         for name, facts in missing.items():
             url = web.join(base_url, name)
             sink = _into(url, folder / name, facts["sha256"], progress)
-            web.receive(url, facts["size"], sink, deadline)
+            web.receive(url, facts["size"], sink, until)
 
 
 def check_total(address, listing):

@@ -11,7 +11,7 @@ import re
 import warnings
 
 from keras_remul.presets import download, files
-from keras_remul.presets.web import redact
+from keras_remul.presets.web import in_time, redact
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -54,27 +54,33 @@ def from_hugging_face(address, pinned=False):
     hub = _client("huggingface_hub", "hf")
     whole = f"hf://{address}"
 
-    def get(names, revision, again):
-        return pathlib.Path(
-            hub.snapshot_download(
+    def get(names, revision, again, deadline):
+        def work():
+            return hub.snapshot_download(
                 repository,
                 revision=revision,
                 allow_patterns=names,
                 local_files_only=download.offline(),
                 force_download=again,
             )
-        )
+
+        return pathlib.Path(in_time(work, whole, deadline))
+
+    def sizes_at(commit):
+        found = hub.HfApi().list_repo_tree(repository, revision=commit)
+        return {file.path: getattr(file, "size", None) for file in found}
 
     def get_all(again):
         # A branch is looked up once: all files are of this commit.
-        folder = get([files.METADATA], revision, again)
+        deadline = download.deadline()
+        folder = get([files.METADATA], revision, again, deadline)
         listing = _listing(folder, whole)
         commit = folder.name
         if not (download.offline() or download.is_complete(folder, listing)):
-            found = hub.HfApi().list_repo_tree(repository, revision=commit)
-            sizes = {file.path: getattr(file, "size", None) for file in found}
+            sizes = in_time(lambda: sizes_at(commit), whole, deadline)
             _check_sizes(sizes, listing, whole)
-        return get([files.METADATA, *listing], commit, again)
+        deadline = download.deadline(listing)
+        return get([files.METADATA, *listing], commit, again, deadline)
 
     folder = _whole(get_all, whole)
     if not _COMMIT.fullmatch(revision or "") and not pinned:
@@ -101,8 +107,22 @@ def from_kaggle(address, pinned=False):
     hub = _client("kagglehub", "kaggle")
     whole = f"kaggle://{address}"
 
+    def get(name, address, again, deadline):
+        def work():
+            return hub.model_download(address, name, force_download=again)
+
+        return pathlib.Path(in_time(work, whole, deadline)).parent
+
     def get_all(again):
-        return pathlib.Path(hub.model_download(address, force_download=again))
+        # The newest version is looked up once. Files that are not listed are
+        # left there.
+        folder = get(files.METADATA, address, again, download.deadline())
+        listing = _listing(folder, whole)
+        download.check_total(whole, listing)
+        version, deadline = folder.name, download.deadline(listing)
+        for name in listing:
+            get(name, "/".join([*parts[:4], version]), again, deadline)
+        return folder
 
     folder = _whole(get_all, whole)
     if len(parts) == 4 and not pinned:
@@ -176,7 +196,7 @@ def _errors_of_client(what):
     """Makes whatever a hub's client raises an OSError that says for what."""
     try:
         yield
-    except ValueError:
+    except (ValueError, TimeoutError):
         raise
     except Exception as error:
         text = " ".join(redact(error).split())

@@ -82,30 +82,50 @@ def receive(url, size, open_sink, deadline):
 
 
 def _in_time(url, size, write, deadline):
-    # Time-outs of sockets count from the last byte; one byte each 29 seconds
-    # would go on for ever. So another thread does it, and is left alone.
-    given_up, outcome = threading.Event(), []
-
-    def work():
-        try:
-            _transfer(url, size, write, given_up)
-            outcome.append(None)
-        except BaseException as error:
-            outcome.append(error)
-
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
+    given_up = threading.Event()
     try:
-        thread.join(max(0, deadline - time.monotonic()))
+        in_time(lambda: _transfer(url, size, write, given_up), url, deadline)
     finally:
         given_up.set()
+
+
+def in_time(work, address, deadline):
+    """Calls a function that takes things from a server.
+
+    Time-outs of sockets count from the last byte; one byte each 29 seconds
+    would go on for ever. So another thread does it, and is left alone.
+
+    Args:
+        work: function without arguments.
+        address: of the server, for the error.
+        deadline: value of `time.monotonic()` after which to give up.
+
+    Returns:
+        What the function returns.
+
+    Raises:
+        TimeoutError: the deadline has passed. And what the function raises.
+    """
+    outcome = []
+
+    def run():
+        try:
+            outcome.append((work(), None))
+        except BaseException as error:
+            outcome.append((None, error))
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(max(0, deadline - time.monotonic()))
     if not outcome:
         raise TimeoutError(
-            f"{redact(url)} was given up: the server is too slow. Try again "
-            "later, or another mirror."
+            f"{redact(address)} was given up: the server is too slow. Try "
+            "again later, or another mirror."
         )
-    if outcome[0] is not None:
-        raise outcome[0]
+    result, error = outcome[0]
+    if error is not None:
+        raise error
+    return result
 
 
 class _Session(requests.Session):
