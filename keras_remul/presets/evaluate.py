@@ -7,7 +7,7 @@ from keras_remul import datasets
 from keras_remul.evaluation import evaluate_equivariance, shaped_like
 from keras_remul.presets.folder import from_preset, read_metadata
 from keras_remul.presets.resolve import resolve
-from keras_remul.presets.web import redact
+from keras_remul.web import redact
 
 
 def measure(model, symmetry, data):
