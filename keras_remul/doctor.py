@@ -11,8 +11,8 @@ from rich.table import Table
 from keras_remul.backend import devices
 from keras_remul.presets import download, resolve
 from keras_remul.presets.folder import verify_preset
-from keras_remul.presets.web import redact
 from keras_remul.version import __version__
+from keras_remul.web import redact
 
 _PACKAGES = (
     "keras",

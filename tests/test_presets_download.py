@@ -21,8 +21,9 @@ from keras_remul import (
     list_presets,
     save_to_preset,
     verify_preset,
+    web,
 )
-from keras_remul.presets import download, files, resolve, web
+from keras_remul.presets import download, files, resolve
 
 pytestmark = pytest.mark.usefixtures("cache")
 

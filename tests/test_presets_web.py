@@ -17,8 +17,9 @@ from keras_remul import (
     list_presets,
     upload_preset,
     verify_preset,
+    web,
 )
-from keras_remul.presets import download, files, web
+from keras_remul.presets import download, files
 
 pytestmark = pytest.mark.usefixtures("cache")
 

@@ -6,8 +6,9 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from keras_remul.plain_files import read_json
 from keras_remul.presets import folder, resolve
-from keras_remul.presets.web import redact
+from keras_remul.web import redact
 
 
 def list_command(arguments):
@@ -36,7 +37,7 @@ def _summary(name, zoo):
 
     here = resolve.bundled() / name / files.METADATA
     if zoo is None and here.is_file():
-        return files.read_json(here)
+        return read_json(here)
     zoo = zoo or resolve.default_zoo()
     presets = resolve.read_manifest(zoo, wanted=name)
     return _dict(presets.get(name, {}).get("summary"))

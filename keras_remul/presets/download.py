@@ -17,7 +17,8 @@ import uuid
 import platformdirs
 from tqdm import tqdm
 
-from keras_remul.presets import files, web
+from keras_remul import web
+from keras_remul.presets import files
 
 CACHE = "KERAS_REMUL_CACHE"
 # Of one preset: bytes, and number of files.

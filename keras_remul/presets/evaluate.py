@@ -6,7 +6,7 @@ import numpy as np
 from keras_remul import datasets
 from keras_remul.evaluation import evaluate_equivariance, shaped_like
 from keras_remul.presets.folder import load_preset
-from keras_remul.presets.web import redact
+from keras_remul.web import redact
 
 
 def measure(model, symmetry, data):

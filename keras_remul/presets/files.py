@@ -7,10 +7,16 @@ import os
 import pathlib
 import re
 import shutil
-import stat
 import tempfile
 import uuid
 
+from keras_remul.plain_files import (
+    LARGEST_JSON,
+    open_plain,
+    parse_json,
+    read_json,
+    read_plain,
+)
 from keras_remul.version import __version__
 
 FORMAT = 1
@@ -23,7 +29,6 @@ CARD = "README.md"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_LARGEST_JSON = 2**24
 _CHUNK = 2**20
 
 
@@ -40,52 +45,6 @@ def describe(folder):
         for file in sorted(folder.iterdir())
         if file.is_file()
     }
-
-
-def read_json(file):
-    """The object in a file.
-
-    Raises:
-        ValueError: it is not JSON, not an object, or larger than 16 MiB.
-        OSError: it cannot be read.
-    """
-    return parse_json(_read_small(file), file)
-
-
-def _read_small(file):
-    with _open(file) as stream:
-        raw = stream.read(_LARGEST_JSON + 1)
-    if len(raw) > _LARGEST_JSON:
-        raise ValueError(f"{file} is larger than {_LARGEST_JSON:,} bytes.")
-    return raw
-
-
-def parse_json(raw, where):
-    """The JSON object in these bytes.
-
-    Args:
-        raw: bytes.
-        where: their file or address, for the errors.
-
-    Raises:
-        ValueError: they are not JSON, or not an object.
-    """
-    try:
-        content = json.loads(raw)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{where} is not JSON: {error}") from None
-    if not isinstance(content, dict):
-        raise ValueError(f"{where} does not hold a JSON object.")
-    return content
-
-
-def _open(file):
-    """A file for reading: not a pipe, on which one would wait for ever."""
-    stream = os.fdopen(os.open(file, os.O_RDONLY | os.O_NONBLOCK), "rb")
-    if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-        stream.close()
-        raise ValueError(f"{file} is not a file. Remove it.")
-    return stream
 
 
 def write_json(file, content):
@@ -165,7 +124,7 @@ def opened(folder, pin=None):
 
 def _read_facts(folder, pin):
     file = folder / METADATA
-    raw = _read_small(file)
+    raw = read_plain(file, LARGEST_JSON)
     if pin is not None and hashlib.sha256(raw).hexdigest() != pin:
         raise ValueError(f"{file} was changed just now. Get the preset again.")
     facts = parse_json(raw, file)
@@ -198,7 +157,7 @@ def check_file(folder, name, expected, copy=None):
     file, digest, left = folder / name, hashlib.sha256(), expected["size"]
     if not file.is_file():
         raise ValueError(f"Preset {folder} is incomplete: {name} is missing.")
-    with _open(file) as stream:
+    with open_plain(file) as stream:
         while chunk := stream.read(_CHUNK):
             left -= len(chunk)
             if left < 0:

@@ -19,6 +19,7 @@ import keras
 import numpy as np
 
 from keras_remul.backend.pending import make_to_load
+from keras_remul.plain_files import read_json
 from keras_remul.presets import configuration, files, golden
 from keras_remul.presets.card import card
 from keras_remul.presets.resolve import resolve
@@ -317,7 +318,7 @@ def _check_digest(model, facts, path):
 def _make(folder, path, size, packages):
     """The model of config.json, its weights still to be loaded."""
     where = path / files.CONFIG
-    config = files.read_json(folder / files.CONFIG)
+    config = read_json(folder / files.CONFIG)
 
     def make():
         model = configuration.make(config, where, size=size, packages=packages)

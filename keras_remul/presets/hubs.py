@@ -10,8 +10,9 @@ import pathlib
 import re
 import warnings
 
+from keras_remul.plain_files import read_json
 from keras_remul.presets import download, files
-from keras_remul.presets.web import in_time, redact
+from keras_remul.web import in_time, redact
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -161,7 +162,7 @@ def _listing(folder, address):
         )
     file = folder / files.METADATA
     try:
-        listing = files.read_json(file).get("files")
+        listing = read_json(file).get("files")
         files.check_listing(listing, file)
     except ValueError as error:
         raise ValueError(f"{redact(address)} is damaged: {error}") from None

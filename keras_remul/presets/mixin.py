@@ -2,7 +2,7 @@
 
 import keras
 
-from keras_remul.presets import web
+from keras_remul import web
 from keras_remul.presets.folder import from_preset, save_to_preset
 
 

@@ -12,8 +12,9 @@ import re
 import urllib.parse
 import urllib.request
 
+from keras_remul.plain_files import parse_json, read_json
 from keras_remul.presets import download, files, hubs
-from keras_remul.presets.web import join, redact
+from keras_remul.web import join, redact
 
 MANIFEST = "manifest.json"
 ZOO_URL = "KERAS_REMUL_ZOO_URL"
@@ -130,14 +131,14 @@ def read_manifest(zoo, wanted=None):
         file = local / MANIFEST
         if not file.is_file():
             raise ValueError(f"{local} is no zoo: it holds no {MANIFEST}.")
-        return _check_manifest(files.read_json(file), file)
+        return _check_manifest(read_json(file), file)
     _check_url(zoo, "a zoo is an https:// or http:// address, or a folder")
     url = join(zoo, MANIFEST)
     copy = _kept_manifest(url)
     if copy is not None and (wanted in copy or download.offline()):
         return copy
     raw = download.fetch(url)
-    presets = _check_manifest(files.parse_json(raw, redact(url)), url)
+    presets = _check_manifest(parse_json(raw, redact(url)), url)
     download.keep(url, raw)
     return presets
 
@@ -145,7 +146,7 @@ def read_manifest(zoo, wanted=None):
 def _kept_manifest(url):
     raw = download.kept(url)
     try:
-        return raw and _check_manifest(files.parse_json(raw, redact(url)), url)
+        return raw and _check_manifest(parse_json(raw, redact(url)), url)
     except ValueError:  # of another version of this package
         return None
 
@@ -238,7 +239,7 @@ def _on_the_web(address, pin):
     unpinned = pin is None and download.offline()
     if raw is None or not (unpinned or _sha256(raw) == pin):
         raw = download.fetch(url, pin)
-    facts = files.parse_json(raw, redact(url))
+    facts = parse_json(raw, redact(url))
     files.check_listing(facts.get("files"), redact(url))
     download.keep(key, raw)
     listing = {

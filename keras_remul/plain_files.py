@@ -1,0 +1,82 @@
+"""Files that are what they seem: no pipe, no JSON without end."""
+
+import json
+import os
+import stat
+
+LARGEST_JSON = 2**24
+
+
+def open_plain(file):
+    """A file for reading, as a stream of bytes without a buffer.
+
+    Symbolic links are followed; a pipe, on which one would wait for ever, a
+    socket, a device and a folder are refused.
+
+    Args:
+        file: path.
+
+    Raises:
+        ValueError: it is not a plain file.
+        OSError: it cannot be opened.
+    """
+    # O_BINARY is Windows's; O_NONBLOCK opens a pipe that nobody writes to.
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)
+    handle = os.open(file, flags | getattr(os, "O_BINARY", 0))
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise ValueError(f"{file} is not a file. Remove it.")
+        return os.fdopen(handle, "rb", buffering=0)
+    except BaseException:
+        os.close(handle)
+        raise
+
+
+def read_plain(file, largest):
+    """The bytes of a file.
+
+    Args:
+        file: path.
+        largest: number of bytes that it may have.
+
+    Raises:
+        ValueError: it is not a plain file, or larger.
+        OSError: it cannot be read.
+    """
+    parts, left = [], largest + 1
+    with open_plain(file) as stream:
+        while left > 0 and (part := stream.read(min(left, 2**20))):
+            parts.append(part)
+            left -= len(part)
+    if left <= 0:
+        raise ValueError(f"{file} is larger than {largest:,} bytes.")
+    return b"".join(parts)
+
+
+def read_json(file):
+    """The object in a file.
+
+    Raises:
+        ValueError: it is not JSON, not an object, or larger than 16 MiB.
+        OSError: it cannot be read.
+    """
+    return parse_json(read_plain(file, LARGEST_JSON), file)
+
+
+def parse_json(raw, where):
+    """The JSON object in these bytes.
+
+    Args:
+        raw: bytes.
+        where: their file or address, for the errors.
+
+    Raises:
+        ValueError: they are not JSON, or not an object.
+    """
+    try:
+        content = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{where} is not JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{where} does not hold a JSON object.")
+    return content
