@@ -2,6 +2,7 @@
 
 import hashlib
 import inspect
+import os
 import pathlib
 
 import numpy as np
@@ -9,7 +10,7 @@ import tensorflow_datasets as tfds
 from etils import epath
 from tensorflow_datasets.core.utils import tqdm_utils
 
-from keras_remul.datasets import manifest, registry
+from keras_remul.datasets import manifest, registry, sources
 
 BLOCK = 10_000  # samples that are in memory at once
 
@@ -97,26 +98,40 @@ class ArrayBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             )
         return path
 
-    def files(self, dl_manager, names, url):
+    def files(self, dl_manager, names, url, largest):
         """Paths of files: put there by hand, or else downloaded.
 
         Args:
-            dl_manager: the download manager of TFDS, which checks the hashes
-                in `checksums.tsv`.
+            dl_manager: the download manager of TFDS.
             names: names relative to `url` and to the folder of manual
                 downloads.
             url: what stands before the names.
+            largest: bytes of a file whose size is not in `sources.tsv`.
 
         Returns:
             A dict of names to paths.
+
+        Raises:
+            ValueError, OSError: see `sources.fetch`.
         """
         paths = {name: self.manual_path(dl_manager, name) for name in names}
-        absent = {
-            name: f"{url}/{name}"
-            for name, path in paths.items()
-            if not path.exists()
-        }
-        return {**paths, **dl_manager.download(absent)} if absent else paths
+        for name, path in paths.items():
+            if not path.exists():
+                paths[name] = self.download(
+                    dl_manager, f"{url}/{name}", name, largest
+                )
+        return paths
+
+    def download(self, dl_manager, url, name, largest):
+        """Path of a file that is downloaded, see `sources.fetch`.
+
+        What has no published hash is told in the metadata of the data set.
+        """
+        folder = os.fspath(dl_manager.download_dir)
+        path = sources.fetch(url, folder, largest, self.verbose)
+        if url not in sources.table():
+            self.info.metadata[f"sha256 of {name}"] = sources.sha256(path)
+        return path
 
     def _supervised_keys(self):
         """What `tfds.load(..., as_supervised=True)` gives: (x, y)."""

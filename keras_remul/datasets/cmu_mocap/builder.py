@@ -15,7 +15,8 @@ from keras_remul.datasets.cmu_mocap.acclaim import (
     read_skeleton,
 )
 
-URL = "http://mocap.cs.cmu.edu/subjects"
+URL = "https://mocap.cs.cmu.edu/subjects"
+LARGEST = 2**26  # bytes of a file of the data base
 NUM_JOINTS = 31
 # Starts of the windows that walk_35 keeps, {split: {trial: [...]}}.
 WALK_35 = json.loads(
@@ -271,7 +272,8 @@ here, as 35/35.asf, 35/35_01.amc, ...
             for trials in splits.values()
             for trial in trials
         }
-        paths = self.files(dl_manager, [skeleton_name, *names.values()], URL)
+        wanted = [skeleton_name, *names.values()]
+        paths = self.files(dl_manager, wanted, URL, LARGEST)
         skeleton = read_skeleton(paths[skeleton_name])
         arrays, places = {}, {}
         for split, trials in splits.items():

@@ -5,6 +5,7 @@ import numpy as np
 from keras_remul.datasets import archives, molecules
 from keras_remul.datasets.builder import ArrayBuilder
 
+LARGEST = 2**31  # bytes of a file
 # Name: (heavy atoms, file of MD17, file of rMD17).
 _MOLECULES = {
     "aspirin": (13, "md17_aspirin.npz", "rmd17_aspirin.npz"),
@@ -133,13 +134,14 @@ MD17: where are the atoms of a molecule 1.5 ps later?
   year={2017}
 }
 """
-    HOMEPAGE = "http://www.sgdml.org"
-    URL = "http://www.quantum-machine.org/gdml/data/npz"
+    HOMEPAGE = "https://www.sgdml.org"
+    # The site of the authors; its files are on a server without encryption.
+    URL = "https://sgdml.org/secure_proxy.php?file=data/npz"
     BUILDER_CONFIGS = _configs()
 
     def _read(self, dl_manager):
         name = _MOLECULES[self.builder_config.molecule][1]
-        path = self.files(dl_manager, [name], self.URL)[name]
+        path = self.files(dl_manager, [name], self.URL, LARGEST)[name]
         x, numbers = read(path, ("R", "z"), ("E",), ("F",))
         return path, x, numbers, np.arange(len(x))
 
@@ -164,19 +166,20 @@ whose positions are the same.
   year={2020}
 }
 """
-    HOMEPAGE = "https://archive.materialscloud.org/record/2020.82"
-    URL = (
-        "https://archive.materialscloud.org/record/file?"
-        "filename=rmd17.tar.bz2&record_id=466"
-    )
+    HOMEPAGE = "https://doi.org/10.6084/m9.figshare.12672038.v3"
+    URL = "https://figshare.com/ndownloader/files/23950376"  # rmd17.tar.bz2
     BUILDER_CONFIGS = _configs()
 
     def _read(self, dl_manager):
         name = _MOLECULES[self.builder_config.molecule][2]
         path = self.manual_path(dl_manager, name)
         if not path.exists():
-            folder = dl_manager.download_and_extract(self.URL)
-            path = folder / "rmd17" / "npz_data" / name
+            archive = self.download(
+                dl_manager, self.URL, "rmd17.tar.bz2", LARGEST
+            )
+            path = archives.extract(
+                archive, f"rmd17/npz_data/{name}", archive.parent
+            )
         key = "old_indices"
         x, numbers, times = read(
             path,
