@@ -46,16 +46,24 @@ def join(url, name):
     return urllib.parse.urlunsplit(parts._replace(path=path))
 
 
-def receive(url, size, open_sink, deadline):
+def secure(url):
+    """Whether what is read there is what was sent: https, or this machine."""
+    parts = urllib.parse.urlsplit(url)
+    here = parts.hostname in ("localhost", "127.0.0.1", "::1")
+    return parts.scheme == "https" or (parts.scheme == "http" and here)
+
+
+def receive(url, size, open_sink, deadline, largest=LARGEST_UNTOLD):
     """Passes what stands at an address on, in a few attempts.
 
     Args:
         url: https:// or http://.
-        size: in bytes, or None where it is not known; then at most
-            `LARGEST_UNTOLD`.
+        size: in bytes, or None where it is not known; then at most `largest`.
         open_sink: makes, for each attempt, a context manager whose value
             takes bytes. Its ValueError on leaving means a bad transfer.
         deadline: value of `time.monotonic()` after which to give up.
+        largest: bytes that are taken where the size is not known. Defaults to
+            16 MiB.
 
     Raises:
         ValueError: other bytes came, or more or fewer.
@@ -67,7 +75,7 @@ def receive(url, size, open_sink, deadline):
     for attempt in range(1, RETRIES + 2):
         try:
             with open_sink() as write:
-                return _in_time(url, size, write, deadline)
+                return _in_time(url, size, largest, write, deadline)
         except (ValueError, ConnectionError) as error:
             wait = getattr(error, "wait", PAUSE * attempt)
             if attempt <= RETRIES and wait <= TIMEOUT:
@@ -81,10 +89,14 @@ def receive(url, size, open_sink, deadline):
             ) from None
 
 
-def _in_time(url, size, write, deadline):
+def _in_time(url, size, largest, write, deadline):
     given_up = threading.Event()
+
+    def work():
+        _transfer(url, size, largest, write, given_up)
+
     try:
-        in_time(lambda: _transfer(url, size, write, given_up), url, deadline)
+        in_time(work, url, deadline)
     finally:
         given_up.set()
 
@@ -129,13 +141,15 @@ def in_time(work, address, deadline):
 
 
 class _Session(requests.Session):
-    """Follows no redirect from https to anything less."""
+    """Follows no redirect from https, or this machine, to anything less."""
 
     def get_redirect_target(self, resp):
         target = super().get_redirect_target(resp)
-        if target is not None and resp.url.startswith("https://"):
+        if target is not None and secure(resp.url):
             there = urllib.parse.urljoin(resp.url, target)
-            if not there.startswith("https://"):
+            local = resp.url.startswith("http://") and secure(there)
+            if not local and not there.startswith("https://"):
+                resp.close()
                 raise PermissionError(
                     f"{redact(resp.url)} leads to {redact(there)}, which is "
                     "not encrypted; it is not followed. Use another address."
@@ -143,8 +157,8 @@ class _Session(requests.Session):
         return target
 
 
-def _transfer(url, size, write, given_up):
-    expected = f"{LARGEST_UNTOLD if size is None else size} bytes expected"
+def _transfer(url, size, largest, write, given_up):
+    most = largest if size is None else size
     received = 0
     try:
         with (
@@ -159,9 +173,10 @@ def _transfer(url, size, write, given_up):
             _check_answer(url, response)
             for chunk in response.iter_content(2**16):
                 received += len(chunk)
-                if received > (LARGEST_UNTOLD if size is None else size):
+                if received > most:
                     raise ValueError(
-                        f"{redact(url)} is larger than the {expected}."
+                        f"{redact(url)} is larger than the {most} bytes "
+                        "expected."
                     )
                 if given_up.is_set():
                     return

@@ -261,11 +261,12 @@ def test_missing_npz_says_what_to_do(tmp_path):
 @pytest.fixture
 def server(tmp_path, monkeypatch):
     """Subject 99 on a server; the hashes of its files are known."""
-    import tensorflow_datasets as tfds
-
+    from keras_remul import web
+    from keras_remul.datasets import sources
     from keras_remul.datasets.cmu_mocap import builder
 
     write_subject(tmp_path / "server")
+    monkeypatch.setattr(web, "PAUSE", 0)
 
     class Handler(http.server.SimpleHTTPRequestHandler):
         def __init__(self, *args):
@@ -279,13 +280,11 @@ def server(tmp_path, monkeypatch):
         infos = {}
         for path in (tmp_path / "server/99").iterdir():
             content = path.read_bytes()
-            infos[f"{url}/99/{path.name}"] = tfds.download.checksums.UrlInfo(
-                size=len(content),
-                checksum=hashlib.sha256(content).hexdigest(),
-                filename=path.name,
+            infos[f"{url}/99/{path.name}"] = sources.Source(
+                len(content), "sha256", hashlib.sha256(content).hexdigest()
             )
         monkeypatch.setattr(builder, "URL", url)
-        monkeypatch.setattr(builder.CmuMocap, "url_infos", infos)
+        monkeypatch.setattr(sources, "table", lambda: infos)
         threading.Thread(target=httpd.serve_forever, daemon=True).start()
         yield tmp_path / "server/99"
         httpd.shutdown()
@@ -298,24 +297,21 @@ def test_download(server, tmp_path):
 
 
 def test_corrupted_download_is_caught(server, tmp_path):
-    from tensorflow_datasets.core.download.download_manager import (
-        NonMatchingChecksumError,
-    )
-
     path = server / "99_02.amc"
     good = path.read_bytes()
     path.write_bytes(good[:-1] + b"7")
-    with pytest.raises(NonMatchingChecksumError):
+    with pytest.raises(ValueError, match="99_02.amc has the sha256"):
         load("train", config(), tmp_path / "data")
     path.write_bytes(good)
     assert len(load("train", config(), tmp_path / "data")[1]) == 7
 
 
 def test_hashes_of_walk_35_are_known():
-    from keras_remul.datasets.cmu_mocap.builder import URL, WALK_35, CmuMocap
+    from keras_remul.datasets import sources
+    from keras_remul.datasets.cmu_mocap.builder import URL, WALK_35
 
     names = {f"35_{t}.amc" for trials in WALK_35.values() for t in trials}
-    known = set(CmuMocap.url_infos)
+    known = set(sources.table())
     assert {f"{URL}/35/{name}" for name in {*names, "35.asf"}} <= known
 
 

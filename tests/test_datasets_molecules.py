@@ -93,7 +93,7 @@ def test_rmd17_has_gaps_and_no_order(tmp_path):
         ({"R": None, "coords": trajectory()}, "Missing: .'R'..*'coords'"),
         ({"R": trajectory()[:, :8]}, r"shape \(T, 9, 3\).*\(200, 8, 3\)"),
         ({"z": np.full(9, 6)}, "Expected 3 atoms other.*Received: 9"),
-        ({"R": trajectory(40)}, "at least 40 windows.*with 10"),
+        ({"R": trajectory(40), "E": None}, "at least 40 windows.*with 10"),
     ],
 )
 def test_bad_md17_file(tmp_path, change, message):

@@ -1,6 +1,8 @@
 """What the TFDS builders of this package have in common."""
 
+import hashlib
 import inspect
+import os
 import pathlib
 
 import numpy as np
@@ -8,10 +10,18 @@ import tensorflow_datasets as tfds
 from etils import epath
 from tensorflow_datasets.core.utils import tqdm_utils
 
-from keras_remul.datasets import registry
+from keras_remul.datasets import manifest, registry, sources
 
-ARRAYS = "arrays"
 BLOCK = 10_000  # samples that are in memory at once
+
+
+def check_count(key, value):
+    """Raises ValueError unless the argument `key` is an integer, 1 or more."""
+    if not isinstance(value, (int, np.integer)) or value < 1:
+        raise ValueError(
+            f"Argument `{key}` must be an integer, at least 1. Received: "
+            f"{key}={value!r}"
+        )
 
 
 class ArrayBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
@@ -24,7 +34,8 @@ class ArrayBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     Beside the records that TFDS writes, each split is kept as one `.npy` file
     per feature, `arrays/<split>/<feature>.npy`: the records need some 0.2 ms
     per example to read in Python, these files next to nothing, and any part of
-    them can be read alone.
+    them can be read alone. `arrays/manifest.json` says the shape and the hash
+    of each, which `load` and `stream` compare.
 
     Attributes:
         DESCRIPTION, CITATION, HOMEPAGE, LICENSE: texts for `tfds.core.
@@ -33,10 +44,11 @@ class ArrayBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         SPLITS: names of the splits, where they are those of each config.
     """
 
-    VERSION = tfds.core.Version("1.1.0")
+    VERSION = tfds.core.Version("1.1.1")
     RELEASE_NOTES = {
         "1.0.0": "First release.",
         "1.1.0": "Arrays beside the records; all atoms in xtb_md.",
+        "1.1.1": "The same data; the hashes of the arrays beside them.",
     }
     CITATION = HOMEPAGE = LICENSE = None
     MANUAL_DOWNLOAD_INSTRUCTIONS = "Files that `load` cannot download."
@@ -86,26 +98,40 @@ class ArrayBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             )
         return path
 
-    def files(self, dl_manager, names, url):
+    def files(self, dl_manager, names, url, largest):
         """Paths of files: put there by hand, or else downloaded.
 
         Args:
-            dl_manager: the download manager of TFDS, which checks the hashes
-                in `checksums.tsv`.
+            dl_manager: the download manager of TFDS.
             names: names relative to `url` and to the folder of manual
                 downloads.
             url: what stands before the names.
+            largest: bytes of a file whose size is not in `sources.tsv`.
 
         Returns:
             A dict of names to paths.
+
+        Raises:
+            ValueError, OSError: see `sources.fetch`.
         """
         paths = {name: self.manual_path(dl_manager, name) for name in names}
-        absent = {
-            name: f"{url}/{name}"
-            for name, path in paths.items()
-            if not path.exists()
-        }
-        return {**paths, **dl_manager.download(absent)} if absent else paths
+        for name, path in paths.items():
+            if not path.exists():
+                paths[name] = self.download(
+                    dl_manager, f"{url}/{name}", name, largest
+                )
+        return paths
+
+    def download(self, dl_manager, url, name, largest):
+        """Path of a file that is downloaded, see `sources.fetch`.
+
+        What has no published hash is told in the metadata of the data set.
+        """
+        folder = os.fspath(dl_manager.download_dir)
+        path = sources.fetch(url, folder, largest, self.verbose)
+        if url not in sources.table():
+            self.info.metadata[f"sha256 of {name}"] = sources.sha256(path)
+        return path
 
     def _supervised_keys(self):
         """What `tfds.load(..., as_supervised=True)` gives: (x, y)."""
@@ -145,41 +171,79 @@ class ArrayBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         )
 
     def _split_generators(self, dl_manager):
-        # data_dir is a temporary folder here, which TFDS renames at the end.
-        folder = pathlib.Path(self.data_dir) / ARRAYS
+        # data_dir is a temporary folder here, which TFDS renames at the end:
+        # a preparation that is cut short leaves nothing that can be loaded.
+        folder = pathlib.Path(self.data_dir) / manifest.ARRAYS
         arrays = self._arrays(dl_manager)
-        return {
-            split: self._generate_examples(self._write(folder / split, data))
+        files = {
+            split: self._write(folder / split, data)
             for split, data in arrays.items()
+        }
+        if set(files) != set(self.split_names):
+            raise ValueError(
+                f"{self.name} must have the splits {list(self.split_names)}. "
+                f"Received: {list(files)}"
+            )
+        manifest.write(folder, self, files)
+        return {
+            split: self._generate_examples(folder / split) for split in files
         }
 
     def _write(self, folder, data):
-        """Checks the arrays of a split and writes them; returns the folder."""
-        shapes = self._shapes()
+        """Checks the arrays of a split and writes them.
+
+        Returns:
+            `{feature: {"shape", "size", "sha256"}}`.
+        """
+        shapes, where = self._shapes(), f"{self.name}, split {folder.name!r}"
         folder.mkdir(parents=True)
-        for key, array in data.items():
-            where = f"Feature {key!r} of {self.name}, split {folder.name!r}"
-            if array.shape[1:] != shapes[key]:
-                raise ValueError(
-                    f"{where}: expected shape "
-                    f"(S, {', '.join(map(str, shapes[key]))}). Received: "
-                    f"{array.shape}"
-                )
-            header = {
-                "descr": "<f4",
-                "fortran_order": False,
-                "shape": array.shape,
-            }
-            with open(folder / f"{key}.npy", "wb") as file:
-                np.lib.format.write_array_header_1_0(file, header)
-                for start in range(0, array.shape[0], BLOCK):
-                    rows = np.asarray(array[start : start + BLOCK], "<f4")
-                    if not np.isfinite(rows).all():
-                        raise ValueError(
-                            f"{where} holds values that are NaN or infinite."
-                        )
-                    file.write(rows.tobytes())
-        return folder
+        files = {
+            key: self._write_array(
+                folder / f"{key}.npy",
+                data[key],
+                shape,
+                f"Feature {key!r} of {where}",
+            )
+            for key, shape in shapes.items()
+            if key in data
+        }
+        if set(data) != set(shapes):
+            raise ValueError(
+                f"{where} must have the features {list(shapes)}. Received: "
+                f"{list(data)}"
+            )
+        rows = {key: facts["shape"][0] for key, facts in files.items()}
+        if len(set(rows.values())) > 1 or 0 in rows.values():
+            raise ValueError(
+                f"{where}: features must have as many rows as each other, at "
+                f"least one. Received: {rows}"
+            )
+        return files
+
+    def _write_array(self, path, array, shape, where):
+        """Writes an array in blocks; returns its shape, size and sha256."""
+        if array.shape[1:] != shape:
+            raise ValueError(
+                f"{where}: expected shape "
+                f"(S, {', '.join(map(str, shape))}). Received: {array.shape}"
+            )
+        digest, size = hashlib.sha256(), 0
+        with open(path, "wb") as file:
+
+            def add(content):
+                nonlocal size
+                file.write(content)
+                digest.update(content)
+                size += len(content)
+
+            add(manifest.header(array.shape))
+            for start in range(0, array.shape[0], BLOCK):
+                add(_plain(array[start : start + BLOCK], where).tobytes())
+        return {
+            "shape": list(array.shape),
+            "size": size,
+            "sha256": digest.hexdigest(),
+        }
 
     def _generate_examples(self, folder):
         data = {
@@ -188,3 +252,20 @@ class ArrayBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         }
         for i in range(len(next(iter(data.values())))):
             yield i, {key: array[i] for key, array in data.items()}
+
+
+def _plain(rows, where):
+    """Rows as finite float32; complex numbers and objects are none."""
+    rows = np.asarray(rows)
+    if rows.dtype.kind not in "fiub":
+        raise ValueError(
+            f"{where} must hold real numbers. Received: dtype {rows.dtype}"
+        )
+    with np.errstate(over="ignore"):
+        rows = rows.astype(manifest.DTYPE, order="C")
+    if not np.isfinite(rows).all():
+        raise ValueError(
+            f"{where} holds values that are NaN or infinite, or too large for "
+            "float32."
+        )
+    return rows

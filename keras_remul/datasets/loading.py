@@ -1,13 +1,13 @@
 """`load`: a data set as NumPy arrays, whichever backends are installed."""
 
 import contextlib
-import functools
 import importlib.util
 import io
+import pathlib
 import re
 import sys
 
-from keras_remul.datasets import reader, registry
+from keras_remul.datasets import manifest, reader, registry
 
 
 def _installed(module):
@@ -74,7 +74,8 @@ def builder_maker(name, config=None, data_dir=None):
     """A function that makes the TFDS builder of `"name"` or `"name/config"`.
 
     Raises:
-        ValueError: for an unknown name or configuration, or two of them.
+        ValueError: for an unknown name or configuration, or two of them; the
+            function itself, where what TFDS wrote down is damaged.
     """
     _, in_name = registry.split_name(name)
     cls = registry.builder_class(name)
@@ -87,7 +88,22 @@ def builder_maker(name, config=None, data_dir=None):
         config = in_name
     if isinstance(config, str) and config not in cls.builder_configs:
         raise registry.nearest("config", config, cls.builder_configs)
-    return functools.partial(cls, config=config, data_dir=data_dir)
+
+    def make():
+        from google.protobuf import json_format
+
+        try:
+            return cls(config=config, data_dir=data_dir)
+        except (json_format.ParseError, AssertionError, OSError) as error:
+            raise ValueError(
+                f"The dataset_info.json of {name!r} with the configuration "
+                f"{getattr(config, 'name', config)!r}, version {cls.VERSION}, "
+                f"in {data_dir or 'the folder of TFDS'} is damaged: {error} "
+                "Remove the folder of this data set and load it again: it "
+                "will be prepared anew."
+            ) from error
+
+    return make
 
 
 def _prepare(make_builder, manual_dir, verbose):
@@ -109,6 +125,19 @@ def _prepare(make_builder, manual_dir, verbose):
     return make_builder()
 
 
+def _older(builder):
+    """Of the data that earlier releases prepared, a sentence or nothing."""
+    folder = pathlib.Path(builder.data_dir).parent
+    found = sorted(path.name for path in folder.glob("[0-9]*.[0-9]*.[0-9]*"))
+    if not found:
+        return ""
+    return (
+        f" {folder} holds the versions {', '.join(found)}; from 1.1.1 on the "
+        "hashes of the arrays are kept, so that what is loaded is what was "
+        "prepared."
+    )
+
+
 def _prepared(name, splits, config, data_dir, manual_dir, download, verbose):
     """The builder, prepared; checks the names of the splits first."""
     make_builder = builder_maker(name, config, data_dir)
@@ -117,12 +146,14 @@ def _prepared(name, splits, config, data_dir, manual_dir, download, verbose):
         for split in splits:
             _check_split(split, builder.split_names)
         if not builder.is_prepared():
+            if pathlib.Path(builder.data_dir).exists():
+                raise manifest.missing("dataset_info.json", builder)
             if not download:
                 raise FileNotFoundError(
                     f"The data set {name!r} is not prepared in "
                     f"{builder.data_dir}, and download=False. Call "
                     f"`load({name!r}, download=True)` once, or pass "
-                    "`data_dir`."
+                    f"`data_dir`.{_older(builder)}"
                 )
             builder = _prepare(make_builder, manual_dir, verbose)
     return builder
@@ -169,7 +200,11 @@ def load(
         A list of such pairs where `split` is a list.
 
     Raises:
-        ValueError: for an unknown name, split or configuration.
+        ValueError: for an unknown name, split or configuration; where a file
+            of the prepared data set is missing, or is not what was written
+            (rows, shape, dtype and sha256 are compared), with the name of the
+            file; where the data were prepared with another configuration of
+            the same name; where a file that is prepared from is faulty.
         FileNotFoundError: where the data set is not there and `download` is
             False, or a file to be downloaded by hand is not there.
 

@@ -5,7 +5,16 @@ import dataclasses
 import numpy as np
 import tensorflow_datasets as tfds
 
+from keras_remul.datasets import archives
+from keras_remul.datasets.builder import check_count
+
 BOND = (0.7, 1.7)  # Angstrom, of an atom and its nearest neighbour
+# Of its median over the atoms, from the first frame to another one: at 600 K
+# within 0.93 to 1.09 in the molecules that were looked at.
+CHANGE = (0.7, 1.4)
+CLOSEST = 0.3  # Angstrom; of two different atoms
+HEAVIEST = 118
+_PAIRS = 2**20  # of atoms, in memory at once
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -31,22 +40,83 @@ class MoleculeConfig(tfds.core.BuilderConfig):
     test: int = 2000
     seed: int = 0
 
+    def __post_init__(self):
+        for key in ("atoms", "horizon", "train", "validation", "test"):
+            check_count(key, getattr(self, key))
+
     def sizes(self):
         """Numbers of windows of the splits, in their order."""
         return self.train, self.validation, self.test
 
 
-def check_angstrom(positions, where):
-    """Raises ValueError where the atoms of a frame `(N, 3)` lie too far."""
-    d = np.linalg.norm(positions[:, None] - positions[None], axis=-1)
-    nearest = float(np.median(np.sort(d, axis=1)[:, 1]))
-    if not BOND[0] < nearest < BOND[1]:
-        hint = " This looks like bohr." if 1.7 <= nearest < 3.2 else ""
+def check_trajectory(path, key, positions, numbers_key, numbers):
+    """Raises ValueError unless these are the frames of one molecule.
+
+    Args:
+        path: where they are from, for the errors.
+        key, numbers_key: names of the two arrays there.
+        positions: `(T, N, 3)`, in Angstrom in each frame.
+        numbers: `(N,)`, proton numbers.
+    """
+    archives.check_array(path, numbers_key, numbers, "iu", (None,))
+    if len(numbers) < 2 or numbers.min() < 1 or numbers.max() > HEAVIEST:
         raise ValueError(
-            "Expected positions in Angstrom, with a neighbour of each atom "
-            f"within {BOND[0]} to {BOND[1]}. Received: a median distance of "
-            f"{nearest:.3g} in {where}.{hint}"
+            f"Expected the proton numbers of at least two atoms, 1 to "
+            f"{HEAVIEST}, as {numbers_key!r} in {path}. Received: "
+            f"{numbers.tolist()}"
         )
+    archives.check_array(path, key, positions, "f", (None, len(numbers), 3))
+    check_angstrom(positions, path)
+
+
+def _distances(positions):
+    """Distances of all pairs, `(T, N, N)`, infinite to an atom itself."""
+    x = positions.astype("float64")
+    squares = np.zeros((*x.shape[:2], x.shape[1]))
+    for i in range(3):
+        squares += (x[:, :, None, i] - x[:, None, :, i]) ** 2
+    squares[:, range(x.shape[1]), range(x.shape[1])] = np.inf
+    return np.sqrt(squares)
+
+
+def check_angstrom(positions, where):
+    """Raises ValueError where the unit of a frame is not Angstrom.
+
+    Known by the distance of an atom to the next one, its median over the
+    atoms, in each frame `(T, N, 3)`, and by how it changes.
+    """
+    first, block = None, max(1, _PAIRS // positions.shape[1] ** 2)
+    for start in range(0, len(positions), block):
+        distances = _distances(positions[start : start + block])
+        nearest = distances.min(axis=2)
+        close = np.argwhere(nearest < CLOSEST)
+        medians = np.median(nearest, axis=1)
+        first = medians[0] if first is None else first
+        low = max(BOND[0], CHANGE[0] * first)
+        high = min(BOND[1], CHANGE[1] * first)
+        wrong = np.flatnonzero(~((low < medians) & (medians < high)))
+        if wrong.size:
+            frame = wrong[0]
+            median = float(medians[frame])
+            hint = " This looks like bohr." if 1.7 <= median < 3.2 else ""
+            if not BOND[0] < median < BOND[1] or start + frame == 0:
+                expected = f"{BOND[0]} to {BOND[1]}"
+            else:
+                expected = f"{low:.3g} to {high:.3g}, as in frame 0"
+            raise ValueError(
+                "Expected positions in Angstrom, with a neighbour of each atom "
+                f"within {expected}. Received: a median distance of "
+                f"{median:.3g} in frame {start + frame} of {where}.{hint} "
+                "Convert the file, all of it."
+            )
+        if close.size:
+            frame, atom = close[0]
+            other = int(distances[frame, atom].argmin())
+            raise ValueError(
+                f"Atoms {atom} and {other} of frame {start + frame} of {where} "
+                f"are {distances[frame, atom, other]:.3g} Angstrom apart. Get "
+                "the file again, or take out the atom that is there twice."
+            )
 
 
 def random_windows(starts, sizes, seed):

@@ -1,12 +1,25 @@
-"""Reads the arrays of a prepared split, without TensorFlow."""
+"""Reads the arrays of a prepared split, without TensorFlow.
 
-import pathlib
+What is compared with its hash is what is handed out. `read` fills an array
+with the bytes that it hashes. `parts` hashes and maps one open file: another
+file that is put into its place meanwhile is not looked at.
+"""
+
+import contextlib
+import hashlib
 
 import numpy as np
 
+from keras_remul.datasets import manifest
+from keras_remul.plain_files import open_plain
+
+_CHUNK = 2**20  # bytes that are hashed at once
+
 
 def parts(builder, split):
-    """The arrays of a split, mapped into memory, not read.
+    """The arrays of a split, mapped into memory, not kept there.
+
+    Each file is read once, for its hash.
 
     Args:
         builder: a prepared `ArrayBuilder`.
@@ -16,46 +29,129 @@ def parts(builder, split):
         A list of dicts, one for each split that `split` is the sum of.
 
     Raises:
-        ValueError: where a file is cut short.
-        FileNotFoundError: where files are missing.
+        ValueError: where a file is missing or is not what was written; names
+            the file and says how to prepare it again.
     """
-    import tensorflow_datasets as tfds
-
-    from keras_remul.datasets.builder import ARRAYS
-
-    instructions = tfds.core.ReadInstruction.from_spec(split)
-    result = []
-    for one in instructions.to_absolute(builder.info.splits):
-        folder = pathlib.Path(builder.data_dir) / ARRAYS / one.splitname
-        paths = {key: folder / f"{key}.npy" for key in builder.info.features}
-        absent = [str(path) for path in paths.values() if not path.exists()]
-        if absent:
-            raise FileNotFoundError(
-                f"The data set in {builder.data_dir} lacks {absent}. Remove "
-                "this folder, and it will be prepared again."
-            )
+    written, whole, result = manifest.read(builder), {}, []
+    for one in _instructions(builder, split):
+        for key, facts in written[one.splitname].items():
+            if (one.splitname, key) not in whole:
+                path = _path(builder, one.splitname, key)
+                array = _mapped(path, facts, builder)
+                whole[one.splitname, key] = array
         result.append(
             {
-                key: _mapped(path)[one.from_ : one.to]
-                for key, path in paths.items()
+                key: whole[one.splitname, key][one.from_ : one.to]
+                for key in builder.info.features
             }
         )
     return result
 
 
-def _mapped(path):
-    try:
-        return np.lib.format.open_memmap(path, mode="r")
-    except ValueError as error:
-        raise ValueError(
-            f"{path} is damaged: {error}. Remove the folder of the data set, "
-            "and it will be prepared again."
-        ) from error
-
-
 def read(builder, split):
     """The arrays of a split, in memory; see `parts`."""
-    found = parts(builder, split)
+    written, found = manifest.read(builder), []
+    for one in _instructions(builder, split):
+        arrays = {}
+        for key in builder.info.features:
+            path = _path(builder, one.splitname, key)
+            facts = written[one.splitname][key]
+            rows = slice(one.from_, one.to).indices(facts["shape"][0])
+            arrays[key] = _copied(path, facts, builder, *rows[:2])
+        found.append(arrays)
+    if len(found) == 1:
+        return found[0]
     return {
         key: np.concatenate([part[key] for part in found]) for key in found[0]
     }
+
+
+def _instructions(builder, split):
+    import tensorflow_datasets as tfds
+
+    instructions = tfds.core.ReadInstruction.from_spec(split)
+    return instructions.to_absolute(builder.info.splits)
+
+
+def _path(builder, split, key):
+    return manifest.folder_of(builder) / split / f"{key}.npy"
+
+
+@contextlib.contextmanager
+def _opened(path, facts, builder):
+    """A stream after the header of an array, and the hash of the header."""
+    try:
+        stream = open_plain(path)
+    except FileNotFoundError:
+        raise manifest.missing(path, builder) from None
+    except (OSError, ValueError) as error:
+        raise manifest.damaged(path, builder, error) from None
+    with stream:
+        header, shape = manifest.header(facts["shape"]), tuple(facts["shape"])
+        if (found := stream.read(len(header))) != header:
+            stream.seek(0)
+            raise manifest.damaged(
+                path,
+                builder,
+                f"it holds {_described(stream)}; an array of shape {shape} and "
+                f"dtype {manifest.DTYPE} was written",
+            )
+        size = stream.seek(0, 2)
+        if size != facts["size"]:
+            raise manifest.damaged(
+                path,
+                builder,
+                f"it has {size} bytes, {facts['size']} were written",
+            )
+        stream.seek(len(header))
+        yield stream, hashlib.sha256(found)
+
+
+def _described(stream):
+    """What a file holds, for an error message."""
+    try:
+        np.lib.format.read_magic(stream)
+        shape, columns, dtype = np.lib.format.read_array_header_1_0(stream)
+    except Exception:  # of NumPy's parser of headers, whatever it is
+        return "no array of the format .npy"
+    order = ", in the order of columns" if columns else ""
+    return f"an array of shape {shape} and dtype {dtype.str}{order}"
+
+
+def _check(digest, path, facts, builder):
+    if digest.hexdigest() != facts["sha256"]:
+        raise manifest.damaged(
+            path, builder, "its sha256 is not that of what was written"
+        )
+
+
+def _hash(stream, digest, size):
+    """Takes `size` bytes, or what there is, into the hash."""
+    while size > 0 and (chunk := stream.read(min(size, _CHUNK))):
+        digest.update(chunk)
+        size -= len(chunk)
+
+
+def _mapped(path, facts, builder):
+    with _opened(path, facts, builder) as (stream, digest):
+        offset = stream.tell()
+        _hash(stream, digest, facts["size"])
+        _check(digest, path, facts, builder)
+        shape = tuple(facts["shape"])
+        return np.memmap(stream, manifest.DTYPE, "r", offset, shape)
+
+
+def _copied(path, facts, builder, first, last):
+    """The rows from `first` to before `last`, `(last - first, ...)`."""
+    with _opened(path, facts, builder) as (stream, digest):
+        shape = (max(last - first, 0), *facts["shape"][1:])
+        array = np.empty(shape, manifest.DTYPE)
+        row = int(np.prod(shape[1:])) * array.itemsize
+        _hash(stream, digest, first * row)
+        room = memoryview(array.reshape(-1).view("u1"))
+        while len(room) and (count := stream.readinto(room[:_CHUNK])):
+            digest.update(room[:count])
+            room = room[count:]
+        _hash(stream, digest, facts["size"])
+        _check(digest, path, facts, builder)
+        return array

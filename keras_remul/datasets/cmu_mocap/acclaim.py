@@ -1,9 +1,20 @@
-"""Acclaim motion files: skeleton (ASF), motion (AMC), forward kinematics."""
+"""Acclaim motion files: skeleton (ASF), motion (AMC), forward kinematics.
+
+Rotations turn about axes that stay where they are, one after another in the
+order in which the file names them: the first is applied first. For the frame of
+a bone these are the letters of `axis`, XYZ meaning R_z R_y R_x; for the motion
+the order of the channels, `dof` of a bone and `order` of the root. So says the
+definition of the format (V1.10) and its explanation at CMU, where the `axis` of
+the root belongs to its `orientation` alone.
+"""
 
 import dataclasses
-import pathlib
 
 import numpy as np
+
+from keras_remul.datasets.cmu_mocap import words as parse
+
+FRAMES_PER_SECOND = 120
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,7 +26,8 @@ class Skeleton:
         parents: index of the parent of each; -1 for the root.
         offsets: `(J, 3)`, from the start of a bone to its end.
         axes: `(J, 3, 3)`, rotation from the frame of the bone to the world's.
-        degrees_of_freedom: tuple of `"rx"`, ... for each, as in the AMC file.
+        degrees_of_freedom: tuple of `"rx"`, ... for each, as in the AMC file;
+            rotations in the order in which they are applied.
     """
 
     names: tuple
@@ -25,42 +37,110 @@ class Skeleton:
     degrees_of_freedom: tuple
 
 
-def _rotation(angles):
-    """R_z R_y R_x for angles `(..., 3)` about x, y, z in degrees."""
-    x, y, z = np.moveaxis(np.radians(angles), -1, 0)
-    cx, cy, cz, sx, sy, sz = *map(np.cos, (x, y, z)), *map(np.sin, (x, y, z))
-    rows = [
-        [cz * cy, cz * sy * sx - sz * cx, cz * sy * cx + sz * sx],
-        [sz * cy, sz * sy * sx + cz * cx, sz * sy * cx - cz * sx],
-        [-sy, cy * sx, cy * cx],
-    ]
-    return np.moveaxis(np.array(rows), (0, 1), (-2, -1))
+def _about(axis, degrees):
+    """Rotations about `"x"`, `"y"` or `"z"`, `(...)` to `(..., 3, 3)`."""
+    cos, sin = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    i, j = {"x": (1, 2), "y": (2, 0), "z": (0, 1)}[axis]
+    result = np.zeros((*np.shape(degrees), 3, 3))
+    k = 3 - i - j
+    result[..., k, k] = 1.0
+    result[..., i, i] = result[..., j, j] = cos
+    result[..., j, i], result[..., i, j] = sin, -sin
+    return result
 
 
-def _sections(text):
-    """`{":bonedata": [words of each line], ...}` of an ASF file."""
-    sections, lines = {}, []
-    for line in text.splitlines():
-        words = line.split("#")[0].split()
-        if words and words[0].startswith(":"):
-            lines = sections.setdefault(words[0].lower(), [])
-            words = words[1:]
-        if words:
-            lines.append(words)
-    return sections
+def _turn(rotation, axis, degrees):
+    """`rotation`, then one about an axis that stays where it is."""
+    return _about(axis, degrees) @ rotation
 
 
-def _bones(lines):
-    """One `{keyword: words}` for each begin ... end of `:bonedata`."""
-    bone = None
+def _bone_axes(words, where):
+    """The frame of a bone from the words of its line `axis`."""
+    if len(words) != 4:
+        raise ValueError(
+            f"Expected three angles and an order such as XYZ for {where}. "
+            f"Received: {words}"
+        )
+    angles = parse.three(words[:3], where)
+    rotation = np.eye(3)
+    for axis in parse.axis_order(words[3], where):
+        rotation = _turn(rotation, axis, angles["xyz".index(axis)])
+    return rotation
+
+
+def _channels(words, valid, where):
+    """Names of the degrees of freedom, in lower case."""
+    names = tuple(word.lower() for word in words)
+    if len(set(names)) < len(names) or not set(names) <= set(valid):
+        raise ValueError(
+            f"Expected different ones of {list(valid)} as degrees of freedom "
+            f"of {where}. Received: {list(words)}. Lengths (`l`) and positions "
+            "of bones that change are not supported: export the motion without "
+            "them."
+        )
+    return names
+
+
+def _check_units(lines, path):
+    angle = [words[1:] for words in lines if words[0].lower() == "angle"]
+    if len(angle) != 1 or [word.lower() for word in angle[0]] not in (
+        ["deg"],
+        ["degrees"],
+    ):
+        raise ValueError(
+            f"Expected angles in degrees, one line `angle deg` in `:units` of "
+            f"{path}. Received: {angle}. Export the skeleton in degrees."
+        )
+
+
+def _root(lines, path):
+    """Degrees of freedom of the root."""
+    where = f"'root' in {path}"
+    root = parse.keyed(lines, where)
+    for key in ("position", "orientation"):
+        if any(parse.three(root.get(key, ["0"] * 3), f"{key} of {where}")):
+            raise ValueError(
+                f"{key!r} of {where} is not zero, and programs differ on what "
+                f"that means. Received: {root[key]}. Add it to the motion, "
+                "and set it to 0 0 0."
+            )
+    if "order" not in root:
+        raise ValueError(f"{where} lacks its order, such as TX TY TZ RX RY RZ.")
+    if "axis" in root:
+        parse.axis_order("".join(root["axis"]), f"the axis of {where}")
+    valid = ("tx", "ty", "tz", "rx", "ry", "rz")
+    return _channels(root["order"], valid, where)
+
+
+def _parents(lines, path):
+    """`{bone: parent}` of the hierarchy."""
+    parents = {}
     for words in lines:
-        if words[0] == "begin":
-            bone = {}
-        elif words[0] == "end" and bone is not None:
-            yield bone
-            bone = None
-        elif bone is not None:
-            bone[words[0]] = words[1:]
+        for child in words[1:]:
+            if child in parents or child == "root":
+                raise ValueError(
+                    f"Expected one parent of each bone, and none of the root, "
+                    f"in the hierarchy of {path}. {child!r} also hangs on "
+                    f"{words[0]!r}: take it away there."
+                )
+            parents[child] = words[0]
+    return parents
+
+
+def _offset(bone, where):
+    """From the start of a bone to its end, `(3,)`."""
+    direction = np.array(
+        parse.three(bone["direction"], f"direction of {where}")
+    )
+    (word,) = bone["length"]
+    length = parse.number(word, f"length of {where}")
+    if length < 0 or (length and abs(np.linalg.norm(direction) - 1) > 1e-2):
+        raise ValueError(
+            f"Expected a length of at least 0 and a direction of length 1 for "
+            f"{where}. Received: length {length}, direction "
+            f"{direction.tolist()}. Correct the file, or get it again."
+        )
+    return length * direction
 
 
 def read_skeleton(path):
@@ -76,42 +156,48 @@ def read_skeleton(path):
         A `Skeleton`.
 
     Raises:
-        ValueError: where the file is not a skeleton, or in radians, or a bone
-            lacks a line or a parent.
+        ValueError: where the file is not a skeleton, or in radians; a bone
+            lacks a line or a parent, or has two of them; a number is none; a
+            degree of freedom is neither an angle nor, of the root, a position;
+            the root is moved or turned.
     """
-    path = pathlib.Path(path)
-    sections = _sections(path.read_text(encoding="latin-1"))
+    sections = parse.sections(path)
     for section in (":bonedata", ":hierarchy", ":root", ":units"):
         if section not in sections:
             raise ValueError(
                 f"Expected an ASF skeleton with a section {section!r}; it may "
                 f"be cut short. Received: {path}"
             )
-    if ["angle", "deg"] not in sections[":units"]:
-        raise ValueError(f"Expected angles in degrees. Received: {path}")
-    parents = {
-        child: words[0]
-        for words in sections[":hierarchy"]
-        for child in words[1:]
-    }
-    names, rows = ["root"], [-1]
-    offsets, angles, freedom = [np.zeros(3)], [np.zeros(3)], []
-    root = {words[0].lower(): words[1:] for words in sections[":root"]}
-    freedom.append(tuple(word.lower() for word in root["order"]))
-    for bone in _bones(sections[":bonedata"]):
-        name = bone.get("name", ["?"])[0]
-        try:
-            length = float(bone["length"][0])
-            offsets.append(length * np.array(bone["direction"], "float64"))
-            angles.append(np.array(bone["axis"][:3], "float64"))
-            rows.append(names.index(parents[name]))
-        except (KeyError, ValueError, IndexError) as error:
+    _check_units(sections[":units"], path)
+    parents = _parents(sections[":hierarchy"], path)
+    names, rows, offsets, axes = ["root"], [-1], [np.zeros(3)], [np.eye(3)]
+    freedom = [_root(sections[":root"], path)]
+    for lines in parse.blocks(sections[":bonedata"], path):
+        # Further lines of `limits` begin with a bracket.
+        bone = parse.keyed(lines, f"a bone in {path}", repeated=("(",))
+        name = (bone.get("name") or ["?"])[0]
+        where = f"bone {name!r} in {path}"
+        if name in names:
+            raise ValueError(
+                f"Bone {name!r} is described twice in {path}. Keep one of them."
+            )
+        if (
+            not {"length", "direction", "axis"} <= set(bone)
+            or len(bone["length"]) != 1
+            or parents.get(name) not in names
+        ):
             raise ValueError(
                 f"Bone {name!r} lacks its length, direction, axis, or a parent "
-                f"that comes before it. Received: {path}"
-            ) from error
+                "that comes before it (bones that hang on each other have "
+                f"none). Received: {path}"
+            )
+        offsets.append(_offset(bone, where))
+        axes.append(_bone_axes(bone["axis"], f"the axis of {where}"))
+        rows.append(names.index(parents[name]))
         names.append(name)
-        freedom.append(tuple(word.lower() for word in bone.get("dof", [])))
+        freedom.append(
+            _channels(bone.get("dof", []), ("rx", "ry", "rz"), where)
+        )
     missing = sorted(set(parents) - set(names))
     if missing:
         raise ValueError(
@@ -122,9 +208,75 @@ def read_skeleton(path):
         tuple(names),
         tuple(rows),
         np.array(offsets),
-        _rotation(np.array(angles)),
+        np.array(axes),
         tuple(freedom),
     )
+
+
+def _keyword(words, degrees, where):
+    """Degrees in an angle of the file, after a line of its head.
+
+    Raises:
+        ValueError: for a line that is not known, for it may change what the
+            numbers mean.
+    """
+    key = words[0].lower()
+    if key == ":fully-specified":
+        return degrees
+    if key == ":samples-per-second":
+        rate = parse.number("".join(words[1:]), f"{words[0]} in {where}")
+        if rate == FRAMES_PER_SECOND:
+            return degrees
+    unit = {
+        ":degrees": 1.0,
+        ":deg": 1.0,
+        ":radians": np.degrees(1.0),
+        ":rad": np.degrees(1.0),
+    }.get(key)
+    if unit is None or degrees not in (None, unit):
+        raise ValueError(
+            f"Unexpected line {' '.join(words)!r} in {where}. Expected "
+            ":FULLY-SPECIFIED, one of :DEGREES and :RADIANS, and "
+            f":SAMPLES-PER-SECOND {FRAMES_PER_SECOND}. Export the motion so."
+        )
+    return unit
+
+
+def _read_frames(path, freedom):
+    """Numbers of the frames, `{bone: values}` of each, degrees in an angle."""
+    frames, numbers, degrees = [], [], None
+    for i, words in parse.lines_of(path):
+        if words[0].startswith(":"):
+            if frames:
+                raise ValueError(
+                    f"{words[0]} in line {i} of {path} comes after a frame. "
+                    "Expected it in the head of the file."
+                )
+            degrees = _keyword(words, degrees, f"line {i} of {path}")
+            continue
+        if len(words) == 1 and len(words[0]) < 10 and words[0].isdecimal():
+            frames.append({})
+            numbers.append(int(words[0]))
+            continue
+        where = f"frame {numbers[-1] if numbers else '?'} of {path}, line {i}"
+        name, values = words[0], words[1:]
+        if name not in freedom or not frames:
+            raise ValueError(
+                f"Unknown bone {name!r} in {where}. Expected the bones of the "
+                "skeleton of this subject, after the number of a frame."
+            )
+        values = [parse.number(v, f"{name!r} in {where}") for v in values]
+        if len(values) != freedom[name]:
+            raise ValueError(
+                f"Expected {freedom[name]} values for {name!r}. Received: "
+                f"{len(values)} in {where}; it may be cut short."
+            )
+        if name in frames[-1]:
+            raise ValueError(
+                f"Bone {name!r} comes twice in {where}. Get the file again."
+            )
+        frames[-1][name] = values
+    return numbers, frames, degrees
 
 
 def read_motion(path, skeleton):
@@ -135,46 +287,34 @@ def read_motion(path, skeleton):
         skeleton: the `Skeleton` of its subject.
 
     Returns:
-        A dict: name of a bone to its values `(T, degrees of freedom)`.
+        A dict: name of a bone to its values `(T, degrees of freedom)`; angles
+        in degrees, also where the file has `:RADIANS`.
 
     Raises:
         ValueError: where a frame lacks a bone or a value (a file that is cut
-            short), frames are not consecutive, or a bone is unknown.
+            short) or has one twice, frames are not consecutive, a bone, a
+            number or a line of the head is unknown, or there are other than
+            120 frames in a second.
     """
-    path = pathlib.Path(path)
-    freedom = {
-        name: len(dof)
+    channels = {
+        name: dof
         for name, dof in zip(
             skeleton.names, skeleton.degrees_of_freedom, strict=True
         )
         if dof
     }
-    frames, numbers = [], []
-    for line in path.read_text(encoding="latin-1").splitlines():
-        words = line.split()
-        if not words or words[0][0] in "#:":
-            continue
-        if len(words) == 1 and words[0].isdigit():
-            frames.append({})
-            numbers.append(int(words[0]))
-            continue
-        where = f"frame {numbers[-1] if numbers else '?'} of {path}"
-        name, values = words[0], words[1:]
-        if name not in freedom or not frames:
-            raise ValueError(f"Unknown bone {name!r} in {where}")
-        try:
-            frames[-1][name] = [float(value) for value in values]
-        except ValueError as error:
-            raise ValueError(f"Bad number for {name!r} in {where}") from error
-        if len(values) != freedom[name]:
-            raise ValueError(
-                f"Expected {freedom[name]} values for {name!r}. Received: "
-                f"{len(values)} in {where}; it may be cut short."
-            )
+    freedom = {name: len(dof) for name, dof in channels.items()}
+    numbers, frames, degrees = _read_frames(path, freedom)
     if not frames:
-        raise ValueError(f"Expected an AMC motion. No frame in {path}")
-    if numbers != list(range(numbers[0], numbers[0] + len(numbers))):
-        raise ValueError(f"Frames are not consecutive in {path}")
+        raise ValueError(
+            f"Expected an AMC motion. No frame in {path}. Get the file again."
+        )
+    for before, after in zip(numbers, numbers[1:], strict=False):
+        if after != before + 1:
+            raise ValueError(
+                f"Frames are not consecutive in {path}: {after} follows "
+                f"{before}. Get the file again, or leave this trial out."
+            )
     for number, frame in zip(numbers, frames, strict=True):
         missing = [name for name in freedom if name not in frame]
         if missing:
@@ -182,7 +322,12 @@ def read_motion(path, skeleton):
                 f"Frame {number} of {path} lacks {missing}; the file may be "
                 "cut short."
             )
-    return {name: np.array([f[name] for f in frames]) for name in freedom}
+    scale = 1.0 if degrees is None else degrees
+    return {
+        name: np.array([frame[name] for frame in frames])
+        * [scale if channel[0] == "r" else 1.0 for channel in dof]
+        for name, dof in channels.items()
+    }
 
 
 def joint_positions(skeleton, motion):
@@ -190,7 +335,8 @@ def joint_positions(skeleton, motion):
 
         R_b = R_parent C_b M_b C_b^-1,    x_b = x_parent + R_b offset_b
 
-    with M_b from the angles of the motion, C_b the axes of the bone.
+    with M_b from the angles of the motion, in the order of the degrees of
+    freedom, and C_b the axes of the bone.
 
     Args:
         skeleton: a `Skeleton`.
@@ -203,13 +349,15 @@ def joint_positions(skeleton, motion):
     positions = np.zeros((size, len(skeleton.names), 3))
     rotations = np.zeros((len(skeleton.names), size, 3, 3))
     for b, name in enumerate(skeleton.names):
-        angles, shift = np.zeros((size, 3)), np.zeros((size, 3))
-        for k, dof in enumerate(skeleton.degrees_of_freedom[b]):
-            target = {"r": angles, "t": shift}.get(dof[0])
-            if target is not None:
-                target[:, "xyz".index(dof[1])] = motion[name][:, k]
+        turned = np.broadcast_to(np.eye(3), (size, 3, 3))
+        shift = np.zeros((size, 3))
+        for k, (kind, axis) in enumerate(skeleton.degrees_of_freedom[b]):
+            if kind == "r":
+                turned = _turn(turned, axis, motion[name][:, k])
+            else:
+                shift[:, "xyz".index(axis)] = motion[name][:, k]
         axes = skeleton.axes[b]
-        local = axes @ _rotation(angles) @ axes.T
+        local = axes @ turned @ axes.T
         if skeleton.parents[b] < 0:
             rotations[b], positions[:, b] = local, shift
             continue

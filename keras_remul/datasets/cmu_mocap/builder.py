@@ -7,14 +7,16 @@ import pathlib
 import numpy as np
 import tensorflow_datasets as tfds
 
-from keras_remul.datasets.builder import ArrayBuilder
+from keras_remul.datasets import archives
+from keras_remul.datasets.builder import ArrayBuilder, check_count
 from keras_remul.datasets.cmu_mocap.acclaim import (
     joint_positions,
     read_motion,
     read_skeleton,
 )
 
-URL = "http://mocap.cs.cmu.edu/subjects"
+URL = "https://mocap.cs.cmu.edu/subjects"
+LARGEST = 2**26  # bytes of a file of the data base
 NUM_JOINTS = 31
 # Starts of the windows that walk_35 keeps, {split: {trial: [...]}}.
 WALK_35 = json.loads(
@@ -47,12 +49,19 @@ class CmuMocapConfig(tfds.core.BuilderConfig):
     horizon: int = 30
     seed: int = 0
 
+    def __post_init__(self):
+        for key in ("windows", "horizon"):
+            check_count(key, getattr(self, key))
+
     def starts(self, split, trial, length):
         """First frames of the windows of a trial of `length` frames."""
         trials = getattr(self, split)
         room = length - self.horizon
         if isinstance(trials, dict):
-            starts = np.asarray(trials[trial])
+            starts = first_frames(
+                np.asarray(trials[trial]),
+                f"argument `{split}`, trial {trial}",
+            )
         elif room > 0:
             rng = np.random.default_rng([self.seed, self.subject, trial])
             starts = rng.permutation(room)[: self.windows]
@@ -63,6 +72,39 @@ class CmuMocapConfig(tfds.core.BuilderConfig):
                 "cut short."
             )
         return starts
+
+
+def first_frames(starts, where):
+    """`starts`, which are integers of at least 0, one or more.
+
+    Raises:
+        ValueError: they are not.
+    """
+    if starts.dtype.kind not in "iu" or not starts.size or starts.min() < 0:
+        raise ValueError(
+            f"Expected integers of at least 0 as first frames in {where}. "
+            f"Received: {starts.tolist()}"
+        )
+    return starts.astype("int64")
+
+
+def check_apart(places, where):
+    """Raises ValueError where two splits have a window in common.
+
+    Args:
+        places: `{split: [(trial, first frame), ...]}`.
+        where: the file or the configuration that the windows are from.
+    """
+    owner = {}
+    for split, windows in places.items():
+        for trial, start in windows:
+            other = owner.setdefault((trial, start), split)
+            if other != split:
+                raise ValueError(
+                    f"The window of trial {trial} at frame {start} is in the "
+                    f"splits {other!r} and {split!r} of {where}. Give each "
+                    "split trials or first frames of its own."
+                )
 
 
 def windows(positions, starts, horizon):
@@ -78,30 +120,72 @@ def windows(positions, starts, horizon):
 
 
 def read_run_09(path, horizon):
-    """The official split of subject 9 from its npz file."""
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as found:
-        data = dict(found)
+    """The official split of subject 9 from its npz file.
+
+    Args:
+        path: with the arrays `X (F, 31, 3)`, all trials one after another,
+            `length (C,)`, the frames of each trial, and for each split
+            `<split>_case (K,)`, its trials, and `<split>_start (K, W)`, the
+            first frames of windows, counted from the start of the trial.
+        horizon: frames from input to target.
+
+    Raises:
+        ValueError: where arrays are missing, are no numbers, do not fit
+            together, or a window is not within its trial or in two splits.
+    """
     names = {"train": "train", "validation": "val", "test": "test"}
-    wanted = {"X", "length"} | {
+    wanted = ["X", "length"] + [
         f"{name}_{key}" for name in names.values() for key in ("case", "start")
-    }
-    if not wanted <= set(data):
-        raise ValueError(
-            f"Expected the keys {sorted(wanted)} in {path}. Received: "
-            f"{sorted(data)}"
-        )
+    ]
+    data = archives.read_npz(path, wanted)
     x, length = data["X"], data["length"]
-    if x.shape[1:] != (NUM_JOINTS, 3) or length.sum() != len(x):
+    archives.check_array(path, "X", x, "f", (None, NUM_JOINTS, 3))
+    archives.check_array(path, "length", length, "iu", (None,))
+    if length.min() < 1 or length.sum() != len(x):
         raise ValueError(
             f"Expected `X` of shape (sum of `length`, {NUM_JOINTS}, 3) in "
             f"{path}. Received: {x.shape}, lengths {length.tolist()}"
         )
+    length = length.astype("int64")
     first = np.cumsum(length) - length
-    arrays = {}
+    arrays, places = {}, {}
     for split, name in names.items():
-        starts = data[f"{name}_start"][:, : RUN_09_STARTS[split]]
-        starts = starts + first[data[f"{name}_case"]][:, None]
-        arrays[split] = windows(x, starts.ravel(), horizon)
+        case, start = data[f"{name}_case"], data[f"{name}_start"]
+        count = RUN_09_STARTS[split]
+        archives.check_array(path, f"{name}_case", case, "iu", (None,))
+        archives.check_array(
+            path, f"{name}_start", start, "iu", (len(case), None)
+        )
+        if case.min() < 0 or case.max() >= len(length):
+            raise ValueError(
+                f"{name}_case must name trials 0 to {len(length) - 1} in "
+                f"{path}. Received: {case.tolist()}"
+            )
+        if start.shape[1] < count:
+            raise ValueError(
+                f"{name}_start must have {count} first frames of each trial in "
+                f"{path}. Received: {start.shape}"
+            )
+        where = f"{name}_start in {path}"
+        case, start = case.astype("int64"), first_frames(start, where)
+        start = start[:, :count]
+        room = (length[case] - horizon)[:, None]
+        if (start >= room).any():
+            row = int(np.argmax((start >= room).any(axis=1)))
+            raise ValueError(
+                f"{where}: windows of {horizon + 1} frames must lie within "
+                f"their trial. Trial {case[row]} has {length[case[row]]} "
+                f"frames. Received: a start at frame {start[row].max()}. Get "
+                "the file again."
+            )
+        places[split] = [
+            (int(trial), int(frame))
+            for trial, frames in zip(case, start, strict=True)
+            for frame in frames
+        ]
+        starts = (start + first[case][:, None]).ravel()
+        arrays[split] = windows(x, starts, horizon)
+    check_apart(places, path)
     return arrays
 
 
@@ -188,9 +272,10 @@ here, as 35/35.asf, 35/35_01.amc, ...
             for trials in splits.values()
             for trial in trials
         }
-        paths = self.files(dl_manager, [skeleton_name, *names.values()], URL)
+        wanted = [skeleton_name, *names.values()]
+        paths = self.files(dl_manager, wanted, URL, LARGEST)
         skeleton = read_skeleton(paths[skeleton_name])
-        arrays = {}
+        arrays, places = {}, {}
         for split, trials in splits.items():
             parts = []
             for trial in trials:
@@ -198,6 +283,9 @@ here, as 35/35.asf, 35/35_01.amc, ...
                 x = joint_positions(skeleton, motion)
                 starts = config.starts(split, trial, len(x))
                 parts.append(windows(x, starts, config.horizon))
+                places.setdefault(split, []).extend(
+                    (trial, int(start)) for start in starts
+                )
             if not parts:
                 raise ValueError(
                     f"Split {split!r} of the configuration {config.name!r} "
@@ -207,4 +295,5 @@ here, as 35/35.asf, 35/35_01.amc, ...
                 key: np.concatenate([part[key] for part in parts])
                 for key in parts[0]
             }
+        check_apart(places, f"the configuration {config.name!r}")
         return arrays

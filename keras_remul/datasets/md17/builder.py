@@ -2,9 +2,10 @@
 
 import numpy as np
 
-from keras_remul.datasets import molecules
+from keras_remul.datasets import archives, molecules
 from keras_remul.datasets.builder import ArrayBuilder
 
+LARGEST = 2**31  # bytes of a file
 # Name: (heavy atoms, file of MD17, file of rMD17).
 _MOLECULES = {
     "aspirin": (13, "md17_aspirin.npz", "rmd17_aspirin.npz"),
@@ -40,28 +41,39 @@ def _configs():
     ]
 
 
-def read(path, keys):
+def read(path, keys, energies, forces):
     """Arrays of an npz file by their keys.
 
+    Args:
+        path: path of the file.
+        keys: names of the positions `(T, N, 3)`, the proton numbers `(N,)`
+            and further arrays.
+        energies, forces: names of the labels of the frames, `(T,)` or `(T, 1)`
+            and `(T, N, 3)`. They are not used, but where they are there and do
+            not fit, the file is not what it seems.
+
+    Returns:
+        A list of arrays, those of `keys`.
+
     Raises:
-        ValueError: where one is missing, or shapes do not fit.
+        ValueError: where an array of `keys` is missing or is not real; where
+            shapes do not fit; where a frame is not in Angstrom; where two
+            atoms lie in one place.
     """
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as found:
-        missing = [key for key in keys if key not in found.files]
-        if missing:
-            raise ValueError(
-                f"Expected the keys {list(keys)} in {path}. Missing: "
-                f"{missing}. Received: {sorted(found.files)}"
-            )
-        arrays = [found[key] for key in keys]
-    positions, numbers = arrays[:2]
-    if positions.ndim != 3 or positions.shape[1:] != (len(numbers), 3):
-        raise ValueError(
-            f"Expected {keys[0]!r} of shape (T, {len(numbers)}, 3) in {path}. "
-            f"Received: {positions.shape}"
-        )
-    molecules.check_angstrom(positions[0], path)
-    return arrays
+    arrays = archives.read_npz(path, keys, optional=(*energies, *forces))
+    positions, numbers = arrays[keys[0]], arrays[keys[1]]
+    molecules.check_trajectory(path, keys[0], positions, keys[1], numbers)
+    size = len(positions)
+    for key in energies:
+        if key in arrays:
+            tail = arrays[key].shape[1:]
+            shape = (size, 1) if tail == (1,) else (size,)
+            archives.check_array(path, key, arrays[key], "f", shape)
+    for key in forces:
+        if key in arrays:
+            shape = (size, len(numbers), 3)
+            archives.check_array(path, key, arrays[key], "f", shape)
+    return [arrays[key] for key in keys]
 
 
 class _Trajectory(ArrayBuilder, skip_registration=True):
@@ -122,14 +134,15 @@ MD17: where are the atoms of a molecule 1.5 ps later?
   year={2017}
 }
 """
-    HOMEPAGE = "http://www.sgdml.org"
-    URL = "http://www.quantum-machine.org/gdml/data/npz"
+    HOMEPAGE = "https://www.sgdml.org"
+    # The site of the authors; its files are on a server without encryption.
+    URL = "https://sgdml.org/secure_proxy.php?file=data/npz"
     BUILDER_CONFIGS = _configs()
 
     def _read(self, dl_manager):
         name = _MOLECULES[self.builder_config.molecule][1]
-        path = self.files(dl_manager, [name], self.URL)[name]
-        x, numbers = read(path, ("R", "z"))
+        path = self.files(dl_manager, [name], self.URL, LARGEST)[name]
+        x, numbers = read(path, ("R", "z"), ("E",), ("F",))
         return path, x, numbers, np.arange(len(x))
 
 
@@ -153,20 +166,33 @@ whose positions are the same.
   year={2020}
 }
 """
-    HOMEPAGE = "https://archive.materialscloud.org/record/2020.82"
-    URL = (
-        "https://archive.materialscloud.org/record/file?"
-        "filename=rmd17.tar.bz2&record_id=466"
-    )
+    HOMEPAGE = "https://doi.org/10.6084/m9.figshare.12672038.v3"
+    URL = "https://figshare.com/ndownloader/files/23950376"  # rmd17.tar.bz2
     BUILDER_CONFIGS = _configs()
 
     def _read(self, dl_manager):
         name = _MOLECULES[self.builder_config.molecule][2]
         path = self.manual_path(dl_manager, name)
         if not path.exists():
-            folder = dl_manager.download_and_extract(self.URL)
-            path = folder / "rmd17" / "npz_data" / name
+            archive = self.download(
+                dl_manager, self.URL, "rmd17.tar.bz2", LARGEST
+            )
+            path = archives.extract(
+                archive, f"rmd17/npz_data/{name}", archive.parent
+            )
+        key = "old_indices"
         x, numbers, times = read(
-            path, ("coords", "nuclear_charges", "old_indices")
+            path,
+            ("coords", "nuclear_charges", key),
+            ("energies", "old_energies"),
+            ("forces", "old_forces"),
         )
+        archives.check_array(path, key, times, "iu", (len(x),))
+        if times.min() < 0 or len(np.unique(times)) < len(times):
+            raise ValueError(
+                f"Expected the place of each frame in its trajectory as "
+                f"{key!r} in {path}, at least 0, none twice. Get the file "
+                "again."
+            )
+        times = times.astype("int64")
         return path, x, numbers, times

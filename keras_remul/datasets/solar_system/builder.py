@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import tensorflow_datasets as tfds
 
-from keras_remul.datasets.builder import ArrayBuilder
+from keras_remul.datasets.builder import ArrayBuilder, check_count
 from keras_remul.datasets.solar_system.ephemeris import BODIES, masses, states
 
 # Julian dates: 1900 January 1, 1975, 2012, 2050 January 1, each at 12 h.
@@ -24,6 +24,10 @@ class SolarSystemConfig(tfds.core.BuilderConfig):
 
     horizon: int = 32
     step: int = 4
+
+    def __post_init__(self):
+        for key in ("horizon", "step"):
+            check_count(key, getattr(self, key))
 
     def days(self):
         """Julian dates of the inputs of the splits, in their order.

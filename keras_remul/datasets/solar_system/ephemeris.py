@@ -60,10 +60,11 @@ def states(days):
     """
     ephemeris = _ephemeris()
     days = np.asarray(days, "float64")
-    if days.min() < ephemeris.jalpha or days.max() > ephemeris.jomega:
+    inside = (ephemeris.jalpha <= days) & (days <= ephemeris.jomega)
+    if not days.size or not inside.all():  # neither is NaN
         raise ValueError(
             f"DE421 covers the Julian dates {ephemeris.jalpha} to "
-            f"{ephemeris.jomega}. Received: {days.min()} to {days.max()}"
+            f"{ephemeris.jomega}. Received: {days[~inside][:5].tolist()}"
         )
 
     def state(name):  # (2, T, 3), in AU and AU per day

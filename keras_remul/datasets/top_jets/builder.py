@@ -8,6 +8,7 @@ from keras_remul.datasets.builder import ArrayBuilder
 from keras_remul.datasets.top_jets import reference, simulator
 
 URL = "https://zenodo.org/records/2603256/files"
+LARGEST = 2**31  # bytes of a file
 FILES = {"train": "train.h5", "validation": "val.h5", "test": "test.h5"}
 
 
@@ -103,7 +104,7 @@ momentum and the beam are not, so the data keep rotations about the beam axis z.
     def _arrays(self, dl_manager):
         config = self.builder_config
         if config.train is None:
-            paths = self.files(dl_manager, FILES.values(), URL)
+            paths = self.files(dl_manager, FILES.values(), URL, LARGEST)
             return {
                 split: {
                     feature: reference.Jets(paths[file], feature)

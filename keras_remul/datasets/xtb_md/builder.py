@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from keras_remul.datasets import molecules
-from keras_remul.datasets.builder import ArrayBuilder
+from keras_remul.datasets.builder import ArrayBuilder, check_count
 from keras_remul.datasets.xtb_md import simulator
 
 
@@ -21,6 +21,19 @@ class XtbMdConfig(molecules.MoleculeConfig):
     hydrogen: bool = True
     horizon: int = 100
     steps: int = 100_000
+
+    def __post_init__(self):
+        super().__post_init__()
+        for key, unit in (
+            ("horizon", simulator.SAVE_EVERY),
+            ("steps", simulator.CHUNK),
+        ):
+            check_count(key, getattr(self, key))
+            if getattr(self, key) % unit:
+                raise ValueError(
+                    f"Argument `{key}` must be a multiple of {unit}. Received: "
+                    f"{key}={getattr(self, key)}"
+                )
 
 
 def _config(name, molecule, **kwargs):
@@ -90,8 +103,10 @@ it is. `keras-remul datasets info` tells the drift of the energy.
         x, v, energy = simulator.trajectory(
             config.molecule, folder, config.steps, verbose=self.verbose
         )
-        molecules.check_angstrom(x[0], folder)
         numbers = np.array(simulator.MOLECULES[config.molecule]["numbers"])
+        molecules.check_trajectory(
+            folder, "positions", x, "atomic_numbers", numbers
+        )
         self.info.metadata.update(_energy(energy, len(numbers)))
         mask = molecules.kept(numbers, config, folder)
         x, v, numbers = x[:, mask], v[:, mask], numbers[mask]

@@ -7,16 +7,18 @@ import argparse
 import json
 import os
 import pathlib
-import zipfile
 
 import numpy as np
 from tqdm.auto import tqdm
+
+from keras_remul.datasets import archives
 
 TIME_STEP = 0.5  # fs
 SAVE_EVERY = 10  # steps
 CHUNK = 2000  # steps
 EQUILIBRATION = 4000  # steps
 FRICTION = 0.02  # 1/fs
+TEMPERATURE, SEED = 500.0, 0  # of the data sets
 # Of the self-consistent charges. At tblite's default, 1, the energy of ethanol
 # falls by 0.6 meV in each 1000 steps; at 0.01 it stays, for 14 % more time.
 ACCURACY = 0.01
@@ -135,17 +137,60 @@ def _read(path):
     try:
         with open(path, "rb") as file:  # np.load leaves damaged files open
             return dict(np.load(file, allow_pickle=False))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    except Exception:  # what zipfile, zlib and NumPy make of damaged bytes
         return None
 
 
-def chunk_paths(folder):
-    """The chunks of a trajectory, in order."""
-    return sorted(pathlib.Path(folder).glob("chunk_*.npz"))
+def _run(molecule, temperature, seed):
+    """What makes a trajectory, as a text that is kept with it."""
+    return json.dumps(
+        {
+            "molecule": molecule,
+            "temperature": temperature,
+            "seed": seed,
+            "accuracy": ACCURACY,
+        }
+    )
+
+
+def _check_run(state, run, folder):
+    if str(state.get("run")) != run:
+        raise ValueError(
+            f"`folder` holds another run: {state.get('run')}, not {run}. Pass "
+            f"another folder. Received: folder={str(folder)!r}"
+        )
+
+
+def _chunk_paths(folder, steps):
+    """The chunks of a trajectory, in order, be they there or not."""
+    names = [f"chunk_{i:05}.npz" for i in range(steps // CHUNK)]
+    return [pathlib.Path(folder) / name for name in names]
+
+
+def _check_chunk(path, chunk, molecule):
+    """Raises ValueError unless a chunk holds what `simulate` writes."""
+    frames = CHUNK // SAVE_EVERY
+    atoms = len(MOLECULES[molecule]["numbers"])
+    for key, shape in {
+        "positions": (frames, atoms, 3),
+        "velocities": (frames, atoms, 3),
+        "total_energy": (frames,),
+    }.items():
+        if key not in chunk:
+            raise ValueError(
+                f"{path} lacks {key!r}. Remove it, and it will be simulated "
+                "again."
+            )
+        archives.check_array(path, key, chunk[key], "f", shape)
 
 
 def simulate(
-    molecule, folder, steps=100_000, temperature=500.0, seed=0, verbose=1
+    molecule,
+    folder,
+    steps=100_000,
+    temperature=TEMPERATURE,
+    seed=SEED,
+    verbose=1,
 ):
     """Simulates a molecule with GFN2-xTB and writes its trajectory.
 
@@ -184,25 +229,14 @@ def simulate(
     atoms = gfn2(molecule)
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    run = json.dumps(
-        {
-            "molecule": molecule,
-            "temperature": temperature,
-            "seed": seed,
-            "accuracy": ACCURACY,
-        }
-    )
+    run = _run(molecule, temperature, seed)
     state = _read(folder / "start.npz")
     if state is None:
         velocities = equilibrate(atoms, temperature, seed)
         state = {"run": run, "x": atoms.positions, "v": velocities}
         _write(folder / "start.npz", **state)
-    if str(state["run"]) != run:
-        raise ValueError(
-            f"`folder` holds another run: {state['run']}, not {run}. Pass "
-            f"another folder. Received: folder={str(folder)!r}"
-        )
-    paths = [folder / f"chunk_{i:05}.npz" for i in range(steps // CHUNK)]
+    _check_run(state, run, folder)
+    paths = _chunk_paths(folder, steps)
     with tqdm(
         total=steps, desc=molecule, unit="step", disable=not verbose
     ) as bar:
@@ -221,12 +255,22 @@ def trajectory(molecule, folder, steps, verbose=1):
 
     What is not there yet is simulated; a trajectory that is there whole needs
     neither tblite nor ASE.
+
+    Raises:
+        ValueError: where the folder holds a run with other arguments, or a
+            chunk of it holds something else.
     """
-    paths = chunk_paths(folder)[: steps // CHUNK]
+    folder = pathlib.Path(folder)
+    start = _read(folder / "start.npz")
+    if start is not None:
+        _check_run(start, _run(molecule, TEMPERATURE, SEED), folder)
+    paths = _chunk_paths(folder, steps)
     chunks = [_read(path) for path in paths]
-    if len(chunks) < steps // CHUNK or any(c is None for c in chunks):
-        paths = simulate(molecule, folder, steps, verbose=verbose)
+    if any(chunk is None for chunk in chunks):
+        simulate(molecule, folder, steps, verbose=verbose)
         chunks = [_read(path) for path in paths]
+    for path, chunk in zip(paths, chunks, strict=True):
+        _check_chunk(path, chunk, molecule)
     return tuple(
         np.concatenate([chunk[key] for chunk in chunks])
         for key in ("positions", "velocities", "total_energy")
