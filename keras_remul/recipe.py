@@ -18,6 +18,7 @@ from keras_remul import (
     atomic,
     checkpoints,
     datasets,
+    recipe_settings,
     ridge,
     same_run,
     validation,
@@ -31,8 +32,6 @@ from keras_remul.presets.evaluate import mean_squared_error, measure
 from keras_remul.training import RemulModel
 from keras_remul.version import __version__
 
-# How the values of fields that a command line can set are made from text.
-_TEXT_TO = {str: str, int: int, float: float, float | None: float}
 # For Python: which warnings of an epoch were shown before.
 _warned = {}
 
@@ -72,6 +71,9 @@ class Recipe:
             training, see `blend_with_ridge`. Defaults to False.
         moved_by: function without arguments that makes a dict from names to
             further symmetries: the test data are also moved by their groups.
+
+    Raises:
+        ValueError: for a number of the budget that is out of its range.
     """
 
     dataset: str
@@ -90,25 +92,17 @@ class Recipe:
     ridge: bool = False
     moved_by: Callable = dict
 
+    def __post_init__(self):
+        recipe_settings.check(self)
+
     def replace(self, **changes):
         """The recipe with other values; text is converted to the field's type.
 
         Raises:
-            ValueError: for a name that is no field, or is a function.
+            ValueError: for a name that is no field, or is a function; for a
+                value out of its range.
         """
-        settable = {
-            field.name: _TEXT_TO[field.type]
-            for field in dataclasses.fields(self)
-            if field.type in _TEXT_TO
-        }
-        for name, value in changes.items():
-            if isinstance(value, str):
-                if name not in settable:
-                    raise ValueError(
-                        f"Expected one of {[*settable]} to be set. Received: "
-                        f"{name}={value}"
-                    )
-                changes[name] = settable[name](value)
+        changes = recipe_settings.from_text(self, changes)
         return dataclasses.replace(self, **changes)
 
     def run(self, output, data_dir=None, verbose="auto", callbacks=()):
