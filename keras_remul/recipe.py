@@ -1,8 +1,6 @@
 """Recipes: trainings that can be repeated, killed and resumed."""
 
-import csv
 import dataclasses
-import json
 import math
 import os
 import pathlib
@@ -16,7 +14,16 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
-from keras_remul import datasets, ridge, same_run, weighting
+from keras_remul import (
+    atomic,
+    checkpoints,
+    datasets,
+    recipe_settings,
+    ridge,
+    same_run,
+    validation,
+    weighting,
+)
 from keras_remul.blending import blend_with_ridge
 from keras_remul.evaluation import evaluate_equivariance
 from keras_remul.models import Correction
@@ -25,8 +32,6 @@ from keras_remul.presets.evaluate import mean_squared_error, measure
 from keras_remul.training import RemulModel
 from keras_remul.version import __version__
 
-# How the values of fields that a command line can set are made from text.
-_TEXT_TO = {str: str, int: int, float: float, float | None: float}
 # For Python: which warnings of an epoch were shown before.
 _warned = {}
 
@@ -39,8 +44,10 @@ class Recipe:
     the mean squared error. Trained in blocks of epochs; after each, weights
     and history are on disk, and a run that was killed goes on from there with
     the same numbers as if it had not been (but for dropout on PyTorch, which
-    draws from a generator that is not saved). The result is that of the block
-    after which the validation error was smallest.
+    draws from a generator that is not saved). Each file has its sha256: where
+    one of the last block is damaged, the run goes on from the block before.
+    The result is that of the block after which the validation error was
+    smallest.
 
     Attributes:
         dataset: name for `datasets.load`.
@@ -64,6 +71,9 @@ class Recipe:
             training, see `blend_with_ridge`. Defaults to False.
         moved_by: function without arguments that makes a dict from names to
             further symmetries: the test data are also moved by their groups.
+
+    Raises:
+        ValueError: for a number of the budget that is out of its range.
     """
 
     dataset: str
@@ -82,25 +92,17 @@ class Recipe:
     ridge: bool = False
     moved_by: Callable = dict
 
+    def __post_init__(self):
+        recipe_settings.check(self)
+
     def replace(self, **changes):
         """The recipe with other values; text is converted to the field's type.
 
         Raises:
-            ValueError: for a name that is no field, or is a function.
+            ValueError: for a name that is no field, or is a function; for a
+                value out of its range.
         """
-        settable = {
-            field.name: _TEXT_TO[field.type]
-            for field in dataclasses.fields(self)
-            if field.type in _TEXT_TO
-        }
-        for name, value in changes.items():
-            if isinstance(value, str):
-                if name not in settable:
-                    raise ValueError(
-                        f"Expected one of {[*settable]} to be set. Received: "
-                        f"{name}={value}"
-                    )
-                changes[name] = settable[name](value)
+        changes = recipe_settings.from_text(self, changes)
         return dataclasses.replace(self, **changes)
 
     def run(self, output, data_dir=None, verbose="auto", callbacks=()):
@@ -109,6 +111,7 @@ class Recipe:
         Args:
             output: folder for the last and the best checkpoint,
                 `history.json` and `history.csv`, `preset/` and `result.json`.
+                One process at a time works in it.
             data_dir: folder of the data sets, see `datasets.load`.
             verbose: 0 prints nothing, 1 a progress bar, 2 a line per block.
                 Defaults to `"auto"`: 1 on a terminal, else 2.
@@ -116,15 +119,24 @@ class Recipe:
                 they see the beginnings and ends of the epochs.
 
         Returns:
-            The content of `result.json`.
+            The content of `result.json`. A figure that is no number, such as
+            a ratio to zero, is None.
 
         Raises:
-            ValueError: where `output` holds a run of another recipe, or one
-                of which cannot be told whether it is this one; where the
-                training diverges.
+            ValueError: where `output` holds a run of another recipe or of
+                other data, or one of which cannot be told whether it is this
+                one; where a file of it is damaged and no block before is
+                whole; where data or weights hold NaN before the training, or
+                it diverges.
+            OSError: where the folder cannot be written, or another process
+                works in it, `same_run.InUseError`.
         """
         output = pathlib.Path(output)
-        output.mkdir(parents=True, exist_ok=True)
+        atomic.make_folder(output)
+        with same_run.locked(output):
+            return self._run(output, data_dir, verbose, callbacks)
+
+    def _run(self, output, data_dir, verbose, callbacks):
         symmetry = (
             self.symmetry or (lambda: datasets.symmetry(self.dataset))
         )()
@@ -132,36 +144,40 @@ class Recipe:
         model = self.model()
         remul = RemulModel(model, symmetry, seed=self.seed, **self.arguments())
         config = self._config(model, remul)
-        identity = self._identity(remul)
-        same_run.check(identity, output)
-        finished = _read(output / "result.json")
-        if finished:
-            return finished
-        _write(output / same_run.CONFIG, identity)
         # Preparing data draws random numbers, reading what is there does not;
         # the weights, which are drawn next, must not depend on that.
         state = random.getstate()
         data = datasets.load_all(self.dataset, data_dir=data_dir)
         random.setstate(state)
+        identity = self._identity(remul, data)
+        same_run.check(identity, output)
+        finished = checkpoints.finished(output)
+        if finished:
+            checkpoints.tidy_finished(output)
+            return finished
+        validation.check_finite(data, f"{self.dataset}: data")
         if isinstance(model, Correction):
             ridge.fit(model.start, data["train"], data["validation"])
             model.adapt(*data["train"])
         self._compile(remul, self.passes * len(data["train"][1]))
         if verbose == "auto":
             verbose = 1 if sys.stdout.isatty() else 2
-        history = self._train(remul, data, output, verbose, callbacks)
+        history = self._train(remul, data, output, identity, verbose, callbacks)
         best = history["best_epoch"]
-        model.load_weights(output / f"best_{best}.weights.h5")
-        validation = min(history["val_mse"])
+        checkpoints.load_weights(
+            model, output, f"best_{best}.weights.h5", history["files"]
+        )
+        validation_mse = min(history["val_mse"])
         blend = {}
         if self.ridge:
             model = blend_with_ridge(
                 model, data["train"], data["validation"], symmetry
             )
             blend = {"share_of_network": model.shares[0]}
-            validation = mean_squared_error(model, *data["validation"])
+            validation_mse = mean_squared_error(model, *data["validation"])
         metrics = measure(model, symmetry, data)
-        metrics["validation_mse"] = validation
+        metrics["validation_mse"] = validation_mse
+        metrics = atomic.finite(metrics)
         few = {key: value[:16] for key, value in data["test"][0].items()}
         result = {
             **config,
@@ -178,6 +194,7 @@ class Recipe:
             },
             "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         }
+        result = atomic.finite(result)
         save_to_preset(
             model,
             output / "preset",
@@ -193,7 +210,11 @@ class Recipe:
                 },
             },
         )
+        known = checkpoints.describe(atomic.as_json(result).encode())
+        history["files"] = {**history["files"], "result.json": known}
+        _write(output / checkpoints.HISTORY, checkpoints.sealed(history))
         _write(output / "result.json", result)
+        checkpoints.tidy_finished(output)
         return result
 
     def arguments(self):
@@ -233,8 +254,8 @@ class Recipe:
             "seed": self.seed,
         }
 
-    def _identity(self, remul):
-        """All that the numbers of a run depend on, but for code and data."""
+    def _identity(self, remul, data):
+        """All that the numbers of a run depend on, but for code."""
         serialize = keras.saving.serialize_keras_object
         facts = {
             "dataset": self.dataset,
@@ -252,6 +273,7 @@ class Recipe:
                 [name, serialize(symmetry)]
                 for name, symmetry in self.moved_by().items()
             ],
+            "data": same_run.digests(data),
         }
         return same_run.identity(facts)
 
@@ -269,15 +291,19 @@ class Recipe:
             metrics=[keras.metrics.MeanSquaredError("mse")],
         )
 
-    def _train(self, remul, data, output, verbose, callbacks):
+    def _train(self, remul, data, output, identity, verbose, callbacks):
         x, y = data["train"]
-        history = _read(output / "history.json") or {"seconds": 0.0}
         remul.model(keras.tree.map_structure(lambda a: a[:1], x))
         remul.built = True
         remul.optimizer.build(remul.trainable_variables)
+        history = checkpoints.last_whole(output)
+        if history is None:
+            _check_weights(remul.model)
+            history = {"seconds": 0.0}
         done = len(history.get("loss", []))
         if done:
-            remul.load_weights(output / f"epoch_{done}.weights.h5")
+            name, _ = checkpoints.names(history)
+            checkpoints.load_weights(remul, output, name, history["files"])
         callbacks = keras.callbacks.CallbackList(callbacks, model=remul)
         shown = ("loss", "val_mse")
         bar = keras.utils.Progbar(
@@ -289,6 +315,7 @@ class Recipe:
         callbacks.on_train_begin()
         while done < self.epochs:
             start = time.perf_counter()
+            before = dict(history)
             first, last = done, min(done + self.block, self.epochs)
             for done in range(first + 1, last + 1):
                 callbacks.on_epoch_begin(done - 1)
@@ -301,17 +328,9 @@ class Recipe:
                 for name, value in logs.items():
                     history[name] = [*history.get(name, []), float(value)]
             history["seconds"] += time.perf_counter() - start
-            # The history says which weights count: a kill in between costs
-            # one block.
-            remul.save_weights(output / f"epoch_{done}.weights.h5")
-            if logs["val_mse"] <= min(history["val_mse"]):
-                history["best_epoch"] = done
-                remul.model.save_weights(output / f"best_{done}.weights.h5")
-            _write(output / "history.json", history)
-            _write_csv(output / "history.csv", history, self.block)
-            for path in output.glob("*.weights.h5"):
-                if path.name not in _needed(done, history["best_epoch"]):
-                    path.unlink()
+            # Not before: a run that never had a number leaves its folder free.
+            _write(output / same_run.CONFIG, identity)
+            self._save(remul, output, history, before)
             if verbose == 2:
                 print(
                     f"{output.name}: epoch {done} of "
@@ -323,8 +342,28 @@ class Recipe:
         callbacks.on_train_end()
         warning = remul.weighting.warning()
         if warning:
-            warnings.warn(f"{output.name}: {warning}", stacklevel=3)
+            warnings.warn(f"{output.name}: {warning}", stacklevel=4)
         return history
+
+    def _save(self, remul, output, history, before):
+        """Writes a block; the history before it is the last to be given up."""
+        done, files = len(history["loss"]), dict(history.get("files", {}))
+        name = f"epoch_{done}.weights.h5"
+        files[name] = checkpoints.save_weights(remul, output / name)
+        if history["val_mse"][-1] <= min(history["val_mse"]):
+            history["best_epoch"] = done
+            name = f"best_{done}.weights.h5"
+            files[name] = checkpoints.save_weights(remul.model, output / name)
+        needed = checkpoints.names(history)
+        history["files"] = {name: files[name] for name in needed}
+        # The history says which weights count: a kill in between costs one
+        # block.
+        if "files" in before:
+            needed += checkpoints.names(before)
+            _write(output / checkpoints.PREVIOUS, checkpoints.sealed(before))
+        _write(output / checkpoints.HISTORY, checkpoints.sealed(history))
+        checkpoints.write_csv(output / "history.csv", history, self.block)
+        checkpoints.tidy(output, needed)
 
     def _epoch(self, remul, x, y, number):
         """Trains one epoch, whose order of samples depends on its number."""
@@ -347,27 +386,6 @@ class Recipe:
         return {name: values[0] for name, values in history.history.items()}
 
 
-def _write_csv(path, history, block):
-    """The history, a row per epoch; validation at the ends of blocks."""
-    count = len(history["loss"])
-    rows = {epoch: {"epoch": epoch} for epoch in range(1, count + 1)}
-    for name, values in history.items():
-        if isinstance(values, list):
-            every = block if name.startswith("val_") else 1
-            for i, value in enumerate(values, start=1):
-                rows[min(i * every, count)][name] = value
-    temporary = path.with_suffix(".new")
-    with open(temporary, "w", newline="") as file:
-        table = csv.DictWriter(file, fieldnames=rows[count].keys())
-        table.writeheader()
-        table.writerows(rows.values())
-    os.replace(temporary, path)
-
-
-def _needed(done, best):
-    return f"epoch_{done}.weights.h5", f"best_{best}.weights.h5"
-
-
 def _validate(remul, data):
     logs = remul.evaluate(*data, batch_size=500, verbose=0, return_dict=True)
     return {f"val_{name}": value for name, value in logs.items()}
@@ -383,7 +401,8 @@ def _check_converges(logs, epoch, history):
                 f"{epoch}. Try a smaller learning_rate, and look for large "
                 "numbers in the data. "
                 + (
-                    f"The best weights so far are those of epoch {best}."
+                    f"The best weights so far are those of epoch {best}; a "
+                    "run with other settings needs a folder of its own."
                     if best
                     else "There are no weights to keep."
                 )
@@ -407,12 +426,17 @@ def _fit(remul, *args, **kwargs):
     return history
 
 
-def _read(path):
-    """The content of a JSON file, or None where there is none."""
-    return json.loads(path.read_text()) if path.is_file() else None
+def _check_weights(model):
+    """Raises ValueError where a weight is no number before the first step."""
+    for variable in model.weights:
+        value = keras.ops.convert_to_numpy(variable)
+        if value.dtype.kind == "f" and not np.isfinite(value).all():
+            raise ValueError(
+                f"The weight {variable.path} holds NaN or infinity before the "
+                "first step, so the training does not begin. Look at the "
+                "initializers of the model, or at the weights that it loads."
+            )
 
 
 def _write(path, content):
-    temporary = path.with_suffix(".new")
-    temporary.write_text(json.dumps(content, indent=2) + "\n")
-    os.replace(temporary, path)
+    atomic.write_json(path, content)

@@ -1,10 +1,63 @@
-"""Whether a folder holds the run that is asked for."""
+"""Whether a folder holds the run that is asked for, and nobody works in it."""
 
+import contextlib
+import hashlib
 import json
 import re
 
+import keras
+import numpy as np
+from filelock import FileLock, Timeout
+
+from keras_remul import atomic
+
 CONFIG = "config.json"
+LOCK = "run.lock"
 _SHOWN = 5
+
+
+class InUseError(OSError):
+    """Another process works in the folder of a run."""
+
+
+@contextlib.contextmanager
+def locked(folder):
+    """Holds the folder of a run; the lock goes with the process, killed or not.
+
+    Raises:
+        InUseError: another process holds it.
+        OSError: the lock cannot be written.
+    """
+    lock = FileLock(folder / LOCK, timeout=0)
+    try:
+        with atomic.naming(folder / LOCK):
+            lock.acquire()
+    except Timeout:
+        raise InUseError(
+            f"{folder} is in use: another process trains there. Wait for it, "
+            "or give another folder."
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def digests(data):
+    """The sha256 of the arrays of each split.
+
+    Args:
+        data: dict from names of splits to nested structures of arrays.
+    """
+    found = {}
+    for split, arrays in data.items():
+        digest = hashlib.sha256()
+        for path, array in keras.tree.flatten_with_path(arrays):
+            array = np.ascontiguousarray(array)
+            digest.update(f"{path}{array.dtype.str}{array.shape}".encode())
+            digest.update(array.data.cast("B") if array.size else b"")
+        found[split] = digest.hexdigest()
+    return found
 
 
 def identity(facts):
@@ -15,7 +68,8 @@ def identity(facts):
             layers, which Keras numbers by the process, are numbered by their
             order here.
     """
-    facts = json.loads(json.dumps(facts))
+    # Infinite arguments as text, for JSON has no numbers for them.
+    facts = json.loads(json.dumps(facts), parse_constant=str)
     names = {}
     _collect(facts, names)
     return _rename(facts, names)
@@ -83,6 +137,14 @@ def check(facts, folder):
             f"{folder} holds a run that does not say its {', '.join(unsaid)}, "
             "perhaps of an earlier version: it cannot be told whether it is "
             "this one. Give another folder, or remove it."
+        )
+    changed = [path for path, *_ in found if path.startswith("data.")]
+    if found and len(changed) == len(found):
+        splits = ", ".join(path.removeprefix("data.") for path in changed)
+        raise ValueError(
+            f"{folder} holds a run on other data: the sha256 of {splits} is "
+            f"another than in {CONFIG}. Give the data of that run back, or "
+            "another folder, or remove it."
         )
     if found:
         texts = [

@@ -5,6 +5,7 @@ import dataclasses
 import inspect
 import json
 import pathlib
+import tempfile
 import warnings
 
 import keras
@@ -232,10 +233,13 @@ def identity_of(recipe):
         found.append(facts)
         raise Found
 
-    with pytest.MonkeyPatch.context() as patch:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        pytest.MonkeyPatch.context() as patch,
+    ):
         patch.setattr(same_run, "check", stop)
         with pytest.raises(Found):
-            recipe.run("unused")
+            recipe.run(folder)
     return found[0]
 
 

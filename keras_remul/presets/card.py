@@ -64,6 +64,11 @@ def card(name, facts):
     return without_users("\n\n".join(parts) + "\n")
 
 
+def _figure(value):
+    """A number as text; JSON holds null where it is none."""
+    return "none" if value is None else f"{value:.4g}"
+
+
 def _short(value):
     return f"{value:.4g}" if isinstance(value, float) else value
 
@@ -90,7 +95,7 @@ def _usage(name):
 
 def _figures(facts, metrics):
     rows = [
-        (text, f"{metrics[key]:.4g}")
+        (text, _figure(metrics[key]))
         for key, text in _FIGURES.items()
         if key in metrics
     ]
@@ -105,7 +110,7 @@ def _twins(name, facts):
     keys = ("test_mse", "symmetrized_mse", "error", "parameters")
     own = {"name": name, "parameters": facts["parameters"], **facts["metrics"]}
     rows = [
-        (twin["name"], *(f"{twin[key]:.4g}" for key in keys[:-1]))
+        (twin["name"], *(_figure(twin[key]) for key in keys[:-1]))
         + (f"{twin['parameters']:,}",)
         for twin in (own, *facts["twins"])
     ]

@@ -12,12 +12,11 @@ import os
 import pathlib
 import shutil
 import time
-import uuid
 
 import platformdirs
 from tqdm import tqdm
 
-from keras_remul import web
+from keras_remul import atomic, web
 from keras_remul.presets import files
 
 CACHE = "KERAS_REMUL_CACHE"
@@ -29,7 +28,6 @@ PATIENCE = 120
 SLOWEST = 10_000
 # Seconds after which a file that is being written has been abandoned.
 _ABANDONED = 24 * 3600
-_PART = ".part"
 
 
 def cache_folder():
@@ -234,20 +232,13 @@ def _into(url, file, known_hash, progress):
 
 @contextlib.contextmanager
 def _replacing(file):
-    """A stream beside a file, which is moved to its place at the end."""
-    part = file.with_name(f".{file.name}-{uuid.uuid4().hex[:8]}{_PART}")
-    with _writing(file):
-        stream = open(part, "xb")
-    try:
+    """`atomic.replacing`, with errors that speak of the cache."""
+    with contextlib.ExitStack() as stack:
+        with _writing(file):
+            stream = stack.enter_context(atomic.replacing(file))
         yield stream
         with _writing(file):
-            stream.flush()
-            os.replace(part, file)
-    finally:
-        with contextlib.suppress(OSError):  # a full disk, once more
-            stream.close()
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
+            stack.close()
 
 
 @contextlib.contextmanager
@@ -265,7 +256,7 @@ def _writing(path):
 
 def _remove_abandoned(folder):
     """Removes what processes left that were killed long ago."""
-    for part in folder.glob(f".*{_PART}"):
+    for part in folder.glob(f".*{atomic.PART}"):
         with contextlib.suppress(OSError):
             if time.time() - part.stat().st_mtime > _ABANDONED:
                 part.unlink()

@@ -10,6 +10,7 @@ import shutil
 import tempfile
 import uuid
 
+from keras_remul import atomic
 from keras_remul.plain_files import (
     LARGEST_JSON,
     open_plain,
@@ -48,8 +49,8 @@ def describe(folder):
 
 
 def write_json(file, content):
-    """Writes an object; the order of keys is kept, for it may count."""
-    file.write_text(json.dumps(content, indent=2) + "\n")
+    """Writes an object; see `atomic.write_json`."""
+    atomic.write_json(file, content)
 
 
 def check_name(name, where):
@@ -115,7 +116,10 @@ def opened(folder, pin=None):
     with tempfile.TemporaryDirectory(prefix="keras_remul-") as private:
         private = pathlib.Path(private)
         for name, expected in facts["files"].items():
-            with open(private / name, "wb") as copy:
+            with (
+                atomic.naming(private / name),
+                open(private / name, "wb") as copy,
+            ):
                 check_file(folder, name, expected, copy)
         if SHARDED_WEIGHTS in facts["files"]:
             _check_shards(private / SHARDED_WEIGHTS, facts["files"], folder)

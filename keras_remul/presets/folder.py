@@ -18,6 +18,7 @@ import tempfile
 import keras
 import numpy as np
 
+from keras_remul import atomic
 from keras_remul.backend.pending import make_to_load
 from keras_remul.plain_files import read_json
 from keras_remul.presets import configuration, files, golden
@@ -25,6 +26,7 @@ from keras_remul.presets.card import card
 from keras_remul.presets.resolve import resolve
 from keras_remul.symmetry import Symmetry
 from keras_remul.version import __version__
+from keras_remul.weights_memory import weights_as_bytes
 
 _GOLDEN_SEED = 0
 _TOLERANCE = 1e-5
@@ -62,7 +64,9 @@ def save_to_preset(
             be loaded again, has NaN among its weights, inputs or outputs, or
             does not come back from the folder as it was; where `path` exists
             and is not a preset; where `metadata` names a fact that is written
-            here.
+            here, or holds NaN or infinity.
+        OSError: where the folder cannot be written, as on a full disk; what
+            stood there stays.
 
     Example:
 
@@ -99,30 +103,57 @@ def save_to_preset(
         raise ValueError(
             f"Argument `metadata` names what is written anyway: {taken}"
         )
+    _check_json("the configuration of the model", config)
+    _check_json("argument `metadata`", metadata)
     facts |= metadata or {}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(
-        dir=path.parent, prefix=f".{path.name}-"
-    ) as scratch:
+    atomic.make_folder(path.parent)
+    with (
+        atomic.naming(path),
+        tempfile.TemporaryDirectory(
+            dir=path.parent, prefix=f".{path.name}-"
+        ) as scratch,
+    ):
         folder = pathlib.Path(scratch) / "preset"
         folder.mkdir()
-        files.write_json(folder / files.CONFIG, config)
+        atomic.write_hidden(folder / files.CONFIG, atomic.as_json(config))
         # A copy has no optimizer.
         size = _bytes(_state(model))
         copy = _make(folder, path, size=size, packages=packages)
         for old, new in zip(_state(model), _state(copy), strict=True):
             new.assign(keras.ops.convert_to_numpy(old))
-        sharded = max_shard_size is not None
-        copy.save_weights(
-            folder / (files.SHARDED_WEIGHTS if sharded else files.WEIGHTS),
-            max_shard_size=max_shard_size,
-        )
+        if max_shard_size is None:
+            atomic.write_hidden(folder / files.WEIGHTS, weights_as_bytes(copy))
+        else:
+            _check_room(folder, size)
+            copy.save_weights(
+                folder / files.SHARDED_WEIGHTS, max_shard_size=max_shard_size
+            )
         if x is not None:
             arrays = _golden(model, x, symmetry)
             golden.write(folder / files.GOLDEN, arrays)
         _describe(folder, path.name, facts)
         _check_written(folder, model, packages)
         files.put(folder, path)
+
+
+def _check_json(name, content):
+    try:
+        atomic.as_json(content)
+    except ValueError as error:
+        raise ValueError(f"No preset is saved: in {name}, {error}") from None
+
+
+def _check_room(folder, size):
+    """Raises OSError unless so many bytes of weights fit on the disk.
+
+    Keras writes shards by HDF5, which ends the process on a full disk.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < size + _SLACK:
+        raise OSError(
+            f"The weights take {size:,} bytes; {free:,} are free in "
+            f"{folder.parents[1]}. Make room, or give another folder."
+        )
 
 
 def _config(model):
@@ -194,9 +225,9 @@ def update_metadata(path, **changes):
 
 def _describe(folder, name, facts):
     """Writes card and metadata."""
-    (folder / files.CARD).write_text(card(name, facts))
+    atomic.write_hidden(folder / files.CARD, card(name, facts))
     facts["files"] = files.describe(folder)
-    files.write_json(folder / files.METADATA, facts)
+    atomic.write_hidden(folder / files.METADATA, atomic.as_json(facts))
 
 
 def _state(model):

@@ -6,6 +6,7 @@ is stored as `input/atoms/q`, `input/t[0]`, `input/t[1](0)`, and comes back as
 it was. Nothing is pickled.
 """
 
+import io
 import math
 import re
 import urllib.parse
@@ -15,6 +16,8 @@ import keras
 import ml_dtypes
 import numpy as np
 from keras import ops
+
+from keras_remul import atomic
 
 PARTS = ("input", "output", "element", "moved_input", "moved_output")
 _DEEPEST = 32
@@ -144,7 +147,9 @@ def write(file, arrays):
         if value.dtype == ml_dtypes.bfloat16:
             path, value = path + _BFLOAT16, value.astype("float32")
         plain[path] = value
-    np.savez(file, **plain)
+    stream = io.BytesIO()
+    np.savez(stream, **plain)
+    atomic.write_hidden(file, stream.getvalue())
 
 
 def read(file):

@@ -1,0 +1,76 @@
+"""The numbers of a recipe: from text, and within their ranges."""
+
+import dataclasses
+import math
+
+import numpy as np
+
+# How the values of fields that a command line can set are made from text.
+_TEXT_TO = {str: str, int: int, float: float, float | None: float}
+# The least values of whole numbers.
+_WHOLE = {"epochs": 1, "batch_size": 1, "passes": 1, "block": 1, "seed": 0}
+_OPTIONAL = ("beta", "tolerance")
+_POSITIVE = ("positive", lambda value: value > 0)
+_NOT_NEGATIVE = ("at least 0", lambda value: value >= 0)
+_REAL = {
+    "learning_rate": _POSITIVE,
+    "weight_decay": _NOT_NEGATIVE,
+    "beta": _NOT_NEGATIVE,
+    "tolerance": _POSITIVE,
+}
+
+
+def from_text(recipe, changes):
+    """Changes of a recipe, with text converted to the type of its field.
+
+    Raises:
+        ValueError: for text that is none of that type, or for a field that
+            cannot be set by text.
+    """
+    settable = {
+        field.name: _TEXT_TO[field.type]
+        for field in dataclasses.fields(recipe)
+        if field.type in _TEXT_TO
+    }
+    result = dict(changes)
+    for name, value in changes.items():
+        if isinstance(value, str):
+            if name not in settable:
+                raise ValueError(
+                    f"Expected one of {[*settable]} to be set. Received: "
+                    f"{name}={value}"
+                )
+            result[name] = _from_text(name, value, settable[name])
+    return result
+
+
+def _from_text(name, text, convert):
+    try:
+        return convert(text)
+    except ValueError:
+        kind = {int: "a whole number", float: "a number"}[convert]
+        raise ValueError(
+            f"Argument `{name}` must be {kind}. Received: {text!r}"
+        ) from None
+
+
+def check(recipe):
+    """Raises ValueError for numbers of which no training could be made."""
+    for name, low in _WHOLE.items():
+        value = getattr(recipe, name)
+        whole = isinstance(value, (int, np.integer))
+        if not whole or isinstance(value, bool) or not low <= value < 2**32:
+            raise ValueError(
+                f"Argument `{name}` must be a whole number, at least {low} and "
+                f"below 2^32. Received: {value!r}"
+            )
+    for name, (kind, fits) in _REAL.items():
+        value = getattr(recipe, name)
+        if value is None and name in _OPTIONAL:
+            continue
+        real = isinstance(value, (int, float, np.number))
+        if not (real and math.isfinite(value) and fits(value)):
+            raise ValueError(
+                f"Argument `{name}` must be {kind}, and finite. Received: "
+                f"{value!r}"
+            )
