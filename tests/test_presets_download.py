@@ -107,7 +107,7 @@ def test_one_fault_is_overcome(fault, server, zoo, cache):
             OSError,
             "2 attempts: Exceeded 30 redirects",
         ),
-        ((302, {"Location": "ftp://host/x"}), OSError, "could not be down"),
+        ((302, {"Location": "ftp://host/x"}), OSError, "leads to ftp://host"),
     ],
 )
 def test_lasting_faults(fault, error, message, server, cache, monkeypatch):
