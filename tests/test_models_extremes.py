@@ -3,15 +3,19 @@
 import keras
 import numpy as np
 import pytest
+from test_models_sizes import MODELS
 from test_registry import MADE, inputs, is_model
 
 import keras_remul as kr
 
+MATCH = "no nodes|reference has 4 nodes. Received: 0 nodes"
 NAMES = sorted(name for name in MADE if is_model(name))
 
 
 def given(name, batch=3, nodes=4):
     x = inputs(batch, nodes)
+    if name in MODELS:
+        x["charges"] = np.ones((batch, nodes, 1), "float32")
     if name == "LinearNodes":
         one_hot = np.eye(nodes, dtype="float32")
         x["one_hot"] = np.tile(one_hot, (batch, 1, 1))
@@ -23,12 +27,12 @@ def test_no_nodes(name):
     model, x = MADE[name](), given(name)
     none = {key: a[:, :0] for key, a in x.items()}
     for call in (model, lambda x: model.predict(x, verbose=0)):
-        with pytest.raises(ValueError, match="no nodes"):
+        with pytest.raises(ValueError, match=MATCH):
             call(none)
     # And where it was built before.
     model(x)
     for call in (model, lambda x: model.predict(x, verbose=0)):
-        with pytest.raises(ValueError, match="no nodes"):
+        with pytest.raises(ValueError, match=MATCH):
             call(none)
 
 
@@ -67,7 +71,7 @@ def moved(x):
 )
 def test_measures(model):
     """What is measured is finite, or there is an error."""
-    x = given("EGNN")
+    x = inputs()
     del x["mask"]
     none = {key: a[:, :0] for key, a in x.items()}
     with pytest.raises(ValueError, match="no nodes|nothing to measure"):
