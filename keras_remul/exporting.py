@@ -8,7 +8,7 @@ import tempfile
 import keras
 import numpy as np
 
-from keras_remul import backend
+from keras_remul import atomic, backend
 from keras_remul.presets import files, golden
 
 # format -> backend -> the packages that writing and running it takes.
@@ -60,6 +60,7 @@ def export(model, path, sample, format="onnx", tolerance=1e-4):
             suffix, the sample is too small or holds no numbers, or the outputs
             differ; in that case nothing is written.
         ImportError: a package is missing.
+        OSError: the folder cannot be written; what stood there stays.
         RuntimeError: the file cannot be made, or does not run; nothing is
             written.
 
@@ -74,10 +75,13 @@ def export(model, path, sample, format="onnx", tolerance=1e-4):
     sample = _sorted(sample)
     one = keras.tree.map_structure(lambda a: a[:1], sample)
     expected = [(x, model.predict(x, verbose=0)) for x in (sample, one)]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(
-        dir=path.parent, prefix=f".{path.name}-"
-    ) as scratch:
+    atomic.make_folder(path.parent)
+    with (
+        atomic.naming(path),
+        tempfile.TemporaryDirectory(
+            dir=path.parent, prefix=f".{path.name}-"
+        ) as scratch,
+    ):
         new = pathlib.Path(scratch) / f"new{_SUFFIXES[format]}"
         y = expected[0][1]
         source = _Flat(model) if _has_to_be_flat(y, format) else model
@@ -87,6 +91,8 @@ def export(model, path, sample, format="onnx", tolerance=1e-4):
             )
             run = _load(new, format, names)
             found = [run(x) for x, _ in expected]
+        except OSError:
+            raise  # the disk, and not the converter
         except Exception as error:
             raise RuntimeError(
                 f"The exported file does not run. Nothing was written to "

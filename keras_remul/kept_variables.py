@@ -5,6 +5,7 @@ import functools
 import keras
 
 from keras_remul import backend
+from keras_remul.validation import check_no_overflow
 
 
 class KeepsVariables:
@@ -12,7 +13,8 @@ class KeepsVariables:
 
     On JAX, Keras takes the values out of a model while `fit`, `evaluate` and
     `predict` run, and does not put them back where these are interrupted: the
-    next call fails with "'NoneType' object is not callable".
+    next call fails with "'NoneType' object is not callable". And `predict`
+    raises ValueError where large inputs have become NaN or infinity.
     """
 
     @functools.wraps(keras.Model.fit)
@@ -28,4 +30,6 @@ class KeepsVariables:
     @functools.wraps(keras.Model.predict)
     def predict(self, *args, **kwargs):
         with backend.restored(self):
-            return super().predict(*args, **kwargs)
+            y = super().predict(*args, **kwargs)
+        check_no_overflow(args[0] if args else kwargs.get("x"), y)
+        return y

@@ -7,7 +7,6 @@ first, then (without the last) in one orientation only, to be tested on rotated
 ones.
 """
 
-import json
 import math
 import pathlib
 import time
@@ -25,7 +24,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from keras_remul import datasets, models
+from keras_remul import atomic, datasets, models
 from keras_remul.evaluation import evaluate_equivariance
 from keras_remul.presets import from_preset, save_to_preset, verify_preset
 from keras_remul.training import RemulModel
@@ -153,7 +152,7 @@ def run(output="quickstart_output", epochs=30, seed=0, data_dir=None):
     start = time.perf_counter()
     console = Console()
     output = pathlib.Path(output)
-    output.mkdir(parents=True, exist_ok=True)
+    atomic.make_folder(output)
     console.print(
         f"keras_remul {__version__}, Keras {keras.__version__}, backend "
         f"[bold]{keras.backend.backend()}[/bold]"
@@ -204,7 +203,9 @@ def run(output="quickstart_output", epochs=30, seed=0, data_dir=None):
         trained["REMUL"],
         folder,
         x=few,
-        metadata={"dataset": DATASET, "seed": seed, "metrics": rows["REMUL"]},
+        metadata=atomic.finite(
+            {"dataset": DATASET, "seed": seed, "metrics": rows["REMUL"]}
+        ),
     )
     difference = verify_preset(folder)
     again = mse(from_preset(folder), x, y)
@@ -213,12 +214,13 @@ def run(output="quickstart_output", epochs=30, seed=0, data_dir=None):
         f"within {difference:.1e} of the stored ones."
     )
     picture = output / "quickstart.png"
-    visualization.quickstart_figure(
+    figure = visualization.quickstart_figure(
         curves,
         {name: one_way_models[name] for name in ("plain", "REMUL")},
         symmetry,
         test_one_way,
-    ).savefig(picture, dpi=130)
+    )
+    atomic.write_figure(picture, figure, dpi=130)
     results = {
         "backend": keras.backend.backend(),
         "epochs": epochs,
@@ -228,8 +230,7 @@ def run(output="quickstart_output", epochs=30, seed=0, data_dir=None):
         "preset_test_mse": again,
         "seconds": time.perf_counter() - start,
     }
-    text = json.dumps(results, indent=2)
-    (output / "results.json").write_text(text + "\n")
+    atomic.write_json(output / "results.json", atomic.finite(results))
     console.print(f"Picture: {picture}. Figures: {output / 'results.json'}.")
     console.print(f"Done in {results['seconds'] / 60:.1f} minutes.")
     return results

@@ -204,6 +204,11 @@ class FramedModel(MovedModel):
     def centred(self, x, mask=None):
         """The points less their centre, zero for padding, and the centre."""
         p = ops.cast(self.points_of(x), keras.config.floatx())
+        if p.shape[1] == 0:
+            raise ValueError(
+                f"The points hold no nodes, their shape is {tuple(p.shape)}. "
+                "Leave out samples without any, or pad them and give a mask."
+            )
         if mask is None:
             center = ops.mean(p, axis=1)  # (B, d)
             return p - center[:, None], center

@@ -6,8 +6,6 @@ Finished runs leave one JSON file per recipe and seed in `results/` there, and
 the tables are made from these alone.
 """
 
-import json
-import os
 import pathlib
 import statistics
 
@@ -16,8 +14,11 @@ import numpy as np
 from matplotlib.figure import Figure
 from rich.console import Console
 
+from keras_remul import atomic
 from keras_remul.datasets import baselines
-from keras_remul.train_command import load_recipe
+from keras_remul.presets import files
+from keras_remul.same_run import InUseError
+from keras_remul.train_command import changes_of, load_recipe
 
 RESULTS = "results"
 # Keys of a result, and how a table calls them.
@@ -38,7 +39,7 @@ def read_tables(recipes):
     """The content of `tables.json`.
 
     Raises:
-        ValueError: where there is none.
+        ValueError: where there is none, or it is damaged.
     """
     path = pathlib.Path(recipes) / "tables.json"
     if not path.is_file():
@@ -46,7 +47,15 @@ def read_tables(recipes):
             f"There is no {path}. Give the folder of the recipes, such as that "
             "of a checkout, by --recipes."
         )
-    return json.loads(path.read_text())
+    tables = files.read_json(path)
+    for name, table in tables.items():
+        missing = {"title", "text", "dataset", "recipes", "seeds"}
+        missing -= set(table if isinstance(table, dict) else ())
+        if missing:
+            raise ValueError(
+                f"{path}: the table {name!r} lacks {sorted(missing)}."
+            )
+    return tables
 
 
 def _table(recipes, name):
@@ -73,15 +82,12 @@ def _label(recipe):
 
 def _load(recipes, recipe):
     name, *settings = recipe.split()
-    changes = dict(text.partition("=")[::2] for text in settings)
-    return load_recipe(recipes / f"{name}.py").replace(**changes)
+    return load_recipe(recipes / f"{name}.py").replace(**changes_of(settings))
 
 
 def _write(path, content):
-    path.parent.mkdir(exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(content, indent=2) + "\n")
-    os.replace(temporary, path)
+    atomic.make_folder(path.parent)
+    atomic.write_json(path, content)
 
 
 def reproduce(name, recipes="recipes", runs="runs", data_dir=None):
@@ -106,7 +112,7 @@ def reproduce(name, recipes="recipes", runs="runs", data_dir=None):
 
     table, recipes = _table(recipes, name), pathlib.Path(recipes)
     runs = pathlib.Path(runs)
-    runs.mkdir(parents=True, exist_ok=True)
+    atomic.make_folder(runs)
     path = recipes / RESULTS / f"{name}_baselines.json"
     if not path.exists():
         # Test data are moved by the same group as those of the networks.
@@ -114,7 +120,7 @@ def reproduce(name, recipes="recipes", runs="runs", data_dir=None):
         measure, rows = baselines.of_dataset(
             table["dataset"], symmetry and symmetry(), data_dir=data_dir
         )
-        _write(path, {"measure": measure, "rows": rows})
+        _write(path, atomic.finite({"measure": measure, "rows": rows}))
     elsewhere = []
     for seed in table["seeds"]:
         for recipe in table["recipes"]:
@@ -127,7 +133,7 @@ def reproduce(name, recipes="recipes", runs="runs", data_dir=None):
                     loaded = _load(recipes, recipe).replace(seed=seed)
                     result = loaded.run(runs / run, data_dir=data_dir)
                     _write(path, result)
-            except Timeout:
+            except (Timeout, InUseError):
                 elsewhere.append(run)
             keras.utils.clear_session()
     return elsewhere
@@ -142,7 +148,7 @@ def results(table, recipes):
             folder / f"{_run_name(recipe, seed)}.json"
             for seed in table["seeds"]
         ]
-        done = [json.loads(p.read_text()) for p in paths if p.exists()]
+        done = [files.read_json(p) for p in paths if p.exists()]
         if done:
             found[recipe] = done
     return found
@@ -169,12 +175,12 @@ def markdown(name, recipes="recipes"):
         row = [_label(recipe), f"{runs[0]['parameters']:,}", str(len(runs))]
         row.append(f"{minutes:.0f}")
         for key in columns:
-            values = [run[key] for run in runs if key in run]
+            values = [run[key] for run in runs if run.get(key) is not None]
             row.append(_mean(values) if values else "")
         lines.append(row)
     path = pathlib.Path(recipes) / RESULTS / f"{name}_baselines.json"
     if path.exists():
-        for baseline, errors in json.loads(path.read_text())["rows"].items():
+        for baseline, errors in files.read_json(path)["rows"].items():
             known = {
                 "test_mse": errors["test"],
                 "test_ood_mse": errors.get("test_ood"),
@@ -200,6 +206,9 @@ def figure(name, recipes="recipes"):
     for recipe, runs in results(table, recipes).items():
         name, *settings = _label(recipe).split()
         points = [(run["error"], run["test_mse"]) for run in runs]
+        points = [point for point in points if None not in point]
+        if not points:
+            continue
         if settings:
             middle = np.exp(np.mean(np.log(points), axis=0))
             sweeps.setdefault(name, []).append((middle, *settings))
@@ -227,7 +236,7 @@ def report(recipes="recipes", output="docs/results.md"):
     """
     output = pathlib.Path(output)
     images = output.parent / "images"
-    images.mkdir(parents=True, exist_ok=True)
+    atomic.make_folder(images)
     parts = [
         "# Results",
         "",
@@ -244,9 +253,9 @@ def report(recipes="recipes", output="docs/results.md"):
         if results(table, recipes):
             parts += [markdown(name, recipes)]
             image = f"results_{name}.png"
-            figure(name, recipes).savefig(images / image, dpi=80)
+            atomic.write_figure(images / image, figure(name, recipes), dpi=80)
             parts += [f"![{table['title']}](images/{image})", ""]
-    output.write_text("\n".join(parts).rstrip() + "\n")
+    atomic.write(output, "\n".join(parts).rstrip() + "\n")
 
 
 def _reproduce_command(arguments):

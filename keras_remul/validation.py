@@ -4,6 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
+LARGE = 1e9
+
 
 def check_finite(data, name):
     """Raises ValueError where a leaf holds NaN, infinity or no numbers.
@@ -36,6 +38,34 @@ def check_finite(data, name):
                 f"first is sample {samples[0]}. Remove or repair them before "
                 "training."
             )
+
+
+def check_no_overflow(x, y):
+    """Raises ValueError where large inputs gave outputs that are no numbers.
+
+    Squares of numbers beyond 1e19 are infinite in float32, and differences of
+    those NaN. Outputs of other causes, such as weights with NaN, pass.
+
+    Args:
+        x: inputs, nested arrays; a stream of batches is not looked at.
+        y: nested arrays, the outputs.
+    """
+    leaves = [np.asarray(leaf) for leaf in keras.tree.flatten(y)]
+    leaves = [leaf for leaf in leaves if leaf.dtype.kind == "f"]
+    if all(np.isfinite(leaf).all() for leaf in leaves):
+        return
+    largest = 0.0
+    for leaf in keras.tree.flatten(x):
+        if hasattr(leaf, "dtype") and "float" in str(leaf.dtype):
+            leaf = np.asarray(_to_numpy(leaf), "float64")
+            finite = np.abs(leaf[np.isfinite(leaf)])
+            largest = max(largest, finite.max(initial=0.0))
+    if largest > LARGE:
+        raise ValueError(
+            "The outputs hold NaN or infinite numbers, and the inputs numbers "
+            f"as large as {largest:.3g}, whose squares are too large. Give the "
+            "inputs in another unit, or look for damaged ones."
+        )
 
 
 def _to_numpy(leaf):

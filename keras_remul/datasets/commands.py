@@ -3,6 +3,7 @@
 from rich.console import Console
 from rich.table import Table
 
+from keras_remul import atomic
 from keras_remul.datasets import loading, registry
 
 
@@ -110,7 +111,7 @@ def picture_command(arguments):
         manual_dir=arguments.manual_dir,
     )
     output = arguments.output or f"{arguments.name.replace('/', '_')}.png"
-    figure.savefig(output, dpi=100)
+    atomic.write_figure(output, figure, dpi=100)
     Console().print(f"Drawn into {output}")
 
 
@@ -119,7 +120,9 @@ def add_parser(commands):
     parser = commands.add_parser(
         "datasets", help="list, describe, prepare data sets; their baselines"
     )
-    actions = parser.add_subparsers(required=True, metavar="ACTION")
+    actions = parser.add_subparsers(
+        required=True, metavar="ACTION", dest="action"
+    )
     for action, run, text in (
         ("list", list_command, "all data sets and configurations"),
         ("info", info_command, "what a data set holds"),

@@ -124,6 +124,9 @@ def evaluate_equivariance(
         shapes = {f"f(x){path}": leaf.shape for path, leaf in of_x.items()}
         raise ValueError(f"`x` holds {n} samples. Received: shapes {shapes}")
     labels = {} if y is None else leaves.labels(y, of_x, "y")
+    if not all(leaf.size for leaf in of_x.values()):
+        shapes = {f"f(x){path}": leaf.shape for path, leaf in of_x.items()}
+        raise ValueError(f"There is nothing to measure: shapes {shapes}")
     if reference is None:
         relative = centred(nest(symmetry.outputs, of_x), symmetry, mask)
         relative = leaves.outputs(to_numpy(relative), "f(x)")

@@ -408,6 +408,12 @@ def node_shapes(shapes, reads_pairs=False):
             f"Received: {list(shapes)}"
         )
     batch, nodes, dim = (*shapes["positions"], None, None, None)[:3]
+    if nodes == 0:
+        raise ValueError(
+            'inputs["positions"] hold no nodes, their shape is '
+            f"{tuple(shapes['positions'])}. Leave out samples without any, or "
+            "pad them and give a mask."
+        )
     senders = shapes["neighbors"][-1] if "neighbors" in shapes else nodes
     known = {
         "positions": (batch, nodes, "2 or 3"),

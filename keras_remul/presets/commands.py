@@ -6,6 +6,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from keras_remul import atomic
+from keras_remul.arguments import at_least, number, positive
 from keras_remul.plain_files import read_json
 from keras_remul.presets import folder, resolve
 from keras_remul.web import redact
@@ -81,7 +83,7 @@ def evaluate_command(arguments):
     )
     table = Table("figure", "card", "here", title=redact(arguments.name))
     for name, (card, here) in figures.items():
-        table.add_row(name, f"{card:.5g}", f"{here:.5g}")
+        table.add_row(name, _figure(card, ".5g"), _figure(here, ".5g"))
     Console().print(table)
 
 
@@ -114,7 +116,7 @@ def landscape_command(arguments):
         for short, model in models.items()
     }
     figure = visualization.landscape_figure(surfaces, arguments.span)
-    figure.savefig(arguments.output, dpi=100)
+    atomic.write_figure(arguments.output, figure, dpi=100)
     table = Table("preset", "loss", "median of the plane", "largest")
     for name, surface in surfaces.items():
         middle = arguments.points // 2
@@ -179,7 +181,7 @@ def add_parsers(commands):
             )
             parser.add_argument(
                 "--tolerance",
-                type=float,
+                type=number,
                 default=1e-5,
                 help="relative to the largest output (default: %(default)s)",
             )
@@ -204,20 +206,20 @@ def add_parsers(commands):
 
 def _add_landscape(parser):
     parser.add_argument("names", nargs="+", help="of one data set")
-    for name, default, text in (
-        ("points", 21, "per side of the plane"),
-        ("samples", 500, "of the training data"),
-        ("seed", 0, "of the two directions"),
+    for name, least, default, text in (
+        ("points", 1, 21, "per side of the plane"),
+        ("samples", 1, 500, "of the training data"),
+        ("seed", 0, 0, "of the two directions"),
     ):
         parser.add_argument(
             f"--{name}",
-            type=int,
+            type=at_least(least),
             default=default,
             help=f"{text} (default: %(default)s)",
         )
     parser.add_argument(
         "--span",
-        type=float,
+        type=positive,
         default=0.5,
         help="half the side, in norms of filters (default: %(default)s)",
     )
