@@ -10,7 +10,7 @@ from keras_remul import tables, train_command
 from keras_remul.arguments import at_least
 from keras_remul.datasets import commands as commands_of_datasets
 from keras_remul.presets import commands as commands_of_presets
-from keras_remul.presets.web import redact
+from keras_remul.web import redact
 
 # TensorFlow and absl write their start-up notes to the terminal otherwise.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
