@@ -130,6 +130,26 @@ def test_faulty_array(fault, how, data_dir):
     assert len(load(data_dir, "test")[1]) == 8
 
 
+@pytest.mark.parametrize(
+    "fault, message",
+    [
+        ("fewer rows", r"holds an array of shape \(3, 4, 3\).*\(16, 4, 3\)"),
+        ("float64", "dtype <f8; .* dtype <f4 was written"),
+        ("columns", "in the order of columns"),
+        ("pickled", r"dtype \|O; .*<f4 was written"),
+        ("text", "holds no array of the format .npy"),
+        ("cut", "has 848 bytes, 896 were written"),
+        ("longer", "has 944 bytes, 896 were written"),
+        ("a NaN", "its sha256 is not that of what was written"),
+        ("a link to a pipe", "positions.npy is not a file"),
+    ],
+)
+def test_what_is_wrong_is_said(fault, message, data_dir):
+    FAULTS[fault](arrays(data_dir) / "train" / "positions.npy")
+    with pytest.raises(ValueError, match=message):
+        load(data_dir)
+
+
 def test_the_remedy_is_one(data_dir):
     x, y = load(data_dir)
     one_bit(arrays(data_dir) / "train" / "masses.npy")
