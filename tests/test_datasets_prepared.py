@@ -1,5 +1,6 @@
 """Prepared data: whatever is not what was written is refused, by its name."""
 
+import io
 import json
 import os
 import pathlib
@@ -270,6 +271,19 @@ def test_another_configuration_of_the_same_name(tmp_path):
     with pytest.raises(ValueError, match="train=5, not 6"):
         get(train=np.int64(6))
     assert len(get(train=np.int64(5))[1]) == 5
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (16, 4, 3), (10**6, 20, 3), (7,)])
+def test_the_header_is_that_of_numpy(shape, tmp_path):
+    array = np.broadcast_to(np.float32(0), shape)
+    np.save(tmp_path / "any.npy", array[:1])
+    header = manifest.header(array[:1].shape)
+    assert (tmp_path / "any.npy").read_bytes().startswith(header)
+    file = io.BytesIO(manifest.header(shape))
+    np.lib.format.read_magic(file)
+    found = np.lib.format.read_array_header_1_0(file)
+    assert found == (shape, False, np.dtype("<f4")) and file.read() == b""
+    assert len(manifest.header(shape)) % 64 == 0
 
 
 def test_settings_of_each_configuration_are_json():
