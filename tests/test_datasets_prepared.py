@@ -1,5 +1,6 @@
 """Prepared data: whatever is not what was written is refused, by its name."""
 
+import io
 import json
 import os
 import pathlib
@@ -130,6 +131,26 @@ def test_faulty_array(fault, how, data_dir):
     assert len(load(data_dir, "test")[1]) == 8
 
 
+@pytest.mark.parametrize(
+    "fault, message",
+    [
+        ("fewer rows", r"holds an array of shape \(3, 4, 3\).*\(16, 4, 3\)"),
+        ("float64", "dtype <f8; .* dtype <f4 was written"),
+        ("columns", "in the order of columns"),
+        ("pickled", r"dtype \|O; .*<f4 was written"),
+        ("text", "holds no array of the format .npy"),
+        ("cut", "has 848 bytes, 896 were written"),
+        ("longer", "has 944 bytes, 896 were written"),
+        ("a NaN", "its sha256 is not that of what was written"),
+        ("a link to a pipe", "positions.npy is not a file"),
+    ],
+)
+def test_what_is_wrong_is_said(fault, message, data_dir):
+    FAULTS[fault](arrays(data_dir) / "train" / "positions.npy")
+    with pytest.raises(ValueError, match=message):
+        load(data_dir)
+
+
 def test_the_remedy_is_one(data_dir):
     x, y = load(data_dir)
     one_bit(arrays(data_dir) / "train" / "masses.npy")
@@ -250,6 +271,19 @@ def test_another_configuration_of_the_same_name(tmp_path):
     with pytest.raises(ValueError, match="train=5, not 6"):
         get(train=np.int64(6))
     assert len(get(train=np.int64(5))[1]) == 5
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (16, 4, 3), (10**6, 20, 3), (7,)])
+def test_the_header_is_that_of_numpy(shape, tmp_path):
+    array = np.broadcast_to(np.float32(0), shape)
+    np.save(tmp_path / "any.npy", array[:1])
+    header = manifest.header(array[:1].shape)
+    assert (tmp_path / "any.npy").read_bytes().startswith(header)
+    file = io.BytesIO(manifest.header(shape))
+    np.lib.format.read_magic(file)
+    found = np.lib.format.read_array_header_1_0(file)
+    assert found == (shape, False, np.dtype("<f4")) and file.read() == b""
+    assert len(manifest.header(shape)) % 64 == 0
 
 
 def test_settings_of_each_configuration_are_json():

@@ -61,13 +61,18 @@ def missing(path, builder):
 def header(shape):
     """What stands before the numbers in a `.npy` file (version 1.0).
 
-    Made here, so that it is the same bytes with each release of NumPy.
+    The bytes that `numpy.save` writes, made here so that they are the same
+    with each release of NumPy.
 
     Args:
         shape: of the array, in rows of float32.
     """
-    text = repr({"descr": DTYPE, "fortran_order": False, "shape": tuple(shape)})
-    length = -(-(10 + len(text) + 1) // 64) * 64 - 10
+    text = (
+        f"{{'descr': '{DTYPE}', 'fortran_order': False, "
+        f"'shape': {tuple(map(int, shape))!r}, }}"
+    )
+    text += " " * (21 - len(str(shape[0])))  # room for more rows
+    length = len(text) + 1 + 64 - (10 + len(text) + 1) % 64
     text = text.ljust(length - 1) + "\n"
     return b"\x93NUMPY\x01\x00" + length.to_bytes(2, "little") + text.encode()
 
