@@ -27,6 +27,17 @@ class KeepsVariables:
         with backend.restored(self):
             return super().evaluate(*args, **kwargs)
 
+    def make_train_function(self, force=False):
+        # TensorFlow traces a step again that made variables while traced.
+        if self._can_build_optimizer():
+            self.optimizer.build(self.trainable_variables)
+        return super().make_train_function(force)
+
+    def _can_build_optimizer(self):
+        if self.optimizer is None or self.optimizer.built:
+            return False
+        return all(layer.built for layer in self._flatten_layers())
+
     @functools.wraps(keras.Model.predict)
     def predict(self, *args, **kwargs):
         with backend.restored(self):

@@ -20,6 +20,19 @@ settings.register_profile(
 settings.load_profile("default")
 
 
+# Where the tests that do not depend on the backend run: they take least there.
+ONCE_ON = "torch"
+
+
+def pytest_collection_modifyitems(items):
+    if keras.backend.backend() == ONCE_ON:
+        return
+    skip = pytest.mark.skip(reason=f"no matter of the backend: on {ONCE_ON}")
+    for item in items:
+        if item.get_closest_marker("backend_independent"):
+            item.add_marker(skip)
+
+
 @pytest.fixture(autouse=True)
 def seeded():
     keras.utils.set_random_seed(0)

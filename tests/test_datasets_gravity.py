@@ -12,6 +12,8 @@ from keras_remul.datasets.nbody_gravity.simulator import (
     simulate,
 )
 
+pytestmark = pytest.mark.backend_independent
+
 
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory):

@@ -10,6 +10,8 @@ from keras_remul import cli, datasets
 from keras_remul.datasets import tagging
 from keras_remul.datasets.top_jets import simulator
 
+pytestmark = pytest.mark.backend_independent
+
 SIZES = {"train.h5": 6, "val.h5": 4, "test.h5": 4}
 
 

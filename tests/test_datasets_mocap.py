@@ -15,6 +15,8 @@ from keras_remul.datasets.cmu_mocap.acclaim import (
     read_skeleton,
 )
 
+pytestmark = pytest.mark.backend_independent
+
 ASF = """# comment
 :version 1.10
 :units

@@ -8,6 +8,8 @@ import pytest
 from keras_remul import cli, datasets
 from keras_remul.datasets.xtb_md import simulator
 
+pytestmark = pytest.mark.backend_independent
+
 ETHANOL = simulator.MOLECULES["ethanol"]
 
 

@@ -272,6 +272,7 @@ def test_config_must_fit_the_stream():
         small_config(train=7)
 
 
+@pytest.mark.backend_independent
 def test_twenty_bodies(tmp_path):
     config = small_config(name="twenty", num_bodies=20)
     x, y = datasets.load(

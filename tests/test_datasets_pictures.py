@@ -9,6 +9,8 @@ import test_datasets_molecules as molecules
 from keras_remul import cli
 from keras_remul.datasets import pictures
 
+pytestmark = pytest.mark.backend_independent
+
 
 def test_skeleton_is_that_of_the_reference(shared_data):
     with np.load(shared_data / "cmu_mocap/cmu09_run.npz") as file:

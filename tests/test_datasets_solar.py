@@ -7,6 +7,8 @@ import pytest
 
 from keras_remul import datasets
 
+pytestmark = pytest.mark.backend_independent
+
 INSTALLED = all(map(importlib.util.find_spec, ("jplephem", "de421")))
 needs_extra = pytest.mark.skipif(
     not INSTALLED, reason="needs the extra `solar`: jplephem and de421"

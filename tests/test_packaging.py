@@ -62,6 +62,7 @@ def wheel(tmp_path_factory):
     return file
 
 
+@pytest.mark.backend_independent
 def test_content_of_the_wheel(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     tops = {name.split("/")[0] for name in names}

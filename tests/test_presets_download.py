@@ -25,7 +25,10 @@ from keras_remul import (
 )
 from keras_remul.presets import download, files, resolve
 
-pytestmark = pytest.mark.usefixtures("cache")
+pytestmark = [
+    pytest.mark.usefixtures("cache"),
+    pytest.mark.backend_independent,
+]
 
 
 def start(code, *arguments):

@@ -17,6 +17,8 @@ from web import Handler, serve
 from keras_remul import from_preset, save_to_preset, upload_preset
 from keras_remul.presets import download, files, hubs
 
+pytestmark = pytest.mark.backend_independent
+
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 

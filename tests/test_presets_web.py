@@ -21,7 +21,10 @@ from keras_remul import (
 )
 from keras_remul.presets import download, files
 
-pytestmark = pytest.mark.usefixtures("cache")
+pytestmark = [
+    pytest.mark.usefixtures("cache"),
+    pytest.mark.backend_independent,
+]
 
 
 def test_pins(zoo, server, monkeypatch):

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from compiled import outputs
 from keras import ops
 
 from keras_remul import (
@@ -49,13 +50,10 @@ def symmetry(group, outputs="point"):
 
 
 def error(model, sym, x):
-    # Called as a function: on JAX each model would be compiled anew.
-    result = evaluate_equivariance(lambda x: eager(model, x), x, sym, samples=2)
+    result = evaluate_equivariance(
+        lambda x: outputs(model, x), x, sym, samples=2
+    )
     return result["relative_error"]
-
-
-def eager(model, x):
-    return keras.tree.map_structure(ops.convert_to_numpy, model(x))
 
 
 def call(model, x):
@@ -159,13 +157,13 @@ def test_exact_in_a_plane_and_where_third_moments_vanish(wrapper, group):
     assert error(plain, sym, x) > 1e-2
     model = wrapper(plain, sym)
     worst = evaluate_equivariance(
-        lambda x: eager(model, x), x, sym, samples=2, per_sample=True
+        lambda x: outputs(model, x), x, sym, samples=2, per_sample=True
     )["relative_error"]
     assert worst.max() < 2e-5
     # Each of them comes out as if it were alone.
     one = {key: a[:1] for key, a in x.items()}
-    y = eager(model, x)[:1]
-    np.testing.assert_allclose(eager(model, one), y, atol=1e-4)
+    y = outputs(model, x)[:1]
+    np.testing.assert_allclose(outputs(model, one), y, atol=1e-4)
 
 
 @pytest.mark.parametrize("wrapper", WRAPPERS)
@@ -213,10 +211,10 @@ def test_forces_are_finite_wherever_atoms_are(wrapper):
     labels = {"energy": np.ones((len(SHAPES), 1)), "forces": x["velocities"]}
     model.fit(x, labels, epochs=2, verbose=0)
     assert all(np.isfinite(w).all() for w in model.get_weights())
-    y = eager(model, x)
+    y = outputs(model, x)
     assert np.isfinite(y["energy"]).all() and np.isfinite(y["forces"]).all()
     assert np.abs(y["forces"]).max() > 0
-    alone = eager(
+    alone = outputs(
         model,
         {
             "positions": np.zeros((1, 1, 3), "float32"),
@@ -239,9 +237,9 @@ def test_forces_are_the_slope_of_the_energy(wrapper):
 
     def energy(t):
         moved = {**x, "positions": x["positions"] + t * step}
-        return eager(model, moved)["energy"][:, 0].astype("float64")
+        return outputs(model, moved)["energy"][:, 0].astype("float64")
 
-    work = (eager(model, x)["forces"] * along).sum(axis=(1, 2))
+    work = (outputs(model, x)["forces"] * along).sum(axis=(1, 2))
     slope = (energy(h) - energy(-h)) / (2 * h)
     np.testing.assert_allclose(-slope, work, rtol=2e-2, atol=2e-2)
 

@@ -157,14 +157,14 @@ def test_gradnorm_stays_positive_and_sums_to_two():
         assert sum(numbers(gradnorm)) == pytest.approx(2.0, rel=1e-6)
 
 
-def linear_model():
+def linear_model(width=6):
     inputs = {
         "positions": keras.Input((None, 3), name="positions"),
         "velocities": keras.Input((None, 3), name="velocities"),
         "charges": keras.Input((None, 1), name="charges"),
     }
     together = layers.Concatenate()(list(inputs.values()))
-    h = layers.Dense(6, name="hidden")(together)
+    h = layers.Dense(width, name="hidden")(together)
     return keras.Model(inputs, layers.Dense(3, name="out")(h))
 
 
@@ -187,7 +187,7 @@ class Recorder(GradNorm):
 @pytest.mark.parametrize("layer", [None, "hidden"])
 def test_gradient_norms_by_finite_differences(bodies, layer, run_eagerly):
     x, y = bodies
-    model = linear_model()
+    model = linear_model(width=2)
     recorder = Recorder(layer=layer)
     wrapper = remul(recorder, model)
     wrapper.compile(
@@ -305,7 +305,7 @@ def test_constrained_warns_where_it_failed(bodies):
 def test_constrained_reaches_its_tolerance(bodies):
     x, y = bodies
     y = y * np.array([2.0, 1.0, 1.0], "float32")  # breaks the symmetry
-    many = {key: np.tile(value, (8, 1, 1)) for key, value in x.items()}
+    many = {key: np.tile(value, (80, 1, 1)) for key, value in x.items()}
     wrapper = remul(
         Constrained(0.3, learning_rate=0.05),
         linear_model(),
@@ -313,9 +313,9 @@ def test_constrained_reaches_its_tolerance(bodies):
     )
     wrapper.optimizer.learning_rate.assign(0.02)
     history = wrapper.fit(
-        many, np.tile(y, (8, 1, 1)), epochs=250, batch_size=48, verbose=0
+        many, np.tile(y, (80, 1, 1)), epochs=25, batch_size=48, verbose=0
     ).history
-    assert np.mean(history["equivariance_error"][-20:]) == pytest.approx(
+    assert np.mean(history["equivariance_error"][-2:]) == pytest.approx(
         0.3, rel=0.2
     )
 
@@ -340,7 +340,7 @@ ALL = {
 def test_trains_and_resumes_exactly(bodies, tmp_path, kind, policy):
     x, y = bodies
     keras.config.set_dtype_policy(policy)
-    steps = dict(epochs=25, batch_size=3, shuffle=False, verbose=0)  # 100
+    steps = dict(epochs=6, batch_size=3, shuffle=False, verbose=0)  # 24
 
     def fresh():
         keras.utils.set_random_seed(5)
