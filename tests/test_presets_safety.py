@@ -280,6 +280,20 @@ def test_what_is_pinned_is_what_is_loaded(preset, tmp_path, monkeypatch, use):
         use(f"file://{preset}#sha256={pin}")
 
 
+def test_what_a_kill_between_two_steps_leaves(preset):
+    """The old one is away and the new one not there; both are said."""
+    old = preset.with_name(".p-old-01234567")
+    preset.rename(old)
+    with pytest.raises(ValueError, match=f"{old} is what stood there"):
+        from_preset(preset)
+    model = from_preset(old)
+    save_to_preset(model, preset)
+    assert old.exists()  # nothing was replaced
+    save_to_preset(model, preset)
+    assert not old.exists()
+    assert [path.name for path in preset.parent.iterdir()] == ["p"]
+
+
 def test_shards_that_are_not_listed(tmp_path):
     path, outside = tmp_path / "p", tmp_path / "outside.weights.h5"
     model = keras.Sequential(

@@ -1,6 +1,7 @@
 """The files of a preset, and what is checked before any of them is used."""
 
 import contextlib
+import glob
 import hashlib
 import os
 import pathlib
@@ -28,6 +29,8 @@ METADATA = "metadata.json"
 CARD = "README.md"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+# Between the name of a folder that is being replaced, hidden, and a number.
+_OLD = "-old-"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _CHUNK = 2**20
 
@@ -219,7 +222,7 @@ def put(new, path):
     if not path.is_dir():
         os.replace(new, path)
         return
-    old = path.with_name(f".{path.name}-old-{uuid.uuid4().hex[:8]}")
+    old = path.with_name(f".{path.name}{_OLD}{uuid.uuid4().hex[:8]}")
     try:
         os.replace(path, old)
         os.replace(new, path)
@@ -230,4 +233,14 @@ def put(new, path):
         raise
     finally:
         if path.exists():
-            shutil.rmtree(old, ignore_errors=True)
+            for left in left_behind(path):
+                shutil.rmtree(left, ignore_errors=True)
+
+
+def left_behind(path):
+    """What stood at a path before a `put` that was killed between two steps."""
+    name = glob.escape(f".{path.name}{_OLD}")
+    try:
+        return sorted(path.parent.glob(f"{name}*"))
+    except (OSError, ValueError):  # no name of a file
+        return []

@@ -319,5 +319,9 @@ def _unknown(name, zoo, presets, own_zoo):
         f"{files.METADATA}, and no such name among the {len(names)} presets "
         f"of {redact(zoo) if zoo else 'the package'}. "
         + (f"Nearest names: {near}. " if near else "")
+        + "".join(
+            f"Replacing it was cut; {folder} is what stood there, rename it. "
+            for folder in ([] if own_zoo else files.left_behind(_path(name)))
+        )
         + ("" if zoo else f"For another zoo set {ZOO_URL} or give `zoo`.")
     )
