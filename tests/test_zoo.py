@@ -1,5 +1,6 @@
 """The published presets: what their cards and the manifest say is true."""
 
+import hashlib
 import json
 import os
 import pathlib
@@ -7,6 +8,7 @@ import subprocess
 import sys
 
 import keras
+import numpy as np
 import pytest
 
 from keras_remul import (
@@ -69,6 +71,27 @@ def load_data(name, data_dir, request):
     return load_all(name, config=smaller.get(name), **arguments)
 
 
+# sha256 of the test data of nbody_charged as published, and as made where the
+# cards were written.
+CHARGED = "c7acf1e05c2613dba75f91edc8a2aa6e94dd67b574de17e7c52247424cca6b89"
+
+
+def same_data(dataset, data):
+    """Whether these are the data of the cards, bit for bit.
+
+    A power has another last bit on processors without AVX-512. In chaotic
+    motion of charged bodies one system of 25 then ends elsewhere, see
+    `datasets/nbody_charged/forces.py`.
+    """
+    if dataset != "nbody_charged":
+        return True
+    x, y = data["test"]
+    digest = hashlib.sha256()
+    for array in (x["charges"], x["positions"], x["velocities"], y):
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest() == CHARGED
+
+
 def test_there_are_presets_of_both_kinds():
     for kind in ("transformer", "mpn"):
         for training in ("remul", "plain"):
@@ -114,7 +137,11 @@ def test_figures_of_the_card(name, data_dir, request, monkeypatch):
         # Each backend draws other elements g from the same seed.
         exact = key in ("test_mse", "test_ood_mse", "train_mse")
         # An equivariant model has errors of rounding.
-        expected = pytest.approx(said, rel=1e-3 if exact else 0.1, abs=1e-5)
+        near = {"rel": 1e-3 if exact else 0.1, "abs": 1e-5}
+        if exact and not same_data(dataset, data):
+            # A model knows by heart how its own training data end.
+            near = {"rel": 0.02, "abs": 1e-3 if key == "train_mse" else 1e-5}
+        expected = pytest.approx(said, **near)
         assert found == expected, key
 
 
