@@ -20,7 +20,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test lint clean
+.PHONY: help quickstart test test-fast lint clean
 
 help:
 	@echo "make quickstart   simulate, train, measure and draw, in minutes"
@@ -29,6 +29,7 @@ help:
 	@echo "                  BACKENDS=\"jax torch\" for some of them,"
 	@echo "                  TESTS=tests/test_groups.py for some tests,"
 	@echo "                  JOBS=1 to see it run, one after the other"
+	@echo "make test-fast    some tests of each part, on KERAS_BACKEND, in minutes"
 	@echo "make lint         style"
 	@echo "make clean        removes .venv and what the commands wrote"
 
@@ -61,6 +62,10 @@ test: $(VENV)/with-tests lint
 	@$(MAKE) --no-print-directory --keep-going --output-sync --jobs=$(JOBS) \
 		$(BACKENDS:%=test-on-%)
 	@echo "All tests passed on: $(BACKENDS)"
+
+# Those that tests/fast.txt names: of each part what tells most for its time.
+test-fast: TESTS := @tests/fast.txt
+test-fast: $(VENV)/with-tests lint test-on-$(KERAS_BACKEND)
 
 # The tests compile thousands of programs and run each once: XLA takes a third
 # of the time for them without its optimisations.

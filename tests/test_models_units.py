@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from compiled import outputs
 
 from keras_remul import models
 
@@ -30,11 +31,9 @@ def test_units(name, bodies):
         "positions": LENGTH * x["positions"],
         "velocities": LENGTH / TIME * x["velocities"],
     }
-    expected = LENGTH * np.asarray(
-        keras.ops.convert_to_numpy(make(name)(x)), "float64"
-    )
+    expected = LENGTH * np.asarray(outputs(make(name), x), "float64")
     model = make(name, length_unit=LENGTH, time_unit=TIME)
-    found = keras.ops.convert_to_numpy(model(other))
+    found = outputs(model, other)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
     assert np.abs(found - LENGTH * (x["positions"])).max() > 1
     again = type(model).from_config(model.get_config())
@@ -47,13 +46,9 @@ def test_units_of_a_periodic_box(bodies):
     other = {**x, "box": LENGTH * x["box"]}
     other["positions"] = LENGTH * x["positions"]
     other["velocities"] = LENGTH * x["velocities"]
-    expected = make("MessagePassingNetwork")(x)
-    found = make("MessagePassingNetwork", length_unit=LENGTH)(other)
-    np.testing.assert_allclose(
-        keras.ops.convert_to_numpy(found) / LENGTH,
-        keras.ops.convert_to_numpy(expected),
-        atol=1e-4,
-    )
+    expected = outputs(make("MessagePassingNetwork"), x)
+    found = outputs(make("MessagePassingNetwork", length_unit=LENGTH), other)
+    np.testing.assert_allclose(found / LENGTH, expected, atol=1e-4)
 
 
 def test_units_must_be_positive():
@@ -61,6 +56,9 @@ def test_units_must_be_positive():
         models.Transformer(time_unit=0)
 
 
+@pytest.mark.skipif(
+    keras.backend.backend() == "jax", reason="no array of JAX can be changed"
+)
 @pytest.mark.parametrize("name", SMALL)
 def test_the_input_stays_as_it_is(name, bodies):
     x, _ = bodies
