@@ -27,7 +27,7 @@ help:
 	@echo "                  KERAS_BACKEND=jax|torch|tensorflow (default: jax)"
 	@echo "make test         all tests on the three backends"
 	@echo "                  BACKENDS=\"jax torch\" for some of them,"
-	@echo "                  TESTS=tests/test_groups.py for some tests,"
+	@echo "                  TESTS=tests/groups/test_groups.py for some tests,"
 	@echo "                  JOBS=1 to see it run, one after the other"
 	@echo "make test-fast    some tests of each part, on KERAS_BACKEND, in minutes"
 	@echo "make lint         style"

@@ -1,29 +1,28 @@
 """Keras models that are as equivariant as you ask, on three backends."""
 
 from keras_remul import (
-    callbacks,
     datasets,
     distribution,
     graphs,
     groups,
     layers,
-    losses,
-    metrics,
     models,
     representations,
-    ridge,
-    testing,
-    weighting,
 )
-from keras_remul.alignment import Alignment
-from keras_remul.blending import blend_with_ridge
 from keras_remul.evaluation import (
+    callbacks,
     equivariance_profile,
     evaluate_equivariance,
     lie_derivative,
     loss_landscape,
+    testing,
 )
-from keras_remul.exporting import export
+from keras_remul.evaluation.search import find_symmetry
+from keras_remul.models.linear import ridge
+from keras_remul.models.linear.blending import blend_with_ridge
+from keras_remul.models.wrappers.alignment import Alignment
+from keras_remul.models.wrappers.frames import Canonicalization, FrameAveraging
+from keras_remul.models.wrappers.symmetrized import symmetrize
 from keras_remul.presets import (
     download_preset,
     from_preset,
@@ -33,11 +32,9 @@ from keras_remul.presets import (
     verify_preset,
 )
 from keras_remul.presets.evaluate import evaluate_preset
-from keras_remul.symmetric import Canonicalization, FrameAveraging
-from keras_remul.symmetrization import symmetrize
+from keras_remul.presets.exporting import export
 from keras_remul.symmetry import Symmetry
-from keras_remul.symmetry_search import find_symmetry
-from keras_remul.training import RemulModel
+from keras_remul.training import RemulModel, losses, metrics, weighting
 from keras_remul.version import __version__
 
 __all__ = [

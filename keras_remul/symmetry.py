@@ -4,8 +4,8 @@ import keras
 from keras import ops
 
 from keras_remul import representations
-from keras_remul.configurable import Configurable
 from keras_remul.groups import Group, Product
+from keras_remul.utils.configurable import Configurable
 
 
 def _check(structure, data, path):

@@ -10,7 +10,7 @@ Reference: REMUL, arXiv 2410.17878: 0.2078 without REMUL.
 """
 
 from keras_remul import datasets, groups, models, weighting
-from keras_remul.recipe import Recipe
+from keras_remul.experiments import Recipe
 
 
 def symmetry(group):

@@ -7,7 +7,7 @@ Reference: REMUL, arXiv 2410.17878.
 """
 
 from keras_remul import datasets, groups, models, weighting
-from keras_remul.recipe import Recipe
+from keras_remul.experiments import Recipe
 
 RECIPE = Recipe(
     dataset="nbody_gravity/remul",

@@ -11,7 +11,7 @@ from hypothesis import settings
 from presets_zoo import make_zoo
 from web import serve
 
-from keras_remul import web
+from keras_remul.utils import web
 
 # Compiling dominates the first example of each test.
 settings.register_profile(

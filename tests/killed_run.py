@@ -16,7 +16,7 @@ import keras
 import numpy as np
 
 from keras_remul import Symmetry, datasets, groups, models, weighting
-from keras_remul.recipe import Recipe
+from keras_remul.experiments import Recipe
 
 
 def small_data():

@@ -1,5 +1,6 @@
 """The code in README and docs runs; its numbers are the committed ones."""
 
+import inspect
 import json
 import os
 import pathlib
@@ -8,6 +9,8 @@ import subprocess
 import sys
 
 import pytest
+
+import keras_remul as kr
 
 ROOT = pathlib.Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -51,6 +54,18 @@ def test_site_builds(tmp_path):
     )
     assert result.returncode == 0, result.stderr
     assert (tmp_path / "tutorial" / "index.html").exists()
+    pages = (tmp_path / "api").rglob("*.html")
+    reference = "".join(page.read_text() for page in pages)
+    named = {
+        name
+        for module in (kr, *(getattr(kr, name) for name in kr.__all__))
+        if inspect.ismodule(module)
+        for name in getattr(module, "__all__", ())
+        if not inspect.ismodule(getattr(module, name)) and name[0] != "_"
+    }
+    assert len(named) > 80
+    missing = [name for name in named if f'.{name}"' not in reference]
+    assert missing == []
 
 
 def cells(runs, key, digits, percent=False):

@@ -26,7 +26,7 @@ from keras_remul.models.base import NodeModel
 from keras_remul.presets import golden
 from keras_remul.presets.resolve import bundled
 
-PRESETS = pathlib.Path(__file__).parent / "presets"
+PRESETS = pathlib.Path(__file__).parent / "stored"
 LAYERS = {
     "EGNNLayer": dict(dim=4, update_nodes=False, update_positions=False),
     "GATrBlock": dict(dim=4, multivector_dim=4, num_heads=2, mlp_ratio=3),

@@ -86,30 +86,64 @@ def test_backends_are_the_same_file_three_times(folder):
     assert exported == set(importlib.import_module(module).__all__)
 
 
-@pytest.mark.parametrize(
-    "low, high",
-    [
-        # What stands left must not import what stands right.
-        ("groups", ["representations", "symmetry", "training", "models"]),
-        ("representations", ["symmetry", "metrics", "training", "models"]),
-        ("symmetry", ["losses", "metrics", "weighting", "training", "models"]),
-        ("losses", ["weighting", "training", "models"]),
-        ("metrics", ["weighting", "training", "models"]),
-        ("weighting", ["training", "models"]),
-        ("layers", ["symmetry", "groups", "weighting", "training", "models"]),
-        ("models", ["symmetry", "groups", "weighting", "training", "losses"]),
-        ("training", ["models", "datasets", "quickstart", "cli"]),
-    ],
-)
-def test_imports_go_one_way(low, high):
-    for file in FILES:
-        if not module_of(file).startswith(f"keras_remul.{low}"):
-            continue
-        for name in imports(file):
-            for forbidden in high:
-                assert not (name + ".").startswith(
-                    f"keras_remul.{forbidden}."
-                ), f"{module_of(file)} imports {name}"
+# The rooms of the package, from the ground up: each imports from those that
+# stand before it, and from itself.
+ROOMS = (
+    "version backend utils groups representations symmetry periodic graphs "
+    "layers models distribution training evaluation datasets presets "
+    "experiments cli __init__"
+).split()
+
+
+def room_of(module):
+    return (module.split(".") + ["__init__"])[1]
+
+
+def imported_modules(file):
+    """The modules of the package that a file imports, anywhere in it."""
+    modules = {module_of(other) for other in FILES}
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                name = f"{node.module}.{alias.name}"
+                found.add(name if name in modules else node.module)
+    return found & modules
+
+
+def test_the_top_of_the_package():
+    top = [path for path in PACKAGE.iterdir() if path.name[0] not in "._"]
+    files = {path.stem for path in top if path.suffix == ".py"}
+    folders = {path.name for path in top if any(path.glob("*.py"))}
+    assert files | folders | {"__init__"} == {*ROOMS}
+    assert len(files | {"__init__"}) <= 6 and len(folders) <= 12
+
+
+@pytest.mark.parametrize("file", FILES, ids=module_of)
+def test_no_room_imports_from_one_above(file):
+    here = ROOMS.index(room_of(module_of(file)))
+    for module in imported_modules(file):
+        assert ROOMS.index(room_of(module)) <= here, module
+        # The whole package is imported by those who use it alone.
+        assert module != "keras_remul", "import from the module itself"
+
+
+def test_no_module_needs_itself():
+    """No circle, be it within a room, over a function, or over a package."""
+    needs = {module_of(file): imported_modules(file) for file in FILES}
+    done = set()
+
+    def walk(module, path):
+        assert module not in path, " -> ".join([*path, module])
+        if module not in done:
+            for needed in sorted(needs[module]):
+                walk(needed, [*path, module])
+            done.add(module)
+
+    for module in needs:
+        walk(module, [])
 
 
 def test_nothing_imports_zoo_or_recipes():

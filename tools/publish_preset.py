@@ -21,6 +21,7 @@ import numpy as np
 
 from keras_remul import datasets
 from keras_remul.datasets import registry
+from keras_remul.experiments.figures import predictions_figure
 from keras_remul.presets import (
     files,
     from_preset,
@@ -29,7 +30,6 @@ from keras_remul.presets import (
     verify_preset,
 )
 from keras_remul.presets.folder import update_metadata
-from keras_remul.visualization import predictions_figure
 
 ZOO = pathlib.Path(__file__).parents[1] / "zoo"
 PICTURE = "predictions.png"

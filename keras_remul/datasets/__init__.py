@@ -6,11 +6,7 @@ are imported where a data set is asked for. The builders become known to
 """
 
 from keras_remul.datasets.loading import load, load_all, stream
-from keras_remul.datasets.registry import (
-    list_datasets,
-    register,
-    symmetry,
-)
+from keras_remul.datasets.registry import list_datasets, register, symmetry
 
 __all__ = [
     "list_datasets",

@@ -17,7 +17,7 @@ import zlib
 
 import numpy as np
 
-from keras_remul.plain_files import open_plain
+from keras_remul.utils.plain_files import open_plain
 
 MEMBERS = 10_000
 TOTAL = 2**35  # bytes of all members

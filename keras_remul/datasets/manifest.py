@@ -10,7 +10,7 @@ import json
 import pathlib
 import re
 
-from keras_remul import plain_files
+from keras_remul.utils import plain_files
 
 ARRAYS = "arrays"  # folder of the arrays in that of the data set
 NAME = "manifest.json"

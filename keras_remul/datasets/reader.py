@@ -11,7 +11,7 @@ import hashlib
 import numpy as np
 
 from keras_remul.datasets import manifest
-from keras_remul.plain_files import open_plain
+from keras_remul.utils.plain_files import open_plain
 
 _CHUNK = 2**20  # bytes that are hashed at once
 

@@ -17,8 +17,8 @@ import uuid
 
 from tqdm.auto import tqdm
 
-from keras_remul import web
-from keras_remul.plain_files import open_plain
+from keras_remul.utils import web
+from keras_remul.utils.plain_files import open_plain
 
 SLOWEST = 50_000  # bytes in a second before a server is given up
 PATIENCE = 60  # seconds on top of that

@@ -2,20 +2,14 @@
 
 import numpy as np
 
-from keras_remul.evaluation.leaves import (
-    Leaves,
-    count_samples,
-    nest,
-    sums,
-    to_numpy,
-)
 from keras_remul.evaluation.orbit import (
-    Moments,
     as_function,
     finite_elements,
     walk_orbit,
 )
-from keras_remul.metrics import centred
+from keras_remul.training.metrics import centred
+from keras_remul.utils.leaves import Leaves, count_samples, nest, sums, to_numpy
+from keras_remul.utils.moments import Moments
 
 
 def evaluate_equivariance(

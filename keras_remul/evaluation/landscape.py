@@ -3,9 +3,9 @@
 import keras
 import numpy as np
 
-from keras_remul.evaluation.leaves import shaped_like, to_numpy
-from keras_remul.losses import NestedLoss
 from keras_remul.training import RemulModel
+from keras_remul.training.losses import NestedLoss
+from keras_remul.utils.leaves import shaped_like, to_numpy
 
 
 def loss_landscape(

@@ -5,7 +5,8 @@ import numpy as np
 from keras import ops
 
 from keras_remul import backend, groups
-from keras_remul.evaluation.leaves import (
+from keras_remul.training.metrics import centred
+from keras_remul.utils.leaves import (
     Leaves,
     count_samples,
     nest,
@@ -13,7 +14,6 @@ from keras_remul.evaluation.leaves import (
     to_numpy,
     widened,
 )
-from keras_remul.metrics import centred
 
 _SUMMARIES = {"total", "relative"}
 

@@ -6,9 +6,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_remul.evaluation.leaves import count_samples, to_numpy
 from keras_remul.evaluation.orbit import draw
 from keras_remul.training import RemulModel
+from keras_remul.utils.leaves import count_samples, to_numpy
 
 
 def equivariance_profile(model, x, symmetry, samples=4, seed=0, batch_size=256):

@@ -7,8 +7,8 @@ import numpy as np
 from keras import ops
 
 from keras_remul import backend
-from keras_remul.configurable import Configurable
-from keras_remul.dtypes import (
+from keras_remul.utils.configurable import Configurable
+from keras_remul.utils.dtypes import (
     at_least_float32,
     floating,
     same_dtype,

@@ -7,8 +7,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_remul import backend, linalg
+from keras_remul import backend
 from keras_remul.groups.base import Group, rotation_generators, uniform
+from keras_remul.utils import linalg
 
 # The rotation of a unit quaternion q is quadratic in q: R = (q q^T) C with
 # q q^T flattened to 16 numbers and R to 9.

@@ -6,8 +6,8 @@ import keras
 from keras import ops
 
 from keras_remul import backend
-from keras_remul.dtypes import same_dtype
 from keras_remul.groups.base import Group
+from keras_remul.utils.dtypes import same_dtype
 
 
 @keras.saving.register_keras_serializable(package="keras_remul")

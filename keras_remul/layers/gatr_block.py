@@ -3,13 +3,13 @@
 import keras
 from keras import ops
 
-from keras_remul.dtypes import widened
 from keras_remul.layers.attend import attend
 from keras_remul.layers.geometric_algebra import geometric_product, join
 from keras_remul.layers.multivector import (
     MultivectorDense,
     MultivectorNormalization,
 )
+from keras_remul.utils.dtypes import widened
 
 
 @keras.saving.register_keras_serializable(package="keras_remul")

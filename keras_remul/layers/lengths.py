@@ -2,7 +2,7 @@
 
 from keras import ops
 
-from keras_remul.dtypes import at_least_float32, floating
+from keras_remul.utils.dtypes import at_least_float32, floating
 
 
 def lengths(v, epsilon, axis=-1, keepdims=True):

@@ -5,10 +5,10 @@ import numpy as np
 from keras import ops
 
 from keras_remul import backend
-from keras_remul.dtypes import widened
 from keras_remul.layers.attend import softmax
 from keras_remul.layers.lengths import lengths
 from keras_remul.layers.spherical import paths
+from keras_remul.utils.dtypes import widened
 
 
 @keras.saving.register_keras_serializable(package="keras_remul")

@@ -1,15 +1,15 @@
 """Models; none of them knows how it is trained."""
 
-from keras_remul.models.correction import Correction
 from keras_remul.models.egnn import EGNN
-from keras_remul.models.ensemble import Ensemble
-from keras_remul.models.forces import ConservativeForces
 from keras_remul.models.gatr import GATr
-from keras_remul.models.linear_nodes import LinearNodes
+from keras_remul.models.linear.linear_nodes import LinearNodes
 from keras_remul.models.message_passing import MessagePassingNetwork
 from keras_remul.models.se3_transformer import SE3Transformer
 from keras_remul.models.transformer import Transformer
 from keras_remul.models.vector_transformer import VectorTransformer
+from keras_remul.models.wrappers.correction import Correction
+from keras_remul.models.wrappers.ensemble import Ensemble
+from keras_remul.models.wrappers.forces import ConservativeForces
 
 __all__ = [
     "EGNN",

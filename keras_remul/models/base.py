@@ -6,15 +6,14 @@ import keras
 from keras import ops
 
 from keras_remul.graphs import displacements, gather_nodes, pair_mask
-from keras_remul.kept_variables import KeepsVariables
-from keras_remul.masking import AttachMask
 from keras_remul.models.variants import Variants
 from keras_remul.periodic import (
     lattice_vector,
     nearest_lattice_vector,
     standard_box,
 )
-from keras_remul.presets import PresetMethods
+from keras_remul.utils.kept_variables import KeepsVariables
+from keras_remul.utils.masking import AttachMask
 
 READOUTS = ("positions", "nodes", "graph")
 IDENTITY = "node_identity"
@@ -56,7 +55,7 @@ class Pairs(NamedTuple):
     offsets: object
 
 
-class NodeModel(PresetMethods, Variants, KeepsVariables, keras.Model):
+class NodeModel(Variants, KeepsVariables, keras.Model):
     """Base of models that take a dict of node features and a mask.
 
     A subclass calls `build_readout` at the end of its `build`, and begins and

@@ -3,12 +3,12 @@
 import keras
 from keras import ops
 
-from keras_remul.dtypes import widened
 from keras_remul.layers.exact import VectorDense, exact_product
 from keras_remul.layers.lengths import lengths
 from keras_remul.layers.se3_block import IrrepDense, SE3TransformerBlock
 from keras_remul.layers.spherical import kernel_basis, spherical_harmonics
 from keras_remul.models.equivariant import EquivariantModel
+from keras_remul.utils.dtypes import widened
 
 
 @keras.saving.register_keras_serializable(package="keras_remul")

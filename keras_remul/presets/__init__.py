@@ -6,12 +6,11 @@ from keras_remul.presets.folder import (
     save_to_preset,
     verify_preset,
 )
-from keras_remul.presets.mixin import PresetMethods
+from keras_remul.presets.methods import add_to_models
 from keras_remul.presets.resolve import download_preset, list_presets
 from keras_remul.presets.upload import upload_preset
 
 __all__ = [
-    "PresetMethods",
     "download_preset",
     "from_preset",
     "list_presets",
@@ -20,3 +19,5 @@ __all__ = [
     "upload_preset",
     "verify_preset",
 ]
+
+add_to_models()

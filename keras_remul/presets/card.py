@@ -1,6 +1,6 @@
 """Model cards, written from the metadata of a preset and nothing else."""
 
-from keras_remul.web import without_users
+from keras_remul.utils.web import without_users
 
 _FIGURES = {
     "test_mse": "test MSE",

@@ -16,8 +16,8 @@ import time
 import platformdirs
 from tqdm import tqdm
 
-from keras_remul import atomic, web
 from keras_remul.presets import files
+from keras_remul.utils import atomic, web
 
 CACHE = "KERAS_REMUL_CACHE"
 # Of one preset: bytes, and number of files.

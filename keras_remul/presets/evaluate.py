@@ -4,9 +4,10 @@ import keras
 import numpy as np
 
 from keras_remul import datasets
-from keras_remul.evaluation import evaluate_equivariance, shaped_like
+from keras_remul.evaluation import evaluate_equivariance
 from keras_remul.presets.folder import load_preset
-from keras_remul.web import redact
+from keras_remul.utils.leaves import shaped_like
+from keras_remul.utils.web import redact
 
 
 def measure(model, symmetry, data):

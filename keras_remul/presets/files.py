@@ -10,8 +10,8 @@ import shutil
 import tempfile
 import uuid
 
-from keras_remul import atomic
-from keras_remul.plain_files import (
+from keras_remul.utils import atomic
+from keras_remul.utils.plain_files import (
     LARGEST_JSON,
     open_plain,
     parse_json,

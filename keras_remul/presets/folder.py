@@ -18,15 +18,15 @@ import tempfile
 import keras
 import numpy as np
 
-from keras_remul import atomic
 from keras_remul.backend.pending import make_to_load
-from keras_remul.plain_files import read_json
 from keras_remul.presets import configuration, files, golden
 from keras_remul.presets.card import card
 from keras_remul.presets.resolve import resolve
 from keras_remul.symmetry import Symmetry
+from keras_remul.utils import atomic
+from keras_remul.utils.plain_files import read_json
+from keras_remul.utils.weights_memory import weights_as_bytes
 from keras_remul.version import __version__
-from keras_remul.weights_memory import weights_as_bytes
 
 _GOLDEN_SEED = 0
 _TOLERANCE = 1e-5

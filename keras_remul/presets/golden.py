@@ -17,7 +17,7 @@ import ml_dtypes
 import numpy as np
 from keras import ops
 
-from keras_remul import atomic
+from keras_remul.utils import atomic
 
 PARTS = ("input", "output", "element", "moved_input", "moved_output")
 _DEEPEST = 32

@@ -10,9 +10,9 @@ import pathlib
 import re
 import warnings
 
-from keras_remul.plain_files import read_json
 from keras_remul.presets import download, files
-from keras_remul.web import in_time, redact
+from keras_remul.utils.plain_files import read_json
+from keras_remul.utils.web import in_time, redact
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 

@@ -7,8 +7,8 @@ import numpy as np
 from keras import ops
 
 from keras_remul import backend
-from keras_remul.configurable import Configurable
-from keras_remul.dtypes import floating, widened
+from keras_remul.utils.configurable import Configurable
+from keras_remul.utils.dtypes import floating, widened
 
 
 class Representation(Configurable):
@@ -86,12 +86,6 @@ class Representation(Configurable):
         units = ops.tile(units, (count,) + (1,) * (len(shape) + 1))
         images = ops.reshape(self.transform(group, g, units), (-1, k, k))
         return ops.swapaxes(images, -1, -2)
-
-    def __add__(self, other):
-        """The direct sum, along the last axis."""
-        from keras_remul.representations.compound import DirectSum
-
-        return DirectSum([self, other])
 
 
 def act(matrix, x):

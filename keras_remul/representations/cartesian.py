@@ -6,7 +6,6 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_remul.dtypes import floating, widened
 from keras_remul.representations.base import (
     Representation,
     act,
@@ -14,6 +13,7 @@ from keras_remul.representations.base import (
     per_sample,
     times,
 )
+from keras_remul.utils.dtypes import floating, widened
 
 
 class _Spatial(Representation):

@@ -7,7 +7,6 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_remul.dtypes import floating, widened
 from keras_remul.representations import cartesian
 from keras_remul.representations.base import (
     Representation,
@@ -15,6 +14,7 @@ from keras_remul.representations.base import (
     times,
 )
 from keras_remul.representations.irreps import Irrep
+from keras_remul.utils.dtypes import floating, widened
 
 _NAMES = {
     "scalar": cartesian.Scalar,
@@ -151,6 +151,15 @@ class DirectSum(_Compound):
 
     def __repr__(self):
         return f"DirectSum({self.parts!r})"
+
+
+def _add(self, other):
+    """The direct sum, along the last axis."""
+    return DirectSum([self, other])
+
+
+# Here, since a sum is made of what stands above it.
+Representation.__add__ = _add
 
 
 class _Wrapper(_Compound):

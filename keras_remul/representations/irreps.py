@@ -7,13 +7,13 @@ import numpy as np
 from keras import ops
 
 from keras_remul import backend
-from keras_remul.dtypes import widened
 from keras_remul.representations.base import (
     Representation,
     act,
     check_vectors,
     times,
 )
+from keras_remul.utils.dtypes import widened
 
 MAX_DEGREE = 6
 

@@ -6,8 +6,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_remul.structures import per_output
-from keras_remul.validation import check_finite
+from keras_remul.utils.structures import per_output
+from keras_remul.utils.validation import check_finite
 
 
 class DataChecks:

@@ -10,7 +10,7 @@ the mask in place.
 import keras
 from keras import ops
 
-from keras_remul.structures import leafwise, per_output
+from keras_remul.utils.structures import leafwise, per_output
 
 
 def full_precision(y):

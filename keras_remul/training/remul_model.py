@@ -7,21 +7,20 @@ from keras import ops
 
 from keras_remul import backend
 from keras_remul.backend import devices
-from keras_remul.kept_variables import KeepsVariables
-from keras_remul.losses import NestedLoss
-from keras_remul.masking import AttachMask, ReadMasks
-from keras_remul.metrics import centred, sample_norms
-from keras_remul.presets import PresetMethods
-from keras_remul.structures import leafwise, per_output
 from keras_remul.symmetry import Symmetry
 from keras_remul.training import pair
 from keras_remul.training.batches import Batches
 from keras_remul.training.checks import DataChecks
 from keras_remul.training.leaves import Leaves, full_precision, output_masks
+from keras_remul.training.losses import NestedLoss
+from keras_remul.training.metrics import centred, sample_norms
 from keras_remul.training.pair import Pair, Predictions
 from keras_remul.training.random_states import SavesRandomStates
 from keras_remul.training.running_mean import RunningMean
-from keras_remul.weighting import Constant, LossWeighting, Measured
+from keras_remul.training.weighting import Constant, LossWeighting, Measured
+from keras_remul.utils.kept_variables import KeepsVariables
+from keras_remul.utils.masking import AttachMask, ReadMasks
+from keras_remul.utils.structures import leafwise, per_output
 
 TARGETS = ("labels", "predictions")
 
@@ -29,7 +28,6 @@ TARGETS = ("labels", "predictions")
 @keras.saving.register_keras_serializable(package="keras_remul")
 class RemulModel(
     backend.TaskGradients,
-    PresetMethods,
     SavesRandomStates,
     KeepsVariables,
     keras.Model,

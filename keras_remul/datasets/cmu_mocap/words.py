@@ -3,7 +3,7 @@
 import math
 import re
 
-from keras_remul import plain_files
+from keras_remul.utils import plain_files
 
 LARGEST = 2**28  # bytes of a file; those of the data base have a few MB
 # Python's float() also takes 1_0, nan, inf and the digits of other scripts.

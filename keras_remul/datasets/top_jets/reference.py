@@ -3,7 +3,7 @@
 import h5py
 import numpy as np
 
-from keras_remul.plain_files import open_plain
+from keras_remul.utils.plain_files import open_plain
 
 CONSTITUENTS = 200
 LARGEST_CHUNK = 2**30  # bytes that HDF5 unpacks at once

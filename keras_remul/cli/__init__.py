@@ -1,0 +1,95 @@
+"""The command `keras-remul`."""
+
+import argparse
+import json
+import os
+import sys
+import traceback
+
+from keras_remul.cli import datasets, presets, quickstart, tables, train
+from keras_remul.experiments.recipe_file import UsageError
+from keras_remul.utils.web import redact
+
+# TensorFlow and absl write their start-up notes to the terminal otherwise.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# Shows where an error came from.
+DEBUG = "KERAS_REMUL_DEBUG"
+_STOPPED = 130  # as shells say it of SIGINT
+_LONGEST = 1000  # characters of what a framework says
+
+
+def _doing(arguments):
+    """The command and what it is about, such as "train mine.py"."""
+    keys = ("command", "action", "recipe", "name", "names", "table")
+    words = []
+    for key in keys:
+        value = getattr(arguments, key, None) or []
+        words += value if isinstance(value, list) else [value]
+    return " ".join(["keras-remul", *map(redact, words)])
+
+
+def _explained(error):
+    """One line about an error: what happened, and what to do."""
+    text = redact(" ".join(str(error).split()))
+    told = isinstance(error, (ValueError, OSError, ImportError))
+    if isinstance(error, OSError) and error.strerror:  # of the system
+        return (
+            f"{redact(error.filename or 'a file')}: {error.strerror}. Look "
+            "whether it is there, whether you may use it and whether the disk "
+            "has room."
+        )
+    if told and not isinstance(error, (UnicodeError, json.JSONDecodeError)):
+        return text or type(error).__name__
+    if isinstance(error, MemoryError):
+        return (
+            "the memory is used up. Try a smaller batch_size, model or part "
+            f"of the data. {text}"
+        )
+    if len(text) > _LONGEST:
+        text = f"{text[:_LONGEST]} ..."
+    return (
+        f"{type(error).__name__}: {text}. This was not expected; set {DEBUG}=1 "
+        "to see where it comes from."
+    )
+
+
+def _run(arguments):
+    """Runs a command; returns the exit status, and raises nothing."""
+    try:
+        arguments.run(arguments)
+        sys.stdout.flush()
+        return 0
+    except KeyboardInterrupt:
+        status, text = _STOPPED, "stopped. A training goes on where it was."
+    except BrokenPipeError:
+        # Nothing more goes there, at the end of the process neither.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status, text = 1, "the program that read the output has ended."
+    except UsageError as error:
+        status, text = 2, _explained(error)
+    except Exception as error:
+        if os.environ.get(DEBUG):
+            traceback.print_exc()
+        status, text = 1, _explained(error)
+    print(f"{_doing(arguments)}: {text}", file=sys.stderr)
+    return status
+
+
+def main(argv=None):
+    """Runs the command line; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="keras-remul",
+        description="Models that are as equivariant as you ask. The backend "
+        "is chosen by the environment variable KERAS_BACKEND.",
+        epilog=f"{DEBUG}=1 in the environment shows where errors come from.",
+    )
+    commands = parser.add_subparsers(
+        required=True, metavar="COMMAND", dest="command"
+    )
+    quickstart.add_parser(commands)
+    datasets.add_parser(commands)
+    train.add_parser(commands)
+    tables.add_parsers(commands)
+    presets.add_parsers(commands)
+    arguments = parser.parse_args(argv)
+    return _run(arguments)

@@ -1,0 +1,231 @@
+"""The commands of presets: presets, download, verify, evaluate, export."""
+
+import pathlib
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from keras_remul.cli.arguments import at_least, number, positive
+from keras_remul.presets import folder, resolve
+from keras_remul.utils import atomic
+from keras_remul.utils.plain_files import read_json
+from keras_remul.utils.web import redact
+
+
+def list_command(arguments):
+    """Table of the presets of the package, or of another zoo."""
+    names = resolve.list_presets(arguments.zoo)
+    table = Table("name", "parameters", "test MSE", "E'")
+    table.columns[0].no_wrap = True
+    for name in names:
+        facts = _summary(name, arguments.zoo)
+        metrics = _dict(facts.get("metrics"))
+        table.add_row(
+            name,
+            _figure(facts.get("parameters"), ","),
+            *(
+                _figure(metrics.get(key), ".4g")
+                for key in ("test_mse", "error")
+            ),
+        )
+    Console().print(table)
+    if not names:
+        Console().print(f"No presets. For another zoo set {resolve.ZOO_URL}.")
+
+
+def _summary(name, zoo):
+    from keras_remul.presets import files
+
+    here = resolve.bundled() / name / files.METADATA
+    if zoo is None and here.is_file():
+        return read_json(here)
+    zoo = zoo or resolve.default_zoo()
+    presets = resolve.read_manifest(zoo, wanted=name)
+    return _dict(presets.get(name, {}).get("summary"))
+
+
+def _dict(value):
+    return value if isinstance(value, dict) else {}
+
+
+def _figure(value, style):
+    """A number as text; nothing where a manifest gives none."""
+    return format(value, style) if isinstance(value, (int, float)) else ""
+
+
+def download_command(arguments):
+    """Brings a preset into the cache."""
+    path = resolve.download_preset(arguments.name, arguments.zoo)
+    name = redact(arguments.name)
+    Console().print(f"{name} is in {path}", soft_wrap=True, markup=False)
+
+
+def verify_command(arguments):
+    """Compares hashes and outputs."""
+    names = arguments.names or resolve.list_presets(arguments.zoo)
+    if not names:
+        raise ValueError("There are no presets to verify.")
+    for name in names:
+        worst = folder.verify_preset(name, arguments.tolerance, arguments.zoo)
+        Console().print(
+            f"{redact(name)}: outputs agree, difference {worst:.2g}",
+            markup=False,
+        )
+
+
+def evaluate_command(arguments):
+    """Measures the figures of the card again."""
+    from keras_remul.presets.evaluate import evaluate_preset
+
+    figures = evaluate_preset(
+        arguments.name, data_dir=arguments.data_dir, zoo=arguments.zoo
+    )
+    table = Table("figure", "card", "here", title=redact(arguments.name))
+    for name, (card, here) in figures.items():
+        table.add_row(name, _figure(card, ".5g"), _figure(here, ".5g"))
+    Console().print(table)
+
+
+def landscape_command(arguments):
+    """Draws the loss around the weights of presets of one data set."""
+    from keras_remul import datasets
+    from keras_remul.evaluation import loss_landscape
+    from keras_remul.experiments import figures as visualization
+
+    shown = _short_names(arguments.names)
+    models, sets = {}, {}
+    for name, short in shown.items():
+        models[short], facts, _ = folder.load_preset(name, arguments.zoo)
+        sets[short] = facts.get("dataset")
+    if len({*sets.values()}) != 1 or None in sets.values():
+        raise ValueError(f"Expected presets of one data set. Received: {sets}")
+    x, y = datasets.load(
+        next(iter(sets.values())),
+        f"train[:{arguments.samples}]",
+        data_dir=arguments.data_dir,
+    )
+    surfaces = {
+        short: loss_landscape(
+            model,
+            x,
+            y,
+            span=arguments.span,
+            points=arguments.points,
+            seed=arguments.seed,
+        )
+        for short, model in models.items()
+    }
+    figure = visualization.landscape_figure(surfaces, arguments.span)
+    atomic.write_figure(arguments.output, figure, dpi=100)
+    table = Table("preset", "loss", "median of the plane", "largest")
+    for name, surface in surfaces.items():
+        middle = arguments.points // 2
+        around = surface[np.isfinite(surface)]
+        found = surface[middle, middle], np.median(around), around.max()
+        table.add_row(name, *(f"{value:.3g}" for value in found))
+    Console().print(table)
+    Console().print(f"Written: {arguments.output}")
+
+
+def _short_names(names):
+    """The last part of each name, or all of it where two end alike."""
+    short = {name: pathlib.Path(redact(name)).name for name in names}
+    alike = len({*short.values()}) < len(short)
+    return {name: redact(name) for name in names} if alike else short
+
+
+def export_command(arguments):
+    """Writes a preset as a file for other programs."""
+    from keras_remul.presets.exporting import export
+
+    model, _, x = folder.load_preset(arguments.name, arguments.zoo)
+    if x is None:
+        raise ValueError(
+            f"Preset {redact(arguments.name)} holds no inputs to try the file "
+            "on."
+        )
+    output = pathlib.Path(arguments.output)
+    difference = export(model, output, x, format=arguments.format)
+    Console().print(
+        f"{output}: outputs agree, difference {difference:.2g}", soft_wrap=True
+    )
+
+
+def doctor_command(arguments):
+    """Versions, devices, cache, and what is wrong."""
+    from keras_remul.cli import doctor
+
+    return doctor.run()
+
+
+def add_parsers(commands):
+    """Adds the commands to those of `keras-remul`."""
+    for name, run, text in (
+        ("presets", list_command, "the pretrained models that there are"),
+        ("download", download_command, "bring a preset into the cache"),
+        ("verify", verify_command, "compare outputs with those stored"),
+        ("evaluate", evaluate_command, "measure the figures of the card again"),
+        ("landscape", landscape_command, "draw the loss around the weights"),
+        ("export", export_command, "write a preset for other programs"),
+        ("doctor", doctor_command, "versions, devices, and what is wrong"),
+    ):
+        parser = commands.add_parser(name, help=text)
+        parser.set_defaults(run=run)
+        if name == "doctor":
+            continue
+        if name == "landscape":
+            _add_landscape(parser)
+        elif name == "verify":
+            parser.add_argument(
+                "names", nargs="*", help="names or folders (default: all)"
+            )
+            parser.add_argument(
+                "--tolerance",
+                type=number,
+                default=1e-5,
+                help="relative to the largest output (default: %(default)s)",
+            )
+        elif name != "presets":
+            parser.add_argument("name", help="a name, a folder or an address")
+        parser.add_argument(
+            "--zoo", help=f"address of another zoo (default: {resolve.ZOO_URL})"
+        )
+        if name in ("evaluate", "landscape"):
+            parser.add_argument(
+                "--data-dir",
+                help="folder of the data sets (default: that of TFDS)",
+            )
+        if name == "export":
+            parser.add_argument(
+                "--format",
+                default="onnx",
+                help="onnx, tf_saved_model or torch (default: %(default)s)",
+            )
+            parser.add_argument("--output", required=True, help="file to write")
+
+
+def _add_landscape(parser):
+    parser.add_argument("names", nargs="+", help="of one data set")
+    for name, least, default, text in (
+        ("points", 1, 21, "per side of the plane"),
+        ("samples", 1, 500, "of the training data"),
+        ("seed", 0, 0, "of the two directions"),
+    ):
+        parser.add_argument(
+            f"--{name}",
+            type=at_least(least),
+            default=default,
+            help=f"{text} (default: %(default)s)",
+        )
+    parser.add_argument(
+        "--span",
+        type=positive,
+        default=0.5,
+        help="half the side, in norms of filters (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--output",
+        default="landscape.png",
+        help="file of the picture (default: %(default)s)",
+    )

@@ -1,0 +1,85 @@
+"""The command `keras-remul train`."""
+
+import importlib.util
+import pathlib
+
+import keras
+from rich.console import Console
+from rich.table import Table
+
+from keras_remul.experiments.recipe_file import (
+    UsageError,
+    changes_of,
+    load_recipe,
+)
+
+SHOWN = (
+    "test_mse",
+    "symmetrized_mse",
+    "error",
+    "relative_error",
+    "orbit_variance_share",
+    "parameters",
+    "seconds",
+)
+
+
+def _tensorboard(folder):
+    packages = ("tensorboard", "tensorflow")
+    if not all(importlib.util.find_spec(package) for package in packages):
+        raise ValueError(
+            "--tensorboard needs TensorFlow, on each backend. Try: pip install "
+            '"keras-remul[tensorboard]"'
+        )
+    return keras.callbacks.TensorBoard(folder, write_graph=False)
+
+
+def train(arguments):
+    """Runs a recipe and shows the result."""
+    changes = changes_of(arguments.set)
+    recipe = load_recipe(arguments.recipe)
+    try:
+        recipe = recipe.replace(**changes)
+    except ValueError as error:
+        raise UsageError(f"--set: {error}") from error
+    name = pathlib.Path(arguments.recipe).stem
+    output = arguments.output or f"runs/{name}_seed{recipe.seed}"
+    callbacks = []
+    if arguments.tensorboard:
+        callbacks.append(_tensorboard(f"{output}/tensorboard"))
+    result = recipe.run(
+        output, data_dir=arguments.data_dir, callbacks=callbacks
+    )
+    table = Table(title=name, show_header=False)
+    for key in SHOWN:
+        value = result[key]
+        table.add_row(key, "none" if value is None else f"{value:.5g}")
+    Console().print(table)
+    Console().print(f"In {output}: result.json, preset/")
+
+
+def add_parser(commands):
+    """Adds the command to those of `keras-remul`."""
+    parser = commands.add_parser(
+        "train", help="run a recipe, or go on with a run that was stopped"
+    )
+    parser.add_argument("recipe", help="a file, such as those in recipes/")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="another epochs, batch_size, learning_rate, seed, ...",
+    )
+    parser.add_argument(
+        "--output", help="folder (default: runs/<recipe>_seed<seed>)"
+    )
+    parser.add_argument(
+        "--data-dir", help="folder of the data sets (default: that of TFDS)"
+    )
+    parser.add_argument(
+        "--tensorboard",
+        action="store_true",
+        help="write logs for TensorBoard into the folder",
+    )
+    parser.set_defaults(run=train)

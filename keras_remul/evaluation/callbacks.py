@@ -1,0 +1,87 @@
+"""Callbacks."""
+
+import warnings
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_remul.evaluation import evaluate_equivariance
+from keras_remul.utils.leaves import NotFiniteError, count_samples
+
+
+class EquivarianceError(keras.callbacks.Callback):
+    """Logs the equivariance error of any Keras model after each epoch.
+
+    Adds `equivariance_error` (E'), `relative_equivariance_error` and
+    `orbit_variance` to the logs. The history, the progress bar and those of the
+    callbacks that stand *after* this one in the list see them, so put it before
+    `EarlyStopping` and the like, and give these `mode="min"`: Keras cannot
+    tell the direction. Unlike the metric that `RemulModel` logs, it serves
+    plain models too, and draws several g per input. See
+    `evaluate_equivariance` for the measures.
+
+    Training goes on as if the callback were not there: the states of random
+    generators and other variables of the model are put back. Where the model
+    puts out NaN or infinite numbers, the figures are NaN, with a warning.
+
+    Args:
+        x: inputs, in the structure of `symmetry.inputs`.
+        symmetry: the `Symmetry` to test.
+        samples: elements g per input, at least 2. Defaults to 4.
+        seed: integer seed; the same g are drawn at each epoch. Defaults to 0.
+        batch_size: inputs per forward pass. Defaults to 256.
+        prefix: put before the names. Defaults to `"val_"`.
+
+    Raises:
+        ValueError: where x does not fit the symmetry or `samples` < 2.
+
+    Example:
+
+    >>> model.fit(x, y, callbacks=[EquivarianceError(x_valid, symmetry)])
+    """
+
+    def __init__(
+        self, x, symmetry, samples=4, seed=0, batch_size=256, prefix="val_"
+    ):
+        super().__init__()
+        symmetry.check_inputs(x)
+        count_samples(x)
+        if samples < 2:
+            raise ValueError(
+                f"Argument `samples` must be at least 2. Received: {samples}"
+            )
+        self.x = x
+        self.symmetry = symmetry
+        self.samples = samples
+        self.seed = seed
+        self.batch_size = batch_size
+        self.prefix = prefix
+
+    def on_epoch_end(self, epoch, logs=None):
+        variables = self.model.non_trainable_variables
+        before = [np.array(ops.convert_to_numpy(v)) for v in variables]
+        try:
+            result = evaluate_equivariance(
+                self.model,
+                self.x,
+                self.symmetry,
+                samples=self.samples,
+                seed=self.seed,
+                batch_size=self.batch_size,
+            )
+        except NotFiniteError as error:
+            warnings.warn(f"Epoch {epoch + 1}: {error}", stacklevel=2)
+            nan = float("nan")
+            result = {"error": nan, "relative_error": nan}
+            result["orbit_variance"] = nan
+        finally:
+            for variable, value in zip(variables, before, strict=True):
+                variable.assign(value)
+        logs = {} if logs is None else logs
+        for name, key in (
+            ("equivariance_error", "error"),
+            ("relative_equivariance_error", "relative_error"),
+            ("orbit_variance", "orbit_variance"),
+        ):
+            logs[self.prefix + name] = result[key]

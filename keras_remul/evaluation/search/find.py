@@ -1,0 +1,247 @@
+"""Which of several symmetries a model or a data set keeps."""
+
+import numpy as np
+
+from keras_remul.evaluation import evaluate_equivariance
+from keras_remul.evaluation.search.data import Data
+from keras_remul.evaluation.search.law import law
+from keras_remul.evaluation.search.power import detectable
+from keras_remul.evaluation.search.relation import (
+    cross_validate,
+    mean_by_trial,
+    ridge,
+)
+from keras_remul.evaluation.search.report import Evidence, SymmetryReport
+from keras_remul.symmetry import Symmetry
+from keras_remul.utils.leaves import count_samples
+
+_BOOTSTRAPS = 2000
+
+
+def find_symmetry(
+    model_or_data,
+    candidates,
+    x=None,
+    trials=None,
+    tolerance=0.05,
+    level=0.95,
+    samples=8,
+    permutations=199,
+    center=True,
+    regressor=None,
+    seed=0,
+):
+    """Asks which of the candidate symmetries a model, or data, keep.
+
+    For a model, one figure with a bootstrap interval over the inputs:
+
+        relative_error   E' / mean ||f(x)||, see `evaluate_equivariance`;
+                         the largest of several outputs
+
+    The verdict is "kept" where the interval is below `tolerance`, "broken"
+    where it is above, "undecided" where it holds it.
+
+    For data (x, y) there are two questions, which may differ in their answers.
+
+    1. Does the *relation* of y to x keep the symmetry, so that training with
+       it is right? A regressor is fitted to the data as they are and to data
+       turned by random g, and tested on held-out trials as they are:
+
+        cost       mse of the regressor fitted to turned data / mse of the one
+                   fitted as they are, with a bootstrap interval over trials
+        transfer   mse of the latter on held-out data turned by random g / its
+                   mse as they are
+
+       Where the symmetry holds, turned copies are as good as new data and the
+       cost is about 1 or less; where it does not, the regressor has to average
+       over relations that differ. The verdict is "broken" where the interval
+       is above 1 + `tolerance`, "undecided" where it holds it, and "not
+       detected" where it is below. That is less than "kept": a breaking that
+       the regressor cannot express costs nothing. How much was in sight is
+       told, for that verdict, by
+
+        detectable_linear      the smallest breaking that would have been
+        detectable_quadratic   found "broken"
+
+       A random term of first or second order in the features, less its part
+       that keeps the symmetry, is added to the targets, with a root mean
+       square of 1/64 to 1 in units of the spread of the targets; infinity
+       says that the largest is not seen. To the default, `ridge`, quadratic
+       terms are invisible; `keras_remul.evaluation.search.quadratic_ridge` sees
+       them, at several times the cost. A cost above 1 may also mean that the
+       regressor is too simple to express a relation that does keep the
+       symmetry: it is the cost of imposing the symmetry on *that* regressor.
+       The transfer is 1 only where the data show all orientations too.
+
+    2. Is the *law* of (x, y) the same in all orientations?
+
+        alignment   1 - D(z) / mean_k D(g_k z), with D the mean distance of
+                    two samples z = (x, y) of different trials: about 0 for an
+                    invariant law, more where the data share an orientation
+        p           P(D(g z) <= D(z)), from `permutations` draws
+
+       Each draw turns every trial by its own g. If the law of a trial is
+       invariant, the turned data and the data are equal in law, so the test
+       is exact, however samples of one trial depend on each other, for
+       compact groups and independent trials. "broken" where
+       p <= 1 - `level`, else "not detected". It is a true statement about
+       the data, whether the cause is physics (gravity) or how they were taken
+       (one heading).
+
+    Data in which all samples have one orientation hold no evidence on how the
+    relation goes on in others, and nothing here can then tell a direction
+    singled out by physics from one singled out by the recording. Where you
+    know that one is arbitrary (the heading in a room, say), turn each trial at
+    random about it first, and ask again. Candidates are tested one by one; no
+    correction is made for their number.
+
+    Args:
+        model_or_data: a Keras model or a function from arrays to arrays, with
+            `x`; or a pair `(x, y)`, NumPy arrays in the structure of the
+            candidates' inputs and outputs.
+        candidates: list of `Symmetry`.
+        x: the inputs, where the first argument is a model.
+        trials: array `(n,)` of labels of what was recorded together and is not
+            independent: trajectories, subjects. Uncertainties are over trials.
+            By default each sample is one.
+        tolerance: relative error, or cost above 1, that counts as kept.
+            Defaults to 0.05.
+        level: of the intervals and the test of the law. Defaults to 0.95.
+        samples: elements g per sample. Defaults to 8.
+        permutations: draws for the p-value, which is at least
+            1 / (permutations + 1). Defaults to 199.
+        center: take each `Point` relative to the centre of the nodes of the
+            first `Point` among the inputs, before and after each turn, so
+            that the origin plays no part. Defaults to True.
+        regressor: function of features `(n, p)`, targets `(n, q)` and trials
+            `(n,)` that returns a function from features to targets. Defaults
+            to `ridge`; several outputs come each in units of its spread.
+        seed: integer seed of all draws. Defaults to 0.
+
+    Returns:
+        A `SymmetryReport`.
+
+    Raises:
+        ValueError: where the data do not fit a candidate or hold NaN, the
+            targets or the outputs of a model are all zero, `candidates` is
+            empty or holds translations that `center` takes out, or there are
+            fewer than three trials.
+
+    Example:
+
+    >>> candidates = [
+    ...     Symmetry(group, {"positions": "point"}, "point")
+    ...     for group in (groups.SO2(axis="y"), groups.SO3())
+    ... ]
+    >>> print(find_symmetry((x, y), candidates, trials=recording))
+
+    Reference: for randomisation tests of invariance, Chiu and Bloem-Reddy,
+    arXiv 2307.15834; for D, the energy distance of Szekely and Rizzo,
+    J. Stat. Plan. Inference 143 (2013).
+    """
+    candidates = list(candidates)
+    if not candidates or not all(isinstance(c, Symmetry) for c in candidates):
+        raise ValueError(
+            "Argument `candidates` must be a list of one Symmetry or more. "
+            f"Received: candidates={candidates!r}"
+        )
+    is_model = callable(model_or_data)
+    if is_model == (x is None):
+        raise ValueError(
+            "Give a model and `x`, or the pair (x, y) without `x`. Received: "
+            f"{type(model_or_data).__name__}, x={type(x).__name__}"
+        )
+    inputs = x if is_model else model_or_data[0]
+    n = count_samples(inputs)
+    trials = np.arange(n) if trials is None else np.asarray(trials)
+    if trials.shape != (n,):
+        raise ValueError(
+            f"Argument `trials` must have the shape ({n},), one label per "
+            f"sample. Received: shape {trials.shape}"
+        )
+    names, trials = np.unique(trials, return_inverse=True)
+    if len(names) < 3:
+        raise ValueError(
+            "Uncertainties need three trials or more. Received: "
+            f"{len(names)} in `trials`"
+        )
+    if is_model:
+        return _of_model(
+            model_or_data,
+            candidates,
+            x,
+            trials,
+            tolerance,
+            level,
+            samples,
+            seed,
+        )
+    x, y = model_or_data
+    if count_samples(y) != n:
+        raise ValueError(
+            f"`x` and `y` must hold the same number of samples. Received: {n} "
+            f"and {count_samples(y)}"
+        )
+    evidence = []
+    for symmetry in candidates:
+        data = Data(x, y, symmetry, trials, center)
+
+        def compare(data):
+            plain, turned, transferred = cross_validate(
+                data, regressor or ridge, samples, seed
+            )
+            cost, low, high = _ratio(turned, plain, level, seed)
+            figures = {"cost": cost, "cost_low": low, "cost_high": high}
+            figures["transfer"] = float(transferred.mean() / plain.mean())
+            verdict = _verdict(low, high, 1 + tolerance, "not detected")
+            return figures, verdict
+
+        figures, verdict = compare(data)
+        for name, degree in (("linear", 1), ("quadratic", 2)):
+            figures[f"detectable_{name}"] = None
+            if verdict == "not detected":
+                figures[f"detectable_{name}"] = detectable(
+                    data, degree, lambda d: compare(d)[1] == "broken", seed
+                )
+        figures["alignment"], p_value = law(data, permutations, seed)
+        figures["p"] = p_value
+        of_law = "broken" if p_value <= 1 - level + 1e-9 else "not detected"
+        if np.isnan(p_value):
+            of_law = "undecided"
+        evidence.append(Evidence(symmetry, figures, verdict, of_law))
+    return SymmetryReport(evidence)
+
+
+def _of_model(model, candidates, x, trials, tolerance, level, samples, seed):
+    evidence = []
+    for symmetry in candidates:
+        errors = evaluate_equivariance(
+            model, x, symmetry, samples=samples, seed=seed, per_sample=True
+        )["relative_error"]
+        if np.isnan(errors).any():
+            raise ValueError(
+                "An output of the model is zero for all `x`: there is no "
+                "relative error."
+            )
+        errors = mean_by_trial(errors, trials)
+        mean, low, high = _ratio(errors, np.ones_like(errors), level, seed)
+        figures = {"relative_error": mean, "low": low, "high": high}
+        verdict = _verdict(low, high, tolerance, "kept")
+        evidence.append(Evidence(symmetry, figures, verdict))
+    return SymmetryReport(evidence)
+
+
+def _verdict(low, high, threshold, below):
+    if low > threshold:
+        return "broken"
+    return below if high < threshold else "undecided"
+
+
+def _ratio(a, b, level, seed):
+    """mean a / mean b, and its bootstrap interval over trials."""
+    n = len(a)
+    index = np.random.default_rng(seed).integers(n, size=(_BOOTSTRAPS, n))
+    ratios = a[index].mean(axis=1) / b[index].mean(axis=1)
+    tail = (1 - level) / 2
+    low, high = np.quantile(ratios, [tail, 1 - tail])
+    return float(a.mean() / b.mean()), float(low), float(high)

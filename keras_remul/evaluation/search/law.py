@@ -1,0 +1,50 @@
+"""Whether the law of the data is the same in all orientations."""
+
+import keras
+import numpy as np
+
+from keras_remul.evaluation.search.data import Data
+
+_MOST_PAIRED = 400  # samples between which all distances are taken
+
+
+def law(data, permutations, seed):
+    """The alignment of the samples, and the p-value of an invariant law.
+
+    Both are NaN where the samples that are compared are all of one trial.
+    """
+    n = len(data.trials)
+    rng = np.random.default_rng(seed)
+    chosen = np.sort(rng.permutation(n)[:_MOST_PAIRED])
+    few = Data(
+        *(
+            keras.tree.map_structure(lambda a: np.asarray(a)[chosen], part)
+            for part in (data.x, data.y)
+        ),
+        data.symmetry,
+        np.unique(data.trials[chosen], return_inverse=True)[1],
+        data.center,
+    )
+    apart = few.trials[:, None] != few.trials[None]
+    if not apart.any():  # one long trial hides the others
+        return float("nan"), float("nan")
+
+    def mean_distance(matrices):
+        z = matrices[-1]
+        square = np.sum(z**2, axis=1)
+        square = square[:, None] + square[None] - 2 * z @ z.T
+        return np.sqrt(np.maximum(square, 0.0))[apart].mean()
+
+    observed = mean_distance(few.matrices(few.x, few.y))
+    drawn = np.array(
+        [
+            mean_distance(few.turned(seed_of_draw, by_trial=True))
+            for seed_of_draw in rng.integers(2**31, size=permutations)
+        ]
+    )
+    # Ties in all but rounding, as under a group that does nothing, count.
+    as_low = np.sum(drawn <= observed * (1 + 1e-6))
+    p_value = (1 + as_low) / (1 + permutations)
+    mean = drawn.mean()
+    alignment = 1 - observed / mean if mean else 0.0
+    return float(alignment), float(p_value)

@@ -1,0 +1,98 @@
+"""What a model has to beat: baselines without a network."""
+
+import functools
+
+import keras
+from keras import ops
+
+from keras_remul.datasets import loading, registry
+from keras_remul.experiments import tagging
+from keras_remul.models.linear import ridge
+from keras_remul.models.wrappers import alignment
+
+
+def baselines(data, symmetry, horizon, centre=None, seed=0):
+    """Errors of x, x + T v, x + t v with t fitted, and ridge regressions.
+
+    Two of these: on the coordinates as they are, as in published figures; and
+    turned onto a reference, with an intercept, where the group allows it, see
+    `ridge.make`.
+
+    Fitted on `"train"`, lambda chosen on `"validation"`. Errors are means of
+    squares over samples, nodes and coordinates.
+
+    Args:
+        data: dict of splits to (x, y) with `"positions"` and `"velocities"`.
+        symmetry: a `keras_remul.Symmetry`; test data are also moved by random
+            elements of its group.
+        horizon: T, the time from input to target in units of the velocities.
+        centre: node whose position is taken off in the ridge regression, or
+            None for the mean.
+        seed: seed of the elements. Defaults to 0.
+
+    Returns:
+        `{name: {"validation": ..., "test": ..., "test moved": ...}}`, with
+        each further split of `data`; `name` says the fitted t and lambda.
+
+    Raises:
+        ValueError: where positions or velocities are missing.
+    """
+    for key in ("positions", "velocities"):
+        if key not in data["train"][0]:
+            raise ValueError(
+                "Baselines need the features 'positions' and 'velocities'. "
+                f"Received: {sorted(data['train'][0])}"
+            )
+    sets = with_moved(data, symmetry, seed)
+    train = sets.pop("train")
+    time = ridge.fit_time(*train)
+    plain = ridge.Ridge(time, horizon, centre).fit(train, data["validation"])
+    models = {
+        "copy: x": lambda x: x["positions"],
+        f"drift: x + {horizon:.4g} v": lambda x: ridge.drift(x, horizon),
+        f"fitted drift: x + {time:.4g} v": lambda x: ridge.drift(x, time),
+        f"ridge: lambda {plain.penalty:g}": plain,
+    }
+    if isinstance(symmetry.group, alignment.GROUPS):
+        aligned = ridge.make(symmetry, time_unit=horizon)
+        penalty = ridge.fit(aligned, train, data["validation"])
+        name = f"ridge, aligned: lambda {penalty:g}"
+        models[name] = functools.partial(aligned.predict, verbose=0)
+    return {
+        name: {
+            split: ridge.mean_squared_error(model(x), y)
+            for split, (x, y) in sets.items()
+        }
+        for name, model in models.items()
+    }
+
+
+def with_moved(data, symmetry, seed=0):
+    """The splits, and `"test moved"`, by random elements of the group."""
+    x, y = data["test"]
+    g = symmetry.sample(len(y), seed=seed)
+    moved = symmetry.transform_inputs(g, x), symmetry.transform_outputs(g, y)
+    moved = keras.tree.map_structure(ops.convert_to_numpy, moved)
+    return {**data, "test moved": moved}
+
+
+def of_dataset(name, symmetry=None, seed=0, **kwargs):
+    """The baselines of a data set by name.
+
+    Args:
+        name: as for `datasets.load`, `"name/config"`.
+        symmetry: its `Symmetry`. Defaults to that of `datasets.symmetry`.
+        seed: seed of the elements that move the test data. Defaults to 0.
+        **kwargs: those of `datasets.load`.
+
+    Returns:
+        `(measure, rows)`: `"MSE"` and the result of `baselines`; or `"AUC"`,
+        the area under the ROC curve, and that of `tagging.baselines`.
+    """
+    builder = loading.builder_maker(name)()
+    data = loading.load_all(name, **kwargs)
+    symmetry = symmetry or registry.symmetry(name)
+    if builder.horizon is None:
+        return "AUC", tagging.baselines(with_moved(data, symmetry, seed))
+    centre = registry.entry(name).centre
+    return "MSE", baselines(data, symmetry, builder.horizon, centre, seed)

@@ -1,0 +1,197 @@
+"""What a run keeps on disk, and what of it is whole.
+
+A block of epochs leaves weights, and then a history that holds the sha256 of
+each of these files, and its own. The block before stays until the run is done:
+where a file of the last one is damaged, the run goes on from there, with the
+numbers of a run that was not disturbed.
+"""
+
+import csv
+import hashlib
+import io
+import json
+import warnings
+
+from keras_remul.utils import atomic
+from keras_remul.utils.weights_memory import WeightsMemory, weights_as_bytes
+
+HISTORY, PREVIOUS = "history.json", "history.previous.json"
+_SHA256 = "sha256"
+
+
+class DamagedError(ValueError):
+    """A file is missing, or not what was written."""
+
+
+def describe(content):
+    """sha256 and size of bytes, as kept beside a file's name."""
+    return {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
+
+
+def save_weights(model, path):
+    """Writes weights in one step; returns what `describe` says of them."""
+    content = weights_as_bytes(model)
+    atomic.write(path, content)
+    return describe(content)
+
+
+def load_weights(model, folder, name, files):
+    """Loads weights whose bytes are those that were written.
+
+    Args:
+        model: a built Keras model.
+        folder, name: where they lie.
+        files: dict of names to what `describe` said.
+
+    Raises:
+        DamagedError: they are missing, or not those of `files`.
+    """
+    model.load_weights(WeightsMemory(read(folder, name, files)))
+
+
+def read(folder, name, files):
+    """The bytes of a file, as they were written; see `load_weights`."""
+    path = folder / name
+    if not path.is_file():
+        raise DamagedError(f"{path} is missing")
+    content = path.read_bytes()
+    if describe(content) != files.get(name):
+        raise DamagedError(
+            f"{path} is damaged or was changed: its sha256 is "
+            f"not the one in {HISTORY}"
+        )
+    return content
+
+
+def sealed(history):
+    """A history with its own sha256, as it is written."""
+    history = atomic.finite(history)
+    return {**history, _SHA256: _digest(history)}
+
+
+def read_history(path):
+    """A history without its sha256.
+
+    Raises:
+        DamagedError: it is missing, or not what was written.
+    """
+    if not path.is_file():
+        raise DamagedError(f"{path} is missing")
+    try:
+        history = json.loads(path.read_bytes())
+        whole = history.pop(_SHA256) == _digest(history)
+    except (ValueError, RecursionError, AttributeError, KeyError, TypeError):
+        whole = False
+    if not whole:
+        raise DamagedError(f"{path} is damaged or was changed")
+    return history
+
+
+def _digest(history):
+    text = json.dumps(history, sort_keys=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def names(history):
+    """The files of weights that a history needs: to go on, and the best."""
+    done, best = len(history["loss"]), history["best_epoch"]
+    return f"epoch_{done}.weights.h5", f"best_{best}.weights.h5"
+
+
+def last_whole(folder):
+    """The newest history all of whose files are whole, or None for a new run.
+
+    Warns of what is damaged where an older block takes its place.
+
+    Raises:
+        ValueError: there are histories, and none is whole.
+    """
+    damages = []
+    histories = [folder / name for name in (HISTORY, PREVIOUS)]
+    there = [path for path in histories if path.is_file()]
+    for path in there:
+        try:
+            history = read_history(path)
+            for name in names(history):
+                read(folder, name, history["files"])
+        except DamagedError as error:
+            damages.append(str(error))
+            continue
+        if damages:
+            warnings.warn(
+                f"{'; '.join(damages)}. The run goes on from the block "
+                f"before, after epoch {len(history['loss'])}.",
+                stacklevel=5,
+            )
+        return history
+    if damages:
+        raise ValueError(
+            f"{'; '.join(damages)}. No whole block is left to go on from. Put "
+            f"the files back from a copy, or remove {folder} to train anew."
+        )
+    return None
+
+
+def finished(folder):
+    """The content of `result.json`, or None where the run is not done.
+
+    Raises:
+        ValueError: it is not what was written.
+    """
+    path = folder / "result.json"
+    if not path.is_file():
+        return None
+    try:
+        if (folder / HISTORY).is_file():
+            known = read_history(folder / HISTORY)["files"]
+            read(folder, path.name, known)
+        return json.loads(path.read_bytes())
+    except DamagedError as error:
+        remedy = f"remove {path}: the figures are then measured again."
+        if path.name not in str(error):
+            remedy = f"remove {folder} to train anew."
+        raise ValueError(
+            f"{error}. Put it back from a copy, or {remedy}"
+        ) from None
+    except ValueError as error:
+        raise ValueError(
+            f"{path} is not JSON: {error}. Remove it: the figures are then "
+            "measured again."
+        ) from None
+
+
+def tidy(folder, needed):
+    """Removes weights that are not needed, and what kills left half-written.
+
+    Args:
+        folder: `pathlib.Path`, which no other process writes to.
+        needed: names of the files of weights to keep.
+    """
+    for path in folder.glob("*.weights.h5"):
+        if path.name not in needed:
+            path.unlink()
+    for path in folder.glob(f".*{atomic.PART}"):
+        path.unlink()
+
+
+def tidy_finished(folder):
+    """Removes what a run needed to go on; it is done."""
+    (folder / PREVIOUS).unlink(missing_ok=True)
+    if (folder / HISTORY).is_file():
+        tidy(folder, names(read_history(folder / HISTORY)))
+
+
+def write_csv(path, history, block):
+    """The history, a row per epoch; validation at the ends of blocks."""
+    count = len(history["loss"])
+    rows = {epoch: {"epoch": epoch} for epoch in range(1, count + 1)}
+    for name, values in history.items():
+        if isinstance(values, list):
+            every = block if name.startswith("val_") else 1
+            for i, value in enumerate(values, start=1):
+                rows[min(i * every, count)][name] = value
+    stream = io.StringIO()
+    table = csv.DictWriter(stream, fieldnames=rows[count].keys())
+    table.writeheader()
+    table.writerows(rows.values())
+    atomic.write(path, stream.getvalue())

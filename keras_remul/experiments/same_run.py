@@ -1,0 +1,187 @@
+"""Whether a folder holds the run that is asked for, and nobody works in it."""
+
+import contextlib
+import hashlib
+import json
+import re
+
+import keras
+import numpy as np
+from filelock import FileLock, Timeout
+
+from keras_remul.utils import atomic
+
+CONFIG = "config.json"
+LOCK = "run.lock"
+_SHOWN = 5
+
+
+class InUseError(OSError):
+    """Another process works in the folder of a run."""
+
+
+@contextlib.contextmanager
+def locked(folder):
+    """Holds the folder of a run; the lock goes with the process, killed or not.
+
+    Raises:
+        InUseError: another process holds it.
+        OSError: the lock cannot be written.
+    """
+    lock = FileLock(folder / LOCK, timeout=0)
+    try:
+        with atomic.naming(folder / LOCK):
+            lock.acquire()
+    except Timeout:
+        raise InUseError(
+            f"{folder} is in use: another process trains there. Wait for it, "
+            "or give another folder."
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def digests(data):
+    """The sha256 of the arrays of each split.
+
+    Args:
+        data: dict from names of splits to nested structures of arrays.
+    """
+    found = {}
+    for split, arrays in data.items():
+        digest = hashlib.sha256()
+        for path, array in keras.tree.flatten_with_path(arrays):
+            array = np.ascontiguousarray(array)
+            digest.update(f"{path}{array.dtype.str}{array.shape}".encode())
+            digest.update(array.data.cast("B") if array.size else b"")
+        found[split] = digest.hexdigest()
+    return found
+
+
+def identity(facts):
+    """Facts of a run as JSON, the same in each process.
+
+    Args:
+        facts: nested dict, with objects as Keras serialises them. Names of
+            layers, which Keras numbers by the process, are numbered by their
+            order here.
+    """
+    # Infinite arguments as text, for JSON has no numbers for them.
+    facts = json.loads(json.dumps(facts), parse_constant=str)
+    names = {}
+    _collect(facts, names)
+    return _rename(facts, names)
+
+
+def _collect(node, names):
+    """Finds the name of each serialised object, in order."""
+    if isinstance(node, dict):
+        config = node.get("config")
+        if "class_name" in node and isinstance(config, dict):
+            name = config.get("name")
+            if isinstance(name, str) and name not in names:
+                base = re.sub(r"_\d+$", "", name)
+                number = sum(
+                    n.rpartition("#")[0] == base for n in names.values()
+                )
+                names[name] = f"{base}#{number}"
+        node = list(node.values())
+    if isinstance(node, list):
+        for child in node:
+            _collect(child, names)
+
+
+def _rename(node, names):
+    if isinstance(node, dict):
+        return {
+            key: names.get(value, value)
+            if key == "name" and isinstance(value, str)
+            else _rename(value, names)
+            for key, value in node.items()
+        }
+    if isinstance(node, list):
+        # Keras' references to tensors: [layer, node, tensor].
+        if len(node) == 3 and [type(a) for a in node] == [str, int, int]:
+            return [names.get(node[0], node[0]), *node[1:]]
+        return [_rename(child, names) for child in node]
+    return node
+
+
+def check(facts, folder):
+    """Raises ValueError unless a folder holds this run, or none.
+
+    Args:
+        facts: its `identity`.
+        folder: `pathlib.Path`, with the facts of its run in `config.json`.
+    """
+    file = folder / CONFIG
+    if not file.is_file():
+        for name in ("history.json", "result.json"):
+            if (folder / name).is_file():
+                raise ValueError(
+                    f"{folder} holds a run, {name}, but no {CONFIG} that says "
+                    "which. Give another folder, or remove it."
+                )
+        return
+    try:
+        there = json.loads(file.read_text())
+    except ValueError as error:
+        raise ValueError(f"{file} is damaged: {error}") from error
+    found = list(_differences(there, facts, ""))
+    other = [d for d in found if _NONE not in d]
+    unsaid = [path for path, old, _ in found if old is _NONE]
+    if unsaid and not other:
+        raise ValueError(
+            f"{folder} holds a run that does not say its {', '.join(unsaid)}, "
+            "perhaps of an earlier version: it cannot be told whether it is "
+            "this one. Give another folder, or remove it."
+        )
+    changed = [path for path, *_ in found if path.startswith("data.")]
+    if found and len(changed) == len(found):
+        splits = ", ".join(path.removeprefix("data.") for path in changed)
+        raise ValueError(
+            f"{folder} holds a run on other data: the sha256 of {splits} is "
+            f"another than in {CONFIG}. Give the data of that run back, or "
+            "another folder, or remove it."
+        )
+    if found:
+        texts = [
+            f"{path}={old!r} (here {new!r})"
+            for path, old, new in (other or found)[:_SHOWN]
+        ]
+        more = len(other or found) - len(texts)
+        raise ValueError(
+            f"{folder} holds a run with {', '.join(texts)}"
+            + (f" and {more} more differences" if more else "")
+            + ". Give another folder, or remove it."
+        )
+
+
+class _None:
+    def __repr__(self):
+        return "nothing"
+
+
+_NONE = _None()
+
+
+def _differences(there, here, path):
+    """(path, there, here) of whatever is not equal."""
+    if isinstance(there, dict) and isinstance(here, dict):
+        for key in {**here, **there}:
+            # "remul.model.hidden_dim": the levels of Keras say nothing.
+            deeper = path if key == "config" else f"{path}.{key}".lstrip(".")
+            yield from _differences(
+                there.get(key, _NONE), here.get(key, _NONE), deeper
+            )
+    elif (
+        isinstance(there, list)
+        and isinstance(here, list)
+        and len(there) == len(here)
+    ):
+        for i, (a, b) in enumerate(zip(there, here, strict=True)):
+            yield from _differences(a, b, f"{path}[{i}]")
+    elif there is not here and there != here:
+        yield path, there, here

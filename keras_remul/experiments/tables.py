@@ -1,0 +1,257 @@
+"""Tables of recipes: `keras-remul reproduce` and `keras-remul report`.
+
+`tables.json` in the folder of the recipes names the tables; each has a title,
+a data set, recipes and seeds. A recipe may come with settings, "NAME beta=10".
+Finished runs leave one JSON file per recipe and seed in `results/` there, and
+the tables are made from these alone.
+"""
+
+import pathlib
+import statistics
+
+import keras
+import numpy as np
+from matplotlib.figure import Figure
+
+from keras_remul.experiments import baselines
+from keras_remul.experiments.recipe_file import changes_of, load_recipe
+from keras_remul.experiments.same_run import InUseError
+from keras_remul.presets import files
+from keras_remul.utils import atomic
+
+RESULTS = "results"
+# Keys of a result, and how a table calls them.
+COLUMNS = {
+    "test_mse": "test MSE",
+    "test_ood_mse": "test_ood MSE",
+    "mse": "test MSE, moved",
+    "mse moved by SO(2)": "by SO(2)",
+    "mse moved by SO(3)": "by SO(3)",
+    "symmetrized_mse": "symmetrised",
+    "orbit_variance_share": "orbit variance",
+    "error": "E'",
+    "share_of_network": "share of the network",
+}
+
+
+def read_tables(recipes):
+    """The content of `tables.json`.
+
+    Raises:
+        ValueError: where there is none, or it is damaged.
+    """
+    path = pathlib.Path(recipes) / "tables.json"
+    if not path.is_file():
+        raise ValueError(
+            f"There is no {path}. Give the folder of the recipes, such as that "
+            "of a checkout, by --recipes."
+        )
+    tables = files.read_json(path)
+    for name, table in tables.items():
+        missing = {"title", "text", "dataset", "recipes", "seeds"}
+        missing -= set(table if isinstance(table, dict) else ())
+        if missing:
+            raise ValueError(
+                f"{path}: the table {name!r} lacks {sorted(missing)}."
+            )
+    return tables
+
+
+def _table(recipes, name):
+    tables = read_tables(recipes)
+    if name not in tables:
+        raise ValueError(
+            f"Expected the name of a table, one of {sorted(tables)}. "
+            f"Received: {name!r}"
+        )
+    return tables[name]
+
+
+def _run_name(recipe, seed):
+    """ "name beta=10", 0 -> "name_beta10_seed0"."""
+    name = f"{recipe}_seed{seed}".replace(" ", "_").replace("=", "")
+    return name.replace("/", "_")
+
+
+def _label(recipe):
+    """ "name dataset=other beta=10" -> "name beta=10"."""
+    parts = recipe.split()
+    return " ".join(p for p in parts if not p.startswith("dataset="))
+
+
+def _load(recipes, recipe):
+    name, *settings = recipe.split()
+    return load_recipe(recipes / f"{name}.py").replace(**changes_of(settings))
+
+
+def _write(path, content):
+    atomic.make_folder(path.parent)
+    atomic.write_json(path, content)
+
+
+def reproduce(name, recipes="recipes", runs="runs", data_dir=None):
+    """Runs what a table lacks.
+
+    A run that was stopped goes on where it was. Several processes may work at
+    one table: each takes a run that no other has.
+
+    Args:
+        name: name of the table.
+        recipes: folder of the recipes.
+        runs: folder of the runs.
+        data_dir: folder of the data sets, see `datasets.load`.
+
+    Returns:
+        Names of the runs that another process has.
+
+    Raises:
+        ValueError: for an unknown table.
+    """
+    from filelock import FileLock, Timeout
+
+    table, recipes = _table(recipes, name), pathlib.Path(recipes)
+    runs = pathlib.Path(runs)
+    atomic.make_folder(runs)
+    path = recipes / RESULTS / f"{name}_baselines.json"
+    if not path.exists():
+        # Test data are moved by the same group as those of the networks.
+        symmetry = _load(recipes, table["recipes"][0]).symmetry
+        measure, rows = baselines.of_dataset(
+            table["dataset"], symmetry and symmetry(), data_dir=data_dir
+        )
+        _write(path, atomic.finite({"measure": measure, "rows": rows}))
+    elsewhere = []
+    for seed in table["seeds"]:
+        for recipe in table["recipes"]:
+            run = _run_name(recipe, seed)
+            path = recipes / RESULTS / f"{run}.json"
+            if path.exists():
+                continue
+            try:
+                with FileLock(runs / f"{run}.lock", timeout=0):
+                    loaded = _load(recipes, recipe).replace(seed=seed)
+                    result = loaded.run(runs / run, data_dir=data_dir)
+                    _write(path, result)
+            except (Timeout, InUseError):
+                elsewhere.append(run)
+            keras.utils.clear_session()
+    return elsewhere
+
+
+def results(table, recipes):
+    """`{recipe: [result of each seed that is done]}`."""
+    folder = pathlib.Path(recipes) / RESULTS
+    found = {}
+    for recipe in table["recipes"]:
+        paths = [
+            folder / f"{_run_name(recipe, seed)}.json"
+            for seed in table["seeds"]
+        ]
+        done = [files.read_json(p) for p in paths if p.exists()]
+        if done:
+            found[recipe] = done
+    return found
+
+
+def _mean(values):
+    """ "mean ± standard deviation", or the one value."""
+    mean = statistics.mean(values)
+    if len(values) == 1:
+        return f"{mean:.3g}"
+    return f"{mean:.3g} ± {statistics.stdev(values):.2g}"
+
+
+def markdown(name, recipes="recipes"):
+    """A table as Markdown: recipes, then the baselines without a network."""
+    table = _table(recipes, name)
+    found = results(table, recipes)
+    some = [result for runs in found.values() for result in runs]
+    columns = [key for key in COLUMNS if any(key in run for run in some)]
+    heads = ["", "parameters", "seeds", "minutes"]
+    lines = [[*heads, *(COLUMNS[key] for key in columns)]]
+    for recipe, runs in found.items():
+        minutes = statistics.mean(run["seconds"] for run in runs) / 60
+        row = [_label(recipe), f"{runs[0]['parameters']:,}", str(len(runs))]
+        row.append(f"{minutes:.0f}")
+        for key in columns:
+            values = [run[key] for run in runs if run.get(key) is not None]
+            row.append(_mean(values) if values else "")
+        lines.append(row)
+    path = pathlib.Path(recipes) / RESULTS / f"{name}_baselines.json"
+    if path.exists():
+        for baseline, errors in files.read_json(path)["rows"].items():
+            known = {
+                "test_mse": errors["test"],
+                "test_ood_mse": errors.get("test_ood"),
+                "mse": errors["test moved"],
+            }
+            values = [known.get(key) for key in columns]
+            lines.append(
+                [baseline, "", "", ""]
+                + ["" if v is None else f"{v:.3g}" for v in values]
+            )
+    rows = ["| " + " | ".join(line) + " |" for line in lines]
+    rule = "|" + "---|" * len(lines[0])
+    text = [f"## {table['title']}", "", table["text"], ""]
+    return "\n".join([*text, rows[0], rule, *rows[1:], ""])
+
+
+def figure(name, recipes="recipes"):
+    """Test error against equivariance error, one point per run."""
+    table = _table(recipes, name)
+    picture = Figure(figsize=(6.5, 4), layout="constrained")
+    axis = picture.subplots()
+    sweeps = {}
+    for recipe, runs in results(table, recipes).items():
+        name, *settings = _label(recipe).split()
+        points = [(run["error"], run["test_mse"]) for run in runs]
+        points = [point for point in points if None not in point]
+        if not points:
+            continue
+        if settings:
+            middle = np.exp(np.mean(np.log(points), axis=0))
+            sweeps.setdefault(name, []).append((middle, *settings))
+        else:
+            axis.plot(*zip(*points, strict=True), "o", label=name)
+    for name, sweep in sweeps.items():
+        middles, texts = zip(*sweep, strict=True)
+        axis.plot(*np.transpose(middles), ".-", lw=0.7, label=f"{name}, mean")
+        for middle, text in zip(middles, texts, strict=True):
+            axis.annotate(f" {text}", middle, fontsize=7)
+    axis.set(xscale="log", yscale="log", title=table["title"])
+    axis.set(xlabel="equivariance error E'", ylabel="test MSE")
+    axis.tick_params(which="minor", labelsize=6)
+    axis.grid(alpha=0.3, which="both")
+    axis.legend(fontsize=7)
+    return picture
+
+
+def report(recipes="recipes", output="docs/results.md"):
+    """Writes all tables into one Markdown file, and a plot of each beside it.
+
+    Args:
+        recipes: folder of the recipes.
+        output: the Markdown file; plots go into `images/` beside it.
+    """
+    output = pathlib.Path(output)
+    images = output.parent / "images"
+    atomic.make_folder(images)
+    parts = [
+        "# Results",
+        "",
+        "Made by `keras-remul report` from `recipes/results/`. Mean and "
+        "standard deviation",
+        "over seeds. `moved`: test data moved by random elements of the group; "
+        "`symmetrised`:",
+        "predictions averaged over 10 of them; orbit variance: its share of the"
+        " error on moved",
+        "data. The epoch is chosen on validation data.",
+        "",
+    ]
+    for name, table in read_tables(recipes).items():
+        if results(table, recipes):
+            parts += [markdown(name, recipes)]
+            image = f"results_{name}.png"
+            atomic.write_figure(images / image, figure(name, recipes), dpi=80)
+            parts += [f"![{table['title']}](images/{image})", ""]
+    atomic.write(output, "\n".join(parts).rstrip() + "\n")

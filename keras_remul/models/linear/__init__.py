@@ -1,0 +1,1 @@
+"""Linear models of nodes: ridge regression, and networks blended with it."""

@@ -1,0 +1,42 @@
+"""A network and ridge regression, averaged."""
+
+import numpy as np
+
+from keras_remul.models.linear import ridge
+from keras_remul.models.wrappers.ensemble import Ensemble
+from keras_remul.utils.shapes import check_same_shape
+
+SHARES = np.linspace(0.0, 1.0, 21)
+
+
+def blend_with_ridge(model, train, validation, symmetry):
+    """The mean of a trained network and of ridge regression.
+
+    From few samples both overfit, each in its way, so that their mean may be
+    better than either. The penalty of the regression, and then the share of
+    the network, are those of the smallest error on validation data. The
+    regression is turned onto a reference, so that it has the symmetry.
+
+    Args:
+        model: trained `NodeModel` of positions, such as `Transformer`.
+        train, validation: (x, y), with `"positions"` and `"velocities"`
+            `(S, N, D)` in x, and nodes that come in a fixed order.
+        symmetry: their `Symmetry`, see `ridge.make`.
+
+    Returns:
+        An `Ensemble` of `model` and the regression.
+
+    Raises:
+        ValueError: data that do not fit, see `ridge.fit`, or predictions of
+            another shape than theirs or that are not finite.
+    """
+    regression = ridge.make(symmetry, model.length_unit, model.time_unit)
+    ridge.fit(regression, train, validation)
+    x, y = validation
+    a, b = (m.predict(x, verbose=0) for m in (model, regression))
+    check_same_shape("model(x)", a, "validation[1]", y)
+    if not np.isfinite(a).all():
+        raise ValueError("The model predicts NaN for the validation data.")
+    errors = [np.mean((s * a + (1 - s) * b - y) ** 2) for s in SHARES]
+    share = float(SHARES[np.argmin(errors)])
+    return Ensemble([model, regression], [share, 1.0 - share])

@@ -1,0 +1,199 @@
+"""Ridge regression on all nodes at once: a baseline, and half of a model."""
+
+import keras
+import numpy as np
+
+from keras_remul.models.linear.linear_nodes import LinearNodes
+from keras_remul.models.wrappers import alignment
+from keras_remul.representations import Mirrored
+from keras_remul.utils.shapes import check_same_shape
+
+PENALTIES = tuple(10.0**k for k in range(-4, 7))
+FINE_PENALTIES = tuple(10.0 ** (k / 4) for k in range(-16, 25))
+
+
+def flat(x):
+    """`(S, N, D)` as `(S, N D)`, in double precision."""
+    return np.reshape(x, (len(x), -1)).astype("float64")
+
+
+def fit_time(x, y):
+    """The t of least squares in y = x + t v."""
+    v = flat(x["velocities"])
+    return float((v * (flat(y) - flat(x["positions"]))).sum() / (v**2).sum())
+
+
+def drift(x, time):
+    """x + t v."""
+    return x["positions"] + time * x["velocities"].astype("float64")
+
+
+def check_data(name, data):
+    """Raises ValueError unless (x, y) are nodes in a fixed order, and finite.
+
+    Args:
+        name: what the data are called.
+        data: (x, y), see `fit`.
+    """
+    x, y = data
+    if "mask" in x and not np.all(x["mask"]):
+        raise ValueError(
+            f'Expected samples without padding. Received: {name}[0]["mask"] '
+            "that leaves nodes out"
+        )
+    positions = f'{name}[0]["positions"]'
+    check_same_shape(f"{name}[1]", y, positions, x["positions"])
+    check_same_shape(
+        f'{name}[0]["velocities"]', x["velocities"], positions, x["positions"]
+    )
+    for part in (x["positions"], x["velocities"], y):
+        if not np.isfinite(part).all():
+            raise ValueError(f"Expected finite data. Received: NaN in `{name}`")
+
+
+def mean_squared_error(prediction, y):
+    """Mean over samples, nodes and coordinates, in double precision."""
+    check_same_shape("y", y, "prediction", prediction)
+    return float(((prediction - y.astype("float64")) ** 2).mean())
+
+
+class Ridge:
+    """Linear map from all coordinates to the residual of x + t v.
+
+        y = x + t v + W [x - c, T v],    |y - target|^2 + lambda |W|^2 minimal
+
+    t is fitted, T the time from input to target, c the position of one node
+    or the mean. It knows nothing of any symmetry, and needs nodes that come in
+    a fixed order.
+
+    Args:
+        time: t.
+        horizon: T.
+        centre: index of the node, or None for the mean.
+        intercept: whether a constant is added, which is not penalised.
+            Defaults to False, as in the published figures.
+    """
+
+    def __init__(self, time, horizon, centre=None, intercept=False):
+        self.time, self.horizon, self.centre = time, horizon, centre
+        self.has_intercept = intercept
+        self.weights, self.intercept = None, 0.0
+
+    def _inputs(self, x):
+        positions = x["positions"].astype("float64")
+        if self.centre is None:
+            centre = positions.mean(axis=1, keepdims=True)
+        else:
+            centre = positions[:, self.centre, None]
+        velocities = self.horizon * flat(x["velocities"])
+        return np.concatenate([flat(positions - centre), velocities], axis=1)
+
+    def fit(self, train, validation, penalties=PENALTIES):
+        """Fits W for each lambda; the best on validation.
+
+        By default for 1e-4, 1e-3, ..., 1e6.
+
+        Raises:
+            ValueError: see `check_data`.
+        """
+        check_data("train", train)
+        check_data("validation", validation)
+        x, y = train
+        inputs, outputs = self._inputs(x), flat(y - drift(x, self.time))
+        means = (
+            inputs.mean(axis=0) * self.has_intercept,
+            outputs.mean(axis=0) * self.has_intercept,
+        )
+        u, s, vt = np.linalg.svd(inputs - means[0], full_matrices=False)
+        projected = u.T @ (outputs - means[1])
+
+        def solve(penalty):
+            self.penalty = penalty
+            factors = (s / (s**2 + penalty))[:, None]
+            self.weights = vt.T @ (factors * projected)
+            self.intercept = means[1] - means[0] @ self.weights
+            return mean_squared_error(self(validation[0]), validation[1])
+
+        solve(min(penalties, key=solve))
+        return self
+
+    def __call__(self, x):
+        residual = self._inputs(x) @ self.weights + self.intercept
+        return drift(x, self.time) + residual.reshape(x["positions"].shape)
+
+
+def make(symmetry, length_unit=1.0, time_unit=1.0):
+    """Ridge regression as a Keras model, turned onto a reference.
+
+    `rho(R)^-1 (x + s v + W [x - mean(x), v] + b)(phi(R) x)`
+
+    with R as in `Alignment`, so that it is as equivariant as `symmetry` asks,
+    for SO2, O2, SO3 and O3; for another group it is a `LinearNodes`, which is
+    equivariant to translations alone.
+
+    Args:
+        symmetry: the `Symmetry` of inputs and outputs. A `Mirrored` input is
+            taken to say which node is which.
+        length_unit, time_unit: see `models.Transformer`.
+
+    Returns:
+        A Keras model; `fit` fits it.
+    """
+    names = [
+        key
+        for key, representation in symmetry.inputs.items()
+        if isinstance(representation, Mirrored)
+    ]
+    identity = names[0] if names else None
+    linear = LinearNodes(identity, length_unit, time_unit)
+    if not isinstance(symmetry.group, alignment.GROUPS):
+        return linear
+    return alignment.Alignment(linear, symmetry, identity=identity)
+
+
+def fit(model, train, validation):
+    """Fits what `make` made; lambda is chosen on validation data.
+
+    Where the group has reflections it sees each sample and its mirror image.
+
+    Args:
+        model: of `make`.
+        train, validation: (x, y), with `"positions"` and `"velocities"`
+            `(S, N, D)` in x, and nodes that come in a fixed order.
+
+    Returns:
+        The lambda.
+
+    Raises:
+        ValueError: padding, y of another shape than the positions, or NaN.
+    """
+    check_data("train", train)
+    check_data("validation", validation)
+    train, validation = (
+        ({key: x[key] for key in x if key != "mask"}, y)
+        for x, y in (train, validation)
+    )
+    linear = model
+    if isinstance(model, alignment.Alignment):
+        linear = model.model
+        model.adapt(train[0])
+        train, validation = (
+            _ordered(*model.canonical(*data), linear.identity)
+            for data in (train, validation)
+        )
+    linear(keras.tree.map_structure(lambda a: a[:1], train[0]))
+    time = fit_time(*train)
+    ridge = Ridge(time, linear.time_unit, intercept=True)
+    ridge.fit(train, validation, FINE_PENALTIES)
+    linear.linear.kernel.assign(ridge.weights)
+    linear.linear.bias.assign(ridge.intercept / linear.length_unit)
+    linear.velocity_scale.assign(time / linear.time_unit)
+    return ridge.penalty
+
+
+def _ordered(x, y, identity):
+    """The nodes at the places that `identity` names."""
+    if identity is None:
+        return x, y
+    back = np.swapaxes(x[identity], 1, 2)
+    return {key: back @ value for key, value in x.items()}, back @ y

@@ -1,0 +1,19 @@
+"""Models around a model, which make it equivariant or add to it."""
+
+from keras_remul.models.wrappers.alignment import Alignment
+from keras_remul.models.wrappers.correction import Correction
+from keras_remul.models.wrappers.ensemble import Ensemble
+from keras_remul.models.wrappers.forces import ConservativeForces
+from keras_remul.models.wrappers.frames import Canonicalization, FrameAveraging
+from keras_remul.models.wrappers.symmetrized import Symmetrized, symmetrize
+
+__all__ = [
+    "Alignment",
+    "Canonicalization",
+    "ConservativeForces",
+    "Correction",
+    "Ensemble",
+    "FrameAveraging",
+    "Symmetrized",
+    "symmetrize",
+]

@@ -1,0 +1,89 @@
+"""Weighted mean of models."""
+
+import functools
+import math
+
+import keras
+from keras import ops
+
+from keras_remul.models.wrappers.base import Wrapper
+
+
+@keras.saving.register_keras_serializable(package="keras_remul")
+class Ensemble(Wrapper):
+    """The weighted mean of what several models predict.
+
+    `y = sum_k w_k f_k(x)`
+
+    Args:
+        models: list of Keras models with the same inputs and outputs.
+        weights: list of floats w_k. Defaults to equal ones of sum 1.
+        **kwargs: `name`, `dtype` and `trainable`, for `keras.Model`.
+
+    Call arguments:
+        inputs: the inputs of the models.
+        training: passed on.
+
+    Returns:
+        The outputs, in the structure of the first model's. A value is masked
+        where it is for one of the models.
+
+    Raises:
+        ValueError: no models, one of them twice, another number of weights, or
+            outputs of different shapes.
+
+    Example:
+        >>> model = Ensemble([first, second], weights=[0.7, 0.3])
+        >>> model.save_to_preset("folder", x=x)
+    """
+
+    parts = ("models",)
+
+    def __init__(self, models, weights=None, **kwargs):
+        models = list(models)
+        if weights is None:
+            weights = [1.0 / max(len(models), 1)] * len(models)
+        if not models or len(weights) != len(models):
+            raise ValueError(
+                "Expected `models` and as many `weights`. Received: "
+                f"{len(models)} models, weights={weights}"
+            )
+        if not all(math.isfinite(w) for w in weights):
+            raise ValueError(
+                f"Argument `weights` must be finite. Received: {weights}"
+            )
+        if len({id(model) for model in models}) < len(models):
+            raise ValueError(
+                "Argument `models` must not hold a model twice, of which a "
+                "loaded ensemble would have two. Add up its `weights`."
+            )
+        super().__init__(models, **kwargs)
+        self.shares = [float(w) for w in weights]
+
+    def call(self, inputs, training=None):
+        outputs = [model(inputs, training=training) for model in self.models]
+        y = keras.tree.map_structure(self._mean, *outputs)
+        masks = [
+            functools.reduce(ops.logical_and, given) if given else None
+            for given in (
+                [mask for mask in of_leaf if mask is not None]
+                for of_leaf in zip(*map(self.read_masks, outputs), strict=True)
+            )
+        ]
+        return self.with_masks(y, masks)
+
+    def _mean(self, *values):
+        shapes = [tuple(value.shape) for value in values]
+        if any(len(shape) != len(shapes[0]) for shape in shapes) or any(
+            None not in axis and len(set(axis)) > 1
+            for axis in zip(*shapes, strict=True)
+        ):
+            raise ValueError(
+                "Expected `models` whose outputs have the same shape. "
+                f"Received: shapes {shapes}"
+            )
+        terms = zip(self.shares, values, strict=True)
+        return sum(share * value for share, value in terms)
+
+    def get_config(self):
+        return {**super().get_config(), "weights": list(self.shares)}

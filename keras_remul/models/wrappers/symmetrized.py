@@ -1,0 +1,134 @@
+"""Averaging over the group, exactly where it is finite, else by samples."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_remul.models.wrappers.frames import MovedModel, for_each_sample
+from keras_remul.utils.leaves import to_numpy
+from keras_remul.utils.moments import Moments
+
+
+@keras.saving.register_keras_serializable(package="keras_remul")
+class Symmetrized(MovedModel):
+    """A model averaged over the group; see `symmetrize`.
+
+    `1/M sum_m rho(g_m)^-1 f(phi(g_m) x)`
+
+    The elements g_m are the same for each input, so that the output is a
+    function of the input alone, whatever the batch, and on each backend.
+
+    Args:
+        model: any Keras model with the inputs and outputs of `symmetry`.
+        symmetry: a `Symmetry`.
+        samples: M, at least 2; see `symmetrize`. Defaults to 16.
+        seed: integer seed of the draw. Defaults to 0.
+        **kwargs: `name`, `dtype` and `trainable`, for `keras.Model`.
+
+    Raises:
+        ValueError: no Keras model, no Symmetry, or `samples` < 2.
+    """
+
+    def __init__(self, model, symmetry, samples=16, seed=0, **kwargs):
+        super().__init__(model, symmetry, **kwargs)
+        if samples < 2:
+            raise ValueError(
+                f"Argument `samples` must be at least 2. Received: {samples}"
+            )
+        self.samples = int(samples)
+        self.seed = int(seed)
+
+    @property
+    def exact(self):
+        """Whether the mean is over the whole group, each element once."""
+        count = self.symmetry.group.num_elements
+        return count is not None and count <= self.samples
+
+    def elements(self):
+        """The M elements g_m, a batch."""
+        group = self.symmetry.group
+        if self.exact:
+            return group.elements()
+        # Of NumPy, so that all backends draw the same ones.
+        rng = np.random.default_rng(self.seed)
+        z = rng.normal(size=(self.samples, group.num_normals))
+        return group.from_normal(
+            ops.convert_to_tensor(z, keras.config.floatx())
+        )
+
+    def frames(self, x, mask=None):
+        inverse = self.symmetry.group.inverse(self.elements())
+        return for_each_sample(inverse, x), None
+
+    def predict_with_spread(self, x, batch_size=None):
+        """The mean over the group and its spread.
+
+        Args:
+            x: inputs, NumPy arrays in the structure of `symmetry.inputs`.
+            batch_size: as in `predict`.
+
+        Returns:
+            (mean, spread), each in the structure of the outputs, NumPy arrays
+            in double precision. The mean is what `predict` gives. The spread
+            is the standard deviation over g of single predictions
+            rho(g)^-1 f(phi(g) x), zero for an equivariant model; the standard
+            error of the mean is the spread over the root of `samples`, or
+            zero where a finite group was gone through whole.
+
+        Raises:
+            ValueError: where x does not fit the symmetry.
+        """
+        symmetry, moments = self.symmetry, Moments()
+        symmetry.check_inputs(x)
+        mask = symmetry.get_mask(x)
+        for back in self.frames(x)[0]:
+            moved = symmetry.transform_inputs(symmetry.group.inverse(back), x)
+            y = self.model.predict(
+                to_numpy(moved), batch_size=batch_size, verbose=0
+            )
+            moments.update(to_numpy(symmetry.transform_outputs(back, y, mask)))
+        spread = moments.variance(self.exact)
+        return moments.mean, keras.tree.map_structure(np.sqrt, spread)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "samples": self.samples,
+            "seed": self.seed,
+        }
+
+
+def symmetrize(model, symmetry, samples=16, seed=0):
+    """Averages a model over a group, at test time or in training.
+
+    fbar(x) = 1/M sum_m rho(g_m)^-1 f(phi(g_m) x)
+
+    is equivariant in the limit of large M, at the cost of M forward passes.
+    Its squared error is that of f on the orbit less the orbit variance (see
+    `evaluate_equivariance`), plus, in the mean over draws of the elements, the
+    orbit variance over M. Translations have no uniform average: there the mean
+    is over the distribution that the group draws from.
+
+    Args:
+        model: a Keras model.
+        symmetry: the `Symmetry` to average over.
+        samples: M, at least 2. For a finite group of M elements or fewer the
+            average is over all of them, once each: exactly equivariant.
+            Defaults to 16.
+        seed: integer seed of the draw. Defaults to 0.
+
+    Returns:
+        A `Symmetrized`, a Keras model. A call and `predict` give the mean,
+        `predict_with_spread` the mean and its spread.
+
+    Raises:
+        ValueError: see `Symmetrized`.
+
+    Example:
+
+    >>> mean, spread = symmetrize(model, symmetry).predict_with_spread(x)
+
+    Reference: Murphy et al., "Janossy pooling", arXiv 1811.01900, for averages
+    over a sampled group.
+    """
+    return Symmetrized(model, symmetry, samples, seed)

@@ -1,0 +1,231 @@
+"""Models as files for other programs, checked before they are there."""
+
+import importlib.util
+import pathlib
+import re
+import tempfile
+
+import keras
+import numpy as np
+
+from keras_remul import backend
+from keras_remul.presets import files, golden
+from keras_remul.utils import atomic
+
+# format -> backend -> the packages that writing and running it takes.
+PACKAGES = {
+    "onnx": {
+        "jax": ["jax2onnx", "onnxruntime"],
+        "tensorflow": ["tf2onnx", "onnxruntime"],
+        "torch": ["onnx", "onnxscript", "onnxruntime"],
+    },
+    "tf_saved_model": {"jax": ["tensorflow"], "tensorflow": []},
+    "torch": {"torch": []},
+}
+_SUFFIXES = {"onnx": ".onnx", "tf_saved_model": "", "torch": ".pt2"}
+
+
+def export(model, path, sample, format="onnx", tolerance=1e-4):
+    """Writes a model as a file that runs without Keras, and checks it first.
+
+    `max |y_file(x) - y_model(x)| <= tolerance * max |y_model(x)|`
+
+    for each output. The file is made by `model.export` beside its place, run
+    on the sample and on one input of it alone, and moved to its place only if
+    its outputs are those of the model: in number, shapes and dtypes, and
+    without NaN. The batch size is free; all other axes are those of the
+    sample. `"torch"` wants dicts with sorted keys.
+
+    An ONNX file calls its inputs by their path, `positions`, `atoms_positions`
+    of `{"atoms": {"positions": ...}}`, `x_0` and `x_1` of a list. Outputs that
+    a format cannot hold become a list, those of dicts in the order of their
+    sorted keys.
+
+    Args:
+        model: a Keras model. Of a `RemulModel` export the wrapped one,
+            `remul.model`.
+        path: the file, or the folder for `"tf_saved_model"`. What stood there
+            is replaced.
+        sample: inputs, two samples or more: an array, or dicts, lists and
+            tuples of arrays, nested as you like.
+        format: `"onnx"`, `"tf_saved_model"` or `"torch"` (`.pt2`, of
+            `torch.export`). Defaults to `"onnx"`.
+        tolerance: largest difference accepted, relative to the largest
+            output. Defaults to 1e-4.
+
+    Returns:
+        The difference found.
+
+    Raises:
+        ValueError: the backend does not write this format, `path` has another
+            suffix, the sample is too small or holds no numbers, or the outputs
+            differ; in that case nothing is written.
+        ImportError: a package is missing.
+        OSError: the folder cannot be written; what stood there stays.
+        RuntimeError: the file cannot be made, or does not run; nothing is
+            written.
+
+    Example:
+
+    >>> export(model, "model.onnx", sample={"positions": positions[:8]})
+    2.1e-07
+    """
+    path = pathlib.Path(path)
+    _check(path, format)
+    names = _names(sample)
+    sample = _sorted(sample)
+    one = keras.tree.map_structure(lambda a: a[:1], sample)
+    expected = [(x, model.predict(x, verbose=0)) for x in (sample, one)]
+    atomic.make_folder(path.parent)
+    with (
+        atomic.naming(path),
+        tempfile.TemporaryDirectory(
+            dir=path.parent, prefix=f".{path.name}-"
+        ) as scratch,
+    ):
+        new = pathlib.Path(scratch) / f"new{_SUFFIXES[format]}"
+        y = expected[0][1]
+        source = _Flat(model) if _has_to_be_flat(y, format) else model
+        try:
+            backend.write_exported(
+                source, new, format, [_signature(sample, names)]
+            )
+            run = _load(new, format, names)
+            found = [run(x) for x, _ in expected]
+        except OSError:
+            raise  # the disk, and not the converter
+        except Exception as error:
+            raise RuntimeError(
+                f"The exported file does not run. Nothing was written to "
+                f"{path}. Use another format or another backend. Its converter "
+                f"says: {type(error).__name__}: {error}"
+            ) from error
+        worst = max(
+            golden.check(
+                _flat(received),
+                _flat(y),
+                tolerance,
+                f"The exported file gives other outputs than the model, and "
+                f"nothing was written to {path}",
+            )
+            for received, (_, y) in zip(found, expected, strict=True)
+        )
+        files.put(new, path)
+    return worst
+
+
+def _check(path, format):
+    name = keras.backend.backend()
+    if format not in PACKAGES or name not in PACKAGES[format]:
+        known = [key for key in PACKAGES if name in PACKAGES[key]]
+        raise ValueError(
+            f"On the backend {name!r}, argument `format` must be one of "
+            f"{known}. Received: {format!r}"
+        )
+    if path.suffix != _SUFFIXES[format] and _SUFFIXES[format]:
+        raise ValueError(
+            f"Argument `path` must end with {_SUFFIXES[format]!r} for the "
+            f"format {format!r}. Received: {str(path)!r}"
+        )
+    if path.is_dir() and not (path / "saved_model.pb").is_file():
+        raise ValueError(
+            f"`path` is a folder and not a saved model; it is left alone: "
+            f"{path}"
+        )
+    missing = [
+        package
+        for package in PACKAGES[format][name]
+        if importlib.util.find_spec(package) is None
+    ]
+    if missing:
+        raise ImportError(
+            f"Format {format!r} on the backend {name!r} needs {missing}: "
+            f"pip install {' '.join(missing)}"
+        )
+
+
+def _names(sample):
+    """A name for each input, its path, in the order of `keras.tree.flatten`."""
+    arrays = golden.flatten("sample", sample)
+    sizes = {a.shape[0] if a.ndim else None for a in arrays.values()}
+    if len(sizes) != 1 or None in sizes or min(sizes) < 2:
+        raise ValueError(
+            "Argument `sample` must hold two samples or more in each array, to "
+            "show that the batch size is free. Received: shapes "
+            f"{ {path: a.shape for path, a in arrays.items()} }"
+        )
+    paths = [path for path, _ in keras.tree.flatten_with_path(sample)]
+    names = []
+    for path in paths:
+        # Names in files of all formats: letters, digits, no digit first.
+        name = re.sub(r"\W", "_", "_".join(map(str, path)), flags=re.ASCII)
+        names.append(name if name[:1].isalpha() else f"x_{name}".rstrip("_"))
+    return [
+        name if names.count(name) == 1 else f"{name}_{i}"
+        for i, name in enumerate(names)
+    ]
+
+
+def _sorted(data):
+    """Arrays, dicts in the order of their sorted keys."""
+    if isinstance(data, dict):
+        return {key: _sorted(data[key]) for key in sorted(data)}
+    if isinstance(data, (list, tuple)):
+        return type(data)(_sorted(value) for value in data)
+    return np.asarray(data)
+
+
+def _has_to_be_flat(y, format):
+    """Whether a format cannot hold the structure of outputs y."""
+    if not keras.tree.is_nested(y) or format == "torch":
+        return False
+    if keras.backend.backend() == "torch":
+        return True  # its converter has an order of its own
+    children = y.values() if isinstance(y, dict) else y
+    return any(map(keras.tree.is_nested, children))
+
+
+class _Flat(keras.Model):
+    """A model whose outputs are a list."""
+
+    def __init__(self, model):
+        super().__init__(autocast=False, name="flat")
+        self.model = model
+        self.built = True
+
+    def call(self, inputs, training=None):
+        return keras.tree.flatten(self.model(inputs, training=training))
+
+
+def _signature(sample, names):
+    specs = [
+        keras.InputSpec(
+            dtype=a.dtype.name, shape=(None, *a.shape[1:]), name=name
+        )
+        for a, name in zip(keras.tree.flatten(sample), names, strict=True)
+    ]
+    return keras.tree.pack_sequence_as(sample, specs)
+
+
+def _load(path, format, names):
+    if format != "onnx":
+        return backend.load_exported(path, format)
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path))
+    there = {node.name for node in session.get_inputs()}
+
+    def run(x):
+        arrays = zip(names, keras.tree.flatten(x), strict=True)
+        # The converters leave out what the outputs do not depend on.
+        return session.run(None, {n: a for n, a in arrays if n in there})
+
+    return run
+
+
+def _flat(outputs):
+    """Outputs by their number; ONNX knows no structure."""
+    return {
+        f"output {i}": np.asarray(y)
+        for i, y in enumerate(keras.tree.flatten(outputs))
+    }

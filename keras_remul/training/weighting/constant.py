@@ -1,0 +1,47 @@
+"""Constant weights."""
+
+import keras
+
+from keras_remul.training.weighting.base import LossWeighting, check_weights
+
+
+@keras.saving.register_keras_serializable(package="keras_remul")
+class Constant(LossWeighting):
+    """The constant penalty: L = alpha L_obj + beta L_equi.
+
+    beta is the knob: the larger, the more equivariant the model and, past some
+    point, the less of its capacity serves the task. beta = 0 is plain
+    training, at the cost of plain training. With alpha = 0 and
+    `target="labels"` the model sees moved samples alone, at that cost too: it
+    is data augmentation, `RemulModel(augment=True)` with beta = 0.
+
+    Args:
+        alpha: weight of the objective, at least 0. Defaults to 1.0.
+        beta: weight of the equivariance loss, at least 0. Defaults to 1.0.
+
+    Example:
+
+    >>> RemulModel(model, symmetry, weighting=Constant(beta=10.0))
+
+    Reference: arXiv 2410.17878.
+    """
+
+    def __init__(self, alpha=1.0, beta=1.0, **kwargs):
+        super().__init__(**kwargs)
+        check_weights(alpha, beta)
+        self.alpha = float(alpha)
+        self.beta = float(beta)
+
+    @property
+    def uses_objective(self):
+        return self.alpha > 0
+
+    @property
+    def uses_equivariance(self):
+        return self.beta > 0
+
+    def loss_weights(self):
+        return self.alpha, self.beta
+
+    def get_config(self):
+        return {**super().get_config(), "alpha": self.alpha, "beta": self.beta}

@@ -1,0 +1,144 @@
+"""A tolerance in place of a weight."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_remul.training.weighting.base import LossWeighting, check_positive
+
+MEASURES = ("error", "relative_error")
+
+
+@keras.saving.register_keras_serializable(package="keras_remul")
+class Constrained(LossWeighting):
+    """Minimise L_obj subject to "equivariance error <= tolerance".
+
+    beta is the multiplier of the constraint. Each step moves it by
+
+        log beta <- log beta + learning_rate clip(log(e / tolerance), -1, 1)
+
+    with e the running mean of the error of the batches: up while the model is
+    less equivariant than asked for, down while it is more so. The step is
+    taken in log beta because the error falls as a power of beta over several
+    decades, so that one learning rate serves all of them (mirror ascent on
+    the dual problem).
+
+    Args:
+        tolerance: the error asked for, positive: in the units of the output
+            for `measure="error"`, a ratio for `"relative_error"`.
+        measure: `"error"`, E' of the batch, or `"relative_error"`, E' over
+            mean ||f(x)|| (positions relative to the centre of the nodes); see
+            `evaluate_equivariance`. Defaults to `"error"`.
+        alpha: weight of the objective. Defaults to 1.0.
+        initial_beta: beta at the start. Defaults to 1.0.
+        learning_rate: largest change of log beta in a step. Defaults to 0.02.
+        memory: decay of the running mean. Defaults to 0.95.
+        max_beta: beta stays between 1 / max_beta and max_beta. Defaults to
+            1e4.
+
+    Raises:
+        ValueError: for an unknown measure or arguments out of range. At the
+            end of `fit` a warning says so where the tolerance was missed.
+
+    Example:
+
+    >>> RemulModel(model, symmetry, Constrained(tolerance=0.05))
+
+    Reference: dual ascent for approximate equivariance, arXiv 2505.13631.
+    """
+
+    def __init__(
+        self,
+        tolerance,
+        measure="error",
+        alpha=1.0,
+        initial_beta=1.0,
+        learning_rate=0.02,
+        memory=0.95,
+        max_beta=1e4,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        check_positive(
+            tolerance=tolerance,
+            alpha=alpha,
+            initial_beta=initial_beta,
+            learning_rate=learning_rate,
+            max_beta=max_beta,
+        )
+        if measure not in MEASURES:
+            raise ValueError(
+                f"Argument `measure` must be one of {MEASURES}. Received: "
+                f"measure={measure!r}"
+            )
+        if not 0 <= memory < 1:
+            raise ValueError(
+                "Argument `memory` must be at least 0 and below 1. Received: "
+                f"memory={memory}"
+            )
+        self.tolerance = float(tolerance)
+        self.measure = measure
+        self.alpha = float(alpha)
+        self.initial_beta = float(initial_beta)
+        self.learning_rate = float(learning_rate)
+        self.memory = float(memory)
+        self.max_beta = float(max_beta)
+
+        def state(name, value):
+            return self.add_weight(
+                shape=(),
+                initializer=keras.initializers.Constant(value),
+                trainable=False,
+                name=name,
+            )
+
+        self.log_beta = state("log_beta", float(np.log(initial_beta)))
+        # Negative stands for "not seen yet".
+        self.running_error = state("running_error", -1.0)
+
+    def loss_weights(self):
+        return self.alpha, ops.exp(ops.convert_to_tensor(self.log_beta))
+
+    def update(self, measured):
+        error = measured.error
+        if self.measure == "relative_error":
+            error = error / ops.maximum(measured.scale, 1e-12)
+        old = ops.convert_to_tensor(self.running_error)
+        mixed = self.memory * old + (1 - self.memory) * error
+        running = ops.where(old < 0, error, mixed)
+        violation = ops.log(ops.maximum(running, 1e-12) / self.tolerance)
+        log_beta = self.log_beta + self.learning_rate * ops.clip(
+            violation, -1.0, 1.0
+        )
+        limit = float(np.log(self.max_beta))
+        self.running_error.assign(running)
+        self.log_beta.assign(ops.clip(log_beta, -limit, limit))
+
+    def warning(self):
+        error = float(ops.convert_to_numpy(self.running_error))
+        if error <= 1.2 * self.tolerance:
+            return None
+        beta = float(np.exp(ops.convert_to_numpy(self.log_beta)))
+        hint = (
+            "beta is at its limit `max_beta`: this model cannot do it, or not "
+            "with this group"
+            if beta >= 0.99 * self.max_beta
+            else "train for longer, or raise `learning_rate` or `initial_beta`"
+        )
+        return (
+            f"The {self.measure} at the end of training is {error:.3g}, above "
+            f"the tolerance of {self.tolerance:.3g}, with beta = {beta:.3g}; "
+            f"{hint}."
+        )
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "tolerance": self.tolerance,
+            "measure": self.measure,
+            "alpha": self.alpha,
+            "initial_beta": self.initial_beta,
+            "learning_rate": self.learning_rate,
+            "memory": self.memory,
+            "max_beta": self.max_beta,
+        }

@@ -1,0 +1,1 @@
+"""What all rooms of the package use: dtypes, nested data, masks, files."""

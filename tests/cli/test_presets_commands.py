@@ -1,0 +1,157 @@
+"""The commands of presets."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+
+from keras_remul import cli, datasets, save_to_preset
+from keras_remul.cli import doctor
+from keras_remul.cli import presets as commands
+from keras_remul.presets import card
+
+NAME = "nbody_charged_mpn_remul"
+
+
+def run(capsys, *arguments):
+    status = cli.main(list(arguments))
+    said = capsys.readouterr()
+    return status, " ".join(said.out.split()), " ".join(said.err.split())
+
+
+def test_presets(capsys, tmp_path):
+    status, said, _ = run(capsys, "presets")
+    assert status == 0
+    assert "105,476" in said and "0.007093" in said
+    files = {"metadata.json": {"sha256": "0" * 64, "size": 1}}
+    odd = {"parameters": "many", "metrics": {"test_mse": None, "error": 0.25}}
+    for summary in ({}, {"summary": odd}, {"summary": []}, {"summary": {}}):
+        manifest = {"presets": {"theirs": {"files": files, **summary}}}
+        (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+        status, said, _ = run(capsys, "presets", "--zoo", str(tmp_path))
+        assert status == 0 and "theirs" in said
+        assert ("0.25" in said) == (summary.get("summary") == odd)
+    (tmp_path / "manifest.json").write_text('{"presets": {}}')
+    status, said, _ = run(capsys, "presets", "--zoo", str(tmp_path))
+    assert status == 0 and "No presets." in said
+
+
+def test_verify(capsys, tmp_path):
+    status, said, _ = run(capsys, "verify", NAME)
+    assert status == 0 and f"{NAME}: outputs agree" in said
+    status, _, error = run(capsys, "verify", NAME, "--tolerance", "-1")
+    assert status == 1 and "gives other outputs" in error
+    status, _, error = run(capsys, "verify", "nbody_charged_mpn_remull")
+    assert status == 1 and "Nearest names" in error
+
+
+def test_download(capsys):
+    status, said, _ = run(capsys, "download", NAME)
+    assert status == 0 and f"{NAME} is in" in said
+
+
+def test_no_command_shows_credentials(capfd, zoo, cache, server, monkeypatch):
+    url = server.url.replace("://", "://me:top-secret@")
+    address = f"{url}/small?token=top-secret"
+    status, said, _ = run(capfd, "download", address)
+    assert status == 0 and "://***@127.0.0.1" in said and "?*** is in" in said
+    status, more, _ = run(capfd, "verify", address)
+    assert status == 0 and "?***: outputs agree" in more
+    for command in ("evaluate", "landscape"):
+        status, _, error = run(capfd, command, address)
+        assert status == 1 and "data set" in error
+        more += error
+    server.faults["/small/metadata.json"] = ["missing"]
+    status, _, error = run(capfd, "verify", address)
+    assert status == 1 and "is not there" in error
+    monkeypatch.setenv("KERAS_REMUL_ZOO_URL", f"{url}?token=top-secret")
+    monkeypatch.setattr(doctor, "CHECKS", {})
+    status, table, _ = run(capfd, "doctor")
+    assert status == 0 and "://***@127.0.0.1" in table
+    assert "top-secret" not in said + more + error + table
+
+
+def test_a_card_names_no_password():
+    facts = {"class": "a", "parameters": 1, "keras_remul": "1", "backend": "b"}
+    source = "From https://me:top-secret@host/x?id=3."
+    text = card.card("small", facts | {"description": source})
+    assert "From https://***@host/x?id=3." in text
+
+
+def test_evaluate(capsys, bodies, monkeypatch):
+    splits = {"train": bodies, "test": bodies}
+    monkeypatch.setattr(datasets, "load_all", lambda *a, **k: splits)
+    status, said, _ = run(capsys, "evaluate", NAME)
+    assert status == 0 and "test_mse │ 0.0070931" in said
+
+
+def test_landscape(capsys, bodies, monkeypatch, tmp_path):
+    asked = []
+
+    def load(name, split, data_dir):
+        asked.append((name, split))
+        return bodies
+
+    monkeypatch.setattr(datasets, "load", load)
+    output = tmp_path / "surface.png"
+    names = NAME, "nbody_charged_egnn"
+    status, said, _ = run(
+        capsys, "landscape", *names, "--points", "3", "--output", str(output)
+    )
+    assert status == 0
+    assert all(name in said for name in names)
+    assert asked == [("nbody_charged", "train[:500]")]
+    assert output.read_bytes().startswith(b"\x89PNG")
+    status, _, error = run(capsys, "landscape", NAME, "nbody_gravity_mpn_plain")
+    assert status == 1 and "presets of one data set" in error
+
+
+def test_names_in_a_picture():
+    alone = commands._short_names(["runs/a", "https://me:x@host/b?token=1"])
+    assert list(alone.values()) == ["a", "b?***"]
+    alike = commands._short_names(["runs/a/preset", "runs/b/preset"])
+    assert list(alike.values()) == ["runs/a/preset", "runs/b/preset"]
+
+
+def test_export(capsys, tmp_path):
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    save_to_preset(model, tmp_path / "p", x=np.ones((2, 3), "float32"))
+    torch = keras.backend.backend() == "torch"
+    format, name = ("torch", "m.pt2") if torch else ("tf_saved_model", "m")
+    output = str(tmp_path / name)
+    status, said, error = run(
+        capsys, "export", str(tmp_path / "p"),
+        "--format", format, "--output", output,
+    )  # fmt: skip
+    assert status == 0, error
+    assert "outputs agree" in said and (tmp_path / name).exists()
+    save_to_preset(model, tmp_path / "p")
+    status, _, error = run(
+        capsys, "export", str(tmp_path / "p"), "--output", output
+    )
+    assert status == 1 and "no inputs" in error
+
+
+def test_doctor(capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_REMUL_CACHE", str(tmp_path))
+    status, said, _ = run(capsys, "doctor")
+    assert status == 0
+    assert keras.__version__ in said and "ok: one training step" in said
+
+    def fails():
+        raise OSError("no space")
+
+    checks = {"right": lambda: None, "the cache can be written": fails}
+    monkeypatch.setattr(doctor, "CHECKS", checks)
+    status, said, error = run(capsys, "doctor")
+    assert status == 1
+    assert "WRONG: the cache can be written: no space" in said
+    assert "1 of 2 checks failed" in error
+
+
+@pytest.mark.parametrize("command", ["download", "evaluate", "export"])
+def test_a_name_is_needed(command, capsys):
+    with pytest.raises(SystemExit):
+        cli.main([command])
+    assert "name" in capsys.readouterr().err

@@ -1,0 +1,88 @@
+"""`reproduce` and `report`: what a table lacks is run, once; tables, plots."""
+
+import json
+
+import numpy as np
+import pytest
+from filelock import FileLock
+
+from keras_remul import cli, datasets
+
+RECIPE = '''"""A small run."""
+from keras_remul import models
+from keras_remul.experiments import Recipe
+RECIPE = Recipe(
+    "nbody_charged",
+    lambda: models.EGNN(num_layers=1, hidden_dim=4),
+    dict,
+    epochs=1,
+)
+'''
+
+
+@pytest.fixture
+def folder(tmp_path, bodies, monkeypatch):
+    splits = dict.fromkeys(("train", "validation", "test"), bodies)
+    monkeypatch.setattr(datasets, "load_all", lambda *a, **k: splits)
+    monkeypatch.setattr(datasets.loading, "load_all", lambda *a, **k: splits)
+    recipes = tmp_path / "recipes"
+    recipes.mkdir()
+    for name in ("one", "two"):
+        (recipes / f"{name}.py").write_text(RECIPE)
+    table = {
+        "title": "Small",
+        "text": "A test.",
+        "dataset": "nbody_charged",
+        "recipes": ["one", "two"],
+        "seeds": [0, 1],
+    }
+    (recipes / "tables.json").write_text(json.dumps({"small": table}))
+    return recipes
+
+
+def test_reproduce_and_report(folder, tmp_path, capsys):
+    runs = tmp_path / "runs"
+    runs.mkdir()
+    place = ["--recipes", str(folder)]
+    command = ["reproduce", "small", "--runs", str(runs), *place]
+    with FileLock(runs / "two_seed1.lock"):
+        assert cli.main(command) == 0
+    out = capsys.readouterr().out
+    assert "Another process has: two_seed1" in out
+    results = folder / "results"
+    names = ["one_seed0", "one_seed1", "small_baselines", "two_seed0"]
+    assert sorted(path.stem for path in results.iterdir()) == names
+    before = {path: path.read_bytes() for path in results.iterdir()}
+    assert cli.main(command) == 0
+    assert (results / "two_seed1.json").exists()
+    for path, content in before.items():
+        assert path.read_bytes() == content
+
+    output = tmp_path / "docs" / "results.md"
+    assert cli.main(["report", "--output", str(output), *place]) == 0
+    text = output.read_text()
+    rows = {
+        line.split("|")[1].strip(): [c.strip() for c in line.split("|")[2:-1]]
+        for line in text.splitlines()
+        if line.startswith("|")
+    }
+    heads = rows[""]
+    found = [
+        json.loads((results / f"one_seed{i}.json").read_text()) for i in (0, 1)
+    ]
+    mean, _, spread = rows["one"][heads.index("test MSE")].partition(" ± ")
+    errors = [result["test_mse"] for result in found]
+    assert float(mean) == pytest.approx(np.mean(errors), rel=1e-2)
+    assert float(spread) == pytest.approx(np.std(errors, ddof=1), rel=0.1)
+    assert rows["one"][heads.index("seeds")] == "2"
+    assert any(name.startswith("ridge") for name in rows)
+    assert "test_ood MSE" not in heads
+    picture = output.parent / "images" / "results_small.png"
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_errors(folder, tmp_path, capsys):
+    assert cli.main(["reproduce", "smal", "--recipes", str(folder)]) == 1
+    assert "one of ['small']" in capsys.readouterr().err
+    assert cli.main(["report", "--recipes", str(tmp_path)]) == 1
+    assert "There is no" in capsys.readouterr().err
