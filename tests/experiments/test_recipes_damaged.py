@@ -142,7 +142,8 @@ def test_the_digest_sees_shapes_types_keys_and_order():
 def test_one_process_at_a_time(tmp_path):
     """The message of a second comes at once; the lock of the dead is none."""
     code = (
-        "import os, pathlib, sys; from keras_remul import same_run\n"
+        "import os, pathlib, sys\n"
+        "from keras_remul.experiments import same_run\n"
         "lock = same_run.locked(pathlib.Path(sys.argv[1]))\n"
         "lock.__enter__(); print('held', flush=True); sys.stdin.read()"
     )
@@ -257,7 +258,7 @@ def test_a_full_disk(tmp_path, straight):
             sys.executable,
             "-c",
             FULL,
-            str(pathlib.Path(__file__).parent),
+            str(pathlib.Path(__file__).parents[1]),
             str(tmp_path),
             *limits,
         ],

@@ -16,6 +16,7 @@ import time
 
 import h5py
 import keras
+import killed_run
 import numpy as np
 import pytest
 from killed_run import recipe, small_data
@@ -160,9 +161,8 @@ def test_a_kill_at_each_call_that_writes(straight, tmp_path, monkeypatch):
 
 
 def start(folder, *more):
-    script = os.path.join(os.path.dirname(__file__), "killed_run.py")
     return subprocess.Popen(
-        [sys.executable, script, str(folder), *more],
+        [sys.executable, killed_run.__file__, str(folder), *more],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -139,7 +139,7 @@ from keras.src.backend.common import dtypes
 dtypes.BIT64_TO_BIT32_DTYPE["float64"] = "float64"
 keras.config.set_floatx("float64")
 from keras_remul import evaluate_equivariance
-sys.path.insert(0, "tests")
+sys.path[:0] = ["tests", "tests/models"]
 from test_models_equivariant import (
     BATCH, GROUPS, NAMES, inputs, small, symmetry
 )
