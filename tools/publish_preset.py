@@ -1,7 +1,7 @@
 """Takes a finished run into the zoo, or makes its lists and cards anew.
 
     python tools/publish_preset.py runs/my_run --name my_preset \
-        --recipe recipes/my_recipe.py --description "What it is."
+        --recipe recipes/my_data.py:my_recipe --description "What it is."
     python tools/publish_preset.py
 
 The first form copies `preset/` of the run, measures its latency here and adds
@@ -134,7 +134,7 @@ def main():
     )
     parser.add_argument("run", nargs="?", help="folder of a finished run")
     parser.add_argument("--name", help="of the preset")
-    parser.add_argument("--recipe", help="the file that makes the run")
+    parser.add_argument("--recipe", help="what makes the run: FILE.py:NAME")
     parser.add_argument("--description", help="one sentence for the card")
     arguments = parser.parse_args()
     if arguments.run:

@@ -1,7 +1,6 @@
 """The command `keras-remul train`."""
 
 import importlib.util
-import pathlib
 
 import keras
 from rich.console import Console
@@ -11,6 +10,7 @@ from keras_remul.experiments.recipe_file import (
     UsageError,
     changes_of,
     load_recipe,
+    run_name,
 )
 
 SHOWN = (
@@ -42,7 +42,7 @@ def train(arguments):
         recipe = recipe.replace(**changes)
     except ValueError as error:
         raise UsageError(f"--set: {error}") from error
-    name = pathlib.Path(arguments.recipe).stem
+    name = run_name(arguments.recipe)
     output = arguments.output or f"runs/{name}_seed{recipe.seed}"
     callbacks = []
     if arguments.tensorboard:
@@ -63,7 +63,9 @@ def add_parser(commands):
     parser = commands.add_parser(
         "train", help="run a recipe, or go on with a run that was stopped"
     )
-    parser.add_argument("recipe", help="a file, such as those in recipes/")
+    parser.add_argument(
+        "recipe", help="FILE.py:NAME, such as recipes/nbody_charged.py:egnn"
+    )
     parser.add_argument(
         "--set",
         action="append",

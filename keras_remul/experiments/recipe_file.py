@@ -1,6 +1,7 @@
-"""The recipe of a file."""
+"""Recipes in files: `FILE.py` with one, `FILE.py:NAME` for one of several."""
 
 import pathlib
+import re
 import runpy
 import sys
 import traceback
@@ -12,13 +13,31 @@ class UsageError(ValueError):
     """What was typed cannot be meant."""
 
 
-def load_recipe(path):
-    """The `RECIPE` of a file; it may import its neighbours.
+def split_address(address):
+    """`FILE.py:NAME` as a path and a name, which is None for `FILE.py`."""
+    found = re.fullmatch(r"(.+\.py):(\w+)", str(address))
+    path, name = found.groups() if found else (address, None)
+    return pathlib.Path(path), name
+
+
+def run_name(address):
+    """What runs of a recipe are called: `FILE_NAME`, or `FILE`."""
+    path, name = split_address(address)
+    return f"{path.stem}_{name}" if name else path.stem
+
+
+def load_recipe(address):
+    """A recipe of a file; the file may import its neighbours.
+
+    Args:
+        address: `FILE.py:NAME` for one of `RECIPES` in a file, a dict; or
+            `FILE.py` for its `RECIPE`.
 
     Raises:
-        ValueError: where there is no such file, no recipe in it, or an error.
+        ValueError: where there is no such file, no such recipe in it, or an
+            error.
     """
-    path = pathlib.Path(path)
+    path, name = split_address(address)
     if not path.is_file():
         here = sorted(map(str, path.parent.glob("*.py")))
         raise ValueError(f"There is no recipe {path}. In its folder: {here}")
@@ -29,12 +48,28 @@ def load_recipe(path):
         raise ValueError(_of_file(path, error)) from error
     finally:
         sys.path.pop(0)
-    if "RECIPE" not in names:
-        raise ValueError(f"{path} does not define RECIPE, a Recipe.")
-    recipe = names["RECIPE"]
+    return _recipe_of(path, name, names)
+
+
+def _recipe_of(path, name, names):
+    what, several = "RECIPE", names.get("RECIPES", {})
+    if name is None and "RECIPES" not in names:
+        if "RECIPE" not in names:
+            raise ValueError(f"{path} does not define RECIPE, a Recipe.")
+        recipe = names["RECIPE"]
+    elif not isinstance(several, dict) or name not in several:
+        known = several
+        if isinstance(several, dict):
+            known = [f"{path}:{key}" for key in several]
+        raise ValueError(
+            f"Expected {path}:NAME with a name of RECIPES there, a dict: "
+            f"{known}. Received: {path if name is None else f'{path}:{name}'}"
+        )
+    else:
+        what, recipe = f"RECIPES[{name!r}]", several[name]
     if not isinstance(recipe, Recipe):
         raise ValueError(
-            f"RECIPE in {path} must be a keras_remul.experiments.Recipe. "
+            f"{what} in {path} must be a keras_remul.experiments.Recipe. "
             f"Received: {type(recipe).__name__}"
         )
     return recipe

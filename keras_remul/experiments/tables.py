@@ -1,12 +1,14 @@
 """Tables of recipes: `keras-remul reproduce` and `keras-remul report`.
 
 `tables.json` in the folder of the recipes names the tables; each has a title,
-a data set, recipes and seeds. A recipe may come with settings, "NAME beta=10".
-Finished runs leave one JSON file per recipe and seed in `results/` there, and
-the tables are made from these alone.
+a data set, recipes and seeds. A recipe is "FILE:NAME", or "FILE" where a file
+holds one; it may come with settings, "FILE:NAME beta=10". Finished runs leave
+one JSON file per recipe and seed in `results/` there, and the tables are made
+from these alone.
 """
 
 import pathlib
+import re
 import statistics
 
 import keras
@@ -68,20 +70,21 @@ def _table(recipes, name):
 
 
 def _run_name(recipe, seed):
-    """ "name beta=10", 0 -> "name_beta10_seed0"."""
-    name = f"{recipe}_seed{seed}".replace(" ", "_").replace("=", "")
-    return name.replace("/", "_")
+    """ "file:name beta=10", 0 -> "file_name_beta10_seed0"."""
+    return re.sub("[ :/]", "_", f"{recipe}_seed{seed}").replace("=", "")
 
 
 def _label(recipe):
-    """ "name dataset=other beta=10" -> "name beta=10"."""
-    parts = recipe.split()
+    """ "file:name dataset=other beta=10" -> "name beta=10"."""
+    parts = recipe.rpartition(":")[2].split()
     return " ".join(p for p in parts if not p.startswith("dataset="))
 
 
 def _load(recipes, recipe):
-    name, *settings = recipe.split()
-    return load_recipe(recipes / f"{name}.py").replace(**changes_of(settings))
+    address, *settings = recipe.split()
+    file, colon, name = address.partition(":")
+    loaded = load_recipe(f"{recipes / file}.py{colon}{name}")
+    return loaded.replace(**changes_of(settings))
 
 
 def _write(path, content):

@@ -103,6 +103,9 @@ RECIPES = [
     (GOOD.replace("epochs=1", "epochs=0"), "line 4: ValueError.*`epochs`"),
     (GOOD.replace("epochs", "epoch"), "line 4: TypeError.*epoch"),
     (b"\xff\xfe\x00", "mine.py: SyntaxError"),
+    (f"{GOOD}\nRECIPES = {{'a': RECIPE}}", r"mine.py:NAME .*mine.py:a'\]"),
+    ("RECIPES = {}", "Expected .*mine.py:NAME"),
+    ("RECIPES = 3", "Expected .*mine.py:NAME .* a dict"),
 ]
 
 
@@ -110,6 +113,19 @@ RECIPES = [
 def test_recipes_with_faults(text, message, mine, capsys):
     mine.write_bytes(text if isinstance(text, bytes) else text.encode())
     assert_says(fails(capsys, "train", mine), message)
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        (GOOD, "mine.py:NAME .*Received: .*mine.py:b"),
+        (f"{GOOD}\nRECIPES = {{'a': RECIPE}}", "mine.py:a'.* .*mine.py:b"),
+        ("RECIPES = {'b': 3}", r"RECIPES\['b'\] in .*mine.py must be .* int"),
+    ],
+)
+def test_recipes_of_a_name_with_faults(text, message, mine, capsys):
+    mine.write_text(text)
+    assert_says(fails(capsys, "train", f"{mine}:b"), message)
 
 
 def test_a_recipe_that_is_no_file(tmp_path, capsys):

@@ -1,50 +1,48 @@
-"""What each recipe says it scores is what its committed runs scored."""
+"""The committed results are of the recipes, and the docs of the results."""
 
 import json
 import pathlib
-import re
-import statistics
+import runpy
 
 import pytest
 
-RECIPES = pathlib.Path(__file__).parents[2] / "recipes"
-NAMES = sorted(path.stem for path in RECIPES.glob("*.py"))
+from keras_remul.experiments import tables
+from keras_remul.experiments.recipe_file import load_recipe
+
+ROOT = pathlib.Path(__file__).parents[2]
+RECIPES = ROOT / "recipes"
+SETS = sorted({f.stem for f in RECIPES.glob("*.py")} - {"objectives"})
+TABLES = json.loads((RECIPES / "tables.json").read_text())
+ROWS = {row for table in TABLES.values() for row in table["recipes"]}
 
 
-def _score(runs):
-    scores = [run["test_mse"] for run in runs]
-    text = f"{statistics.mean(scores):.3g}"
-    if len(scores) > 1:
-        text += f" ± {statistics.stdev(scores):.2g}"
-    return text
-
-
-def expected(name):
-    """Lines of the docstring: score with spread, seeds, time, hardware."""
-    runs = {}
-    for path in sorted((RECIPES / "results").glob(f"{name}_*.json")):
-        match = re.fullmatch(f"{name}(_datasetxtb_md_(.+))?_seed.", path.stem)
-        if match:
-            runs.setdefault(match[2], []).append(json.loads(path.read_text()))
-    every = [run for some in runs.values() for run in some]
-    minutes = statistics.mean(run["seconds"] for run in every) / 60
-    cost = f"{max(1, round(minutes))} min on one CPU core, JAX"
-    if None in runs:
-        seeds = f"{len(every)} seed" + "s" * (len(every) > 1)
-        return f"Test MSE {_score(every)} ({seeds}; {cost})."
-    scores = ", ".join(f"{name} {_score(some)}" for name, some in runs.items())
-    return f"Test MSE: {scores}\n(1 seed; {cost})."
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_docstring(name):
-    doc = (RECIPES / f"{name}.py").read_text().split('"""')[1]
-    assert f"\n    keras-remul train recipes/{name}.py\n" in doc
-    assert f"\n{expected(name)}\n" in doc
+@pytest.mark.parametrize("stem", SETS)
+def test_file(stem, monkeypatch):
+    monkeypatch.syspath_prepend(RECIPES)
+    file = RECIPES / f"{stem}.py"
+    doc = file.read_text().split('"""')[1]
+    assert f"keras-remul train recipes/{stem}.py:NAME" in doc
     assert "\nReference: " in doc
+    # Each recipe is in a table, and each row of a table is a recipe.
+    names = {f"{stem}:{name}" for name in runpy.run_path(file)["RECIPES"]}
+    addresses = {row.split()[0] for row in ROWS}
+    assert names == {a for a in addresses if a.startswith(f"{stem}:")}
+    for name in names:
+        load_recipe(f"{file}:{name.partition(':')[2]}")
 
 
-def test_tables_list_each_recipe():
-    tables = json.loads((RECIPES / "tables.json").read_text()).values()
-    listed = {row.split()[0] for table in tables for row in table["recipes"]}
-    assert set(NAMES) == listed
+def test_tables_name_files_that_are_there():
+    assert {row.partition(":")[0] for row in ROWS} == {*SETS}
+
+
+def test_results_are_of_rows():
+    names = {tables._run_name(row, seed) for row in ROWS for seed in range(9)}
+    found = {file.stem for file in (RECIPES / "results").glob("*_seed?.json")}
+    assert found and found <= names
+
+
+@pytest.mark.backend_independent
+def test_docs_are_of_the_results(tmp_path):
+    tables.report(RECIPES, tmp_path / "results.md")
+    written = (tmp_path / "results.md").read_text()
+    assert written == (ROOT / "docs" / "results.md").read_text()

@@ -20,6 +20,7 @@ from keras_remul import (
 )
 from keras_remul.datasets import load_all
 from keras_remul.datasets.nbody_charged.builder import NbodyChargedConfig
+from keras_remul.experiments.recipe_file import load_recipe
 from keras_remul.presets import files
 from keras_remul.presets.card import card
 
@@ -119,7 +120,7 @@ def test_manifest_and_card(name):
     for key, value in entry["summary"]["metrics"].items():
         assert facts["metrics"][key] == value
     assert (ZOO / name / files.CARD).read_text() == card(name, facts)
-    assert (ROOT / facts["training"]["recipe"]).is_file()
+    load_recipe(ROOT / facts["training"]["recipe"])
     twins = {twin["name"] for twin in facts["twins"]}
     if name.endswith(("_remul", "_augmented")):
         assert name.rpartition("_")[0] + "_plain" in twins

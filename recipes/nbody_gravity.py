@@ -1,0 +1,54 @@
+"""A star and planets, 100 systems, all but aligned.
+
+    keras-remul train recipes/nbody_gravity.py:NAME
+
+Reference: REMUL, arXiv 2410.17878: 0.00194, a transformer; EGNN, arXiv
+2102.09844; GradNorm, arXiv 1711.02257.
+"""
+
+import functools
+
+import keras
+import objectives
+
+from keras_remul import datasets, groups, models, weighting
+from keras_remul.experiments import Recipe
+
+SIZES = dict(num_layers=4, hidden_dim=64, edge_products=["masses"])
+MPN = Recipe(
+    dataset="nbody_gravity/remul",
+    model=lambda: models.MessagePassingNetwork(**SIZES),
+    symmetry=lambda: datasets.symmetry("nbody_gravity", groups.O3()),
+    objective=objectives.plain,
+    epochs=60,
+    passes=100,
+    batch_size=50,
+    block=3,
+)
+
+
+def weighted(make):
+    """REMUL with another weighting."""
+    return MPN.replace(objective=lambda: objectives.remul(weighting=make()))
+
+
+def rising():
+    """beta rises from 0 to 2 in the first half."""
+    return weighting.Scheduled(
+        beta=keras.optimizers.schedules.PolynomialDecay(0.0, 6000, 2.0)
+    )
+
+
+# E' is at most 0.02.
+bounded = functools.partial(weighting.Constrained, tolerance=0.02)
+
+RECIPES = {
+    "mpn_plain": MPN,
+    "mpn_augmented": MPN.replace(objective=objectives.augmented),
+    "mpn_remul_labels": MPN.replace(objective=objectives.labels),
+    "mpn_remul": MPN.replace(objective=objectives.remul),
+    "mpn_remul_scheduled": weighted(rising),
+    "mpn_remul_gradnorm": weighted(weighting.GradNorm),
+    "mpn_remul_constrained": weighted(bounded),
+    "egnn": MPN.replace(model=lambda: models.EGNN(**SIZES)),
+}

@@ -1,0 +1,22 @@
+"""The objectives that twins differ in."""
+
+from keras_remul import weighting
+
+
+def plain():
+    """No symmetry."""
+    return dict(weighting=weighting.Constant(beta=0.0))
+
+
+def augmented():
+    """Two moved copies of each sample: as many passes as REMUL."""
+    return dict(weighting=weighting.Constant(alpha=0.0, beta=1.0), transforms=2)
+
+
+def remul(**kwargs):
+    """Predictions for the sample moved by g, and by one more, are alike."""
+    return dict(target="predictions", augment=True, **kwargs)
+
+
+# REMUL as in the paper: the sample as it is, and the labels moved by g.
+labels = dict
