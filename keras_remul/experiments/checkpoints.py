@@ -10,6 +10,7 @@ import csv
 import hashlib
 import io
 import json
+import shutil
 import warnings
 
 from keras_remul.utils import atomic
@@ -172,6 +173,9 @@ def tidy(folder, needed):
             path.unlink()
     for path in folder.glob(f".*{atomic.PART}"):
         path.unlink()
+    # What a preset was written in, or what stood there before.
+    for path in folder.glob(".preset-*"):
+        shutil.rmtree(path)
 
 
 def tidy_finished(folder):

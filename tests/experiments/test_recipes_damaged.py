@@ -46,6 +46,14 @@ def stop(folder, monkeypatch, blocks=2, **changes):
             recipe(**changes).run(folder, verbose=0)
 
 
+def test_what_kills_left_half_written_goes(tmp_path):
+    (tmp_path / ".history.json-01234567.part").touch()
+    for name in (".preset-abc", ".preset-old-01234567"):
+        (tmp_path / name / "preset").mkdir(parents=True)
+    recipe().run(tmp_path, verbose=0)
+    assert [path for path in os.listdir(tmp_path) if path[0] == "."] == []
+
+
 def flip(path):
     """Changes one bit in the middle of a file."""
     content = bytearray(path.read_bytes())
