@@ -76,7 +76,7 @@ class ArrayBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         return getattr(tqdm_utils, "_active", True)
 
     def manual_path(self, dl_manager, name):
-        """Path in the folder of manual downloads, be it there or not."""
+        """Path in the folder of manual downloads, whether it exists or not."""
         try:
             folder = dl_manager.manual_dir
         except AssertionError:  # the folder is absent or empty

@@ -56,7 +56,7 @@ def evaluate_equivariance(
     measures then have that precision, and exact models score about 1e-16.
 
     Args:
-        model: a Keras model (of a `RemulModel`, the wrapped model counts), or
+        model: a Keras model (of a `RemulModel`, the model inside), or
             a function from arrays to arrays or tensors.
         x: inputs, NumPy arrays in the structure of `symmetry.inputs`.
         symmetry: the `Symmetry` to test.

@@ -21,7 +21,7 @@ def loss_landscape(
     weights with one axis (biases, scales) keep their value.
 
     Args:
-        model: a Keras model (of a `RemulModel`, the wrapped one counts). Its
+        model: a Keras model (of a `RemulModel`, the model inside). Its
             weights are changed in between and put back, be there an error or
             not.
         x, y: data of the loss, arrays or structures of them; labels in the

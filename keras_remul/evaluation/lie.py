@@ -38,7 +38,7 @@ def lie_derivative(
                       of their nodes
 
     Args:
-        model: a Keras model (of a `RemulModel`, the wrapped model counts), or
+        model: a Keras model (of a `RemulModel`, the model inside), or
             a function made of `keras.ops`. It is called with
             `training=False`.
         x: inputs, arrays in the structure of `symmetry.inputs`.

@@ -30,7 +30,7 @@ def equivariance_profile(model, x, symmetry, samples=4, seed=0, batch_size=256):
 
     Args:
         model: a Keras model, subclassed ones and models inside models
-            included (of a `RemulModel`, the wrapped model counts). It is
+            included (of a `RemulModel`, the model inside). It is
             called with `training=False`, outside compiled functions.
         x: inputs, arrays in the structure of `symmetry.inputs`.
         symmetry: the `Symmetry`; its outputs play no part here.
