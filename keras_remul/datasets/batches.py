@@ -8,6 +8,7 @@ import numpy as np
 
 from keras_remul.backend import devices
 from keras_remul.backend.devices.processes import own_rows
+from keras_remul.utils.validation import check_count
 
 BLOCK = 256  # rows that lie side by side on disk and are read together
 WINDOW = 256  # blocks that are mixed with each other
@@ -36,11 +37,9 @@ class Batches(keras.utils.PyDataset):
 
     def __init__(self, shards, target, batch_size, shuffle, seed, **kwargs):
         super().__init__(**kwargs)
-        if not isinstance(batch_size, int) or batch_size < 1:
-            raise ValueError(
-                "Argument `batch_size` must be an integer, at least 1. "
-                f"Received: batch_size={batch_size!r}"
-            )
+        batch_size = check_count("batch_size", batch_size)
+        if seed is not None:
+            seed = check_count("seed", seed, least=0)
         kinds = [
             {key: (a.shape[1:], a.dtype) for key, a in shard.items()}
             for shard in shards
@@ -56,11 +55,14 @@ class Batches(keras.utils.PyDataset):
         self.epoch = 0
         self._own_seed = secrets.randbits(32)
         self._ends = np.cumsum([len(shard[target]) for shard in shards])
+        if not self._ends[-1]:
+            raise ValueError("What is streamed must hold a sample at least.")
 
     def __len__(self):
         return -(-int(self._ends[-1]) // self.batch_size)
 
     def __getitem__(self, index):
+        index = range(len(self))[index]  # IndexError; -1 is the last
         first = index * self.batch_size
         last = min(first + self.batch_size, int(self._ends[-1]))
         rows = np.arange(first, last)

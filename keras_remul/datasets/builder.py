@@ -15,15 +15,6 @@ from keras_remul.datasets import manifest, registry, sources
 BLOCK = 10_000  # samples that are in memory at once
 
 
-def check_count(key, value):
-    """Raises ValueError unless the argument `key` is an integer, 1 or more."""
-    if not isinstance(value, (int, np.integer)) or value < 1:
-        raise ValueError(
-            f"Argument `{key}` must be an integer, at least 1. Received: "
-            f"{key}={value!r}"
-        )
-
-
 class ArrayBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """A builder whose splits are dicts of arrays.
 

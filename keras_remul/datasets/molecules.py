@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from keras_remul.datasets import archives
-from keras_remul.datasets.builder import check_count
+from keras_remul.utils.validation import check_count
 
 BOND = (0.7, 1.7)  # Angstrom, of an atom and its nearest neighbour
 # Of its median over the atoms, from the first frame to another one: at 600 K

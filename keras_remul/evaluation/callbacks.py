@@ -8,6 +8,7 @@ from keras import ops
 
 from keras_remul.evaluation import evaluate_equivariance
 from keras_remul.utils.leaves import NotFiniteError, count_samples
+from keras_remul.utils.validation import check_count
 
 
 class EquivarianceError(keras.callbacks.Callback):
@@ -47,15 +48,11 @@ class EquivarianceError(keras.callbacks.Callback):
         super().__init__()
         symmetry.check_inputs(x)
         count_samples(x)
-        if samples < 2:
-            raise ValueError(
-                f"Argument `samples` must be at least 2. Received: {samples}"
-            )
         self.x = x
         self.symmetry = symmetry
-        self.samples = samples
-        self.seed = seed
-        self.batch_size = batch_size
+        self.samples = check_count("samples", samples, least=2)
+        self.seed = check_count("seed", seed, least=0)
+        self.batch_size = check_count("batch_size", batch_size)
         self.prefix = prefix
 
     def on_epoch_end(self, epoch, logs=None):

@@ -10,6 +10,7 @@ from keras_remul.evaluation.orbit import (
 from keras_remul.training.metrics import centred
 from keras_remul.utils.leaves import Leaves, count_samples, nest, sums, to_numpy
 from keras_remul.utils.moments import Moments
+from keras_remul.utils.validation import check_count
 
 
 def evaluate_equivariance(
@@ -102,10 +103,7 @@ def evaluate_equivariance(
 
     Reference: arXiv 2410.17878 for E and E'.
     """
-    if samples < 2:
-        raise ValueError(
-            f"Argument `samples` must be at least 2. Received: {samples}"
-        )
+    samples = check_count("samples", samples, least=2)
     symmetry.check_inputs(x)
     n = count_samples(x)
     f = as_function(model, batch_size)

@@ -6,6 +6,7 @@ from keras import ops
 
 from keras_remul import backend
 from keras_remul.utils.leaves import count_samples, to_numpy, widened
+from keras_remul.utils.validation import check_count
 
 
 def finite_elements(group, at_most):
@@ -29,6 +30,10 @@ def walk_orbit(f, x, symmetry, samples, seed):
 
 def draw(group, n, samples, seed):
     """Batches of n elements: `samples` random ones, or each element once."""
+    samples, seed = (
+        check_count("samples", samples),
+        check_count("seed", seed, 0),
+    )
     elements = finite_elements(group, samples)
     if elements is None:
         seeds = np.random.default_rng(seed).integers(2**31, size=samples)
@@ -43,6 +48,7 @@ def draw(group, n, samples, seed):
 
 def as_function(model, batch_size):
     """The model as a function from arrays to arrays of float32 at least."""
+    check_count("batch_size", batch_size)
 
     def function(x):
         if isinstance(model, keras.Model):

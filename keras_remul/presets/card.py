@@ -1,6 +1,6 @@
 """Model cards, written from the metadata of a preset and nothing else."""
 
-from keras_remul.utils.web import without_users
+from keras_remul.utils.web import anonymous
 
 _FIGURES = {
     "test_mse": "test MSE",
@@ -61,7 +61,7 @@ def card(name, facts):
         rows = sorted(facts["licenses"].items())
         parts += ["## Licences", _table(("of", "licence"), rows)]
     # Whatever address a fact names, it names no password.
-    return without_users("\n\n".join(parts) + "\n")
+    return anonymous("\n\n".join(parts) + "\n")
 
 
 def _figure(value):

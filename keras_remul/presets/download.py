@@ -189,7 +189,7 @@ def kept(key):
 
 def digest(text):
     """Name for what belongs to an address; the same for all its users."""
-    text = web.without_users(text)
+    text = web.anonymous(text)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -65,7 +65,7 @@ class DataChecks:
             names = getattr(self.remul, "output_names", None)
             labels = per_output(y, symmetry.outputs, names, argument="y")
             symmetry.check_outputs(labels, mask=symmetry.get_mask(x))
-            check_finite(y, "y")
+            check_finite(y, "y", kinds="biuf")
         check_finite(sample_weight, "sample_weight")
         # Callbacks that restore weights want them before the first step.
         x = keras.tree.map_structure(ops.convert_to_tensor, x)

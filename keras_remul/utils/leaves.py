@@ -6,6 +6,9 @@ from keras import ops
 
 from keras_remul.utils import dtypes
 
+# Squares of larger numbers are infinite.
+_LARGEST = 1e150
+
 
 class NotFiniteError(ValueError):
     """NaN or infinite numbers where figures are to be measured."""
@@ -24,8 +27,18 @@ def to_numpy(data):
 
 def widened(leaf):
     """float32 at least, also for integers: rounding is no error of a model."""
+    _check_real(leaf, "f(x)")
     dtype = dtypes.at_least_float32(dtypes.floating(leaf.dtype))
     return leaf.astype(dtype, copy=False)
+
+
+def _check_real(leaf, name):
+    """Raises ValueError for complex numbers, whose half would be lost."""
+    if leaf.dtype.kind not in "biuf" and "float" not in leaf.dtype.name:
+        raise ValueError(
+            f"`{name}` must hold real numbers. Received: dtype {leaf.dtype}. "
+            "Give real and imaginary parts as components."
+        )
 
 
 def count_samples(x):
@@ -190,11 +203,12 @@ class Leaves:
             axes = (1,) * (leaf.ndim - 2)
             valid = self.mask.reshape(self.mask.shape + axes)
             leaf = np.where(valid, leaf, 0)
+        _check_real(leaf, name + path)
         leaf = np.asarray(leaf, "float64")
-        finite = np.isfinite(leaf).reshape(len(leaf), -1).all(axis=1)
+        finite = (np.abs(leaf) < _LARGEST).reshape(len(leaf), -1).all(axis=1)
         if not finite.all():
             raise NotFiniteError(
-                f"`{name}{path}` holds NaN or infinite numbers for "
+                f"`{name}{path}` holds NaN, infinite or too large numbers for "
                 f"{np.sum(~finite)} of {len(leaf)} samples, the first at "
                 f"{np.argmin(finite)}: there is nothing to measure."
             )

@@ -7,7 +7,27 @@ from keras import ops
 LARGE = 1e9
 
 
-def check_finite(data, name):
+def check_count(key, value, least=1):
+    """An integer argument as an int.
+
+    Args:
+        key: name of the argument.
+        value: an integer of Python or NumPy; no bool.
+        least: smallest value. Defaults to 1.
+
+    Raises:
+        ValueError: it is no integer, or smaller.
+    """
+    integer = isinstance(value, (int, np.integer))
+    if not integer or isinstance(value, bool) or value < least:
+        raise ValueError(
+            f"Argument `{key}` must be an integer, at least {least}. Received: "
+            f"{key}={value!r}"
+        )
+    return int(value)
+
+
+def check_finite(data, name, kinds="biufc"):
     """Raises ValueError where a leaf holds NaN, infinity or no numbers.
 
     Integers and booleans always pass.
@@ -15,6 +35,7 @@ def check_finite(data, name):
     Args:
         data: nested structure of arrays or tensors of any framework, or None.
         name: what the error calls it.
+        kinds: kinds of dtypes that are numbers here, as NumPy names them.
     """
     for path, leaf in keras.tree.flatten_with_path(data):
         if leaf is None:
@@ -23,11 +44,12 @@ def check_finite(data, name):
         leaf = np.atleast_1d(_to_numpy(leaf))
         if "float" in leaf.dtype.name and leaf.dtype.kind != "f":
             leaf = leaf.astype("float32")  # bfloat16 and narrower
-        if leaf.dtype.kind not in "biufc":
+        if leaf.dtype.kind not in kinds:
             raise ValueError(
                 f"`{where}` must hold numbers. Received: an array of dtype "
                 f"{leaf.dtype}. Strings want a preprocessing layer; samples of "
-                "several sizes want padding to one, and a mask."
+                "several sizes want padding to one, and a mask; complex labels "
+                "are two real ones."
             )
         bad = ~np.isfinite(leaf)
         if bad.any():

@@ -26,17 +26,23 @@ LARGEST_UNTOLD = 16 * 2**20
 _USER = re.compile(
     r"(?<=[a-zA-Z]{2})(?<!hf):/{1,2}\S*@|(?<=hf):/{1,2}[^\s/@]+@"
 )
-_QUERY = re.compile(r"\?[^\s#)'\"]+")
+_QUERY = re.compile(r"\?[^\s#]+")
+# Of an address that a server can be asked at, so that all else stays.
+_PLAIN_USER = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*://)[^\s/?#]*@")
 
 
 def redact(text):
-    """The text without user, password and query of the addresses in it."""
-    return _QUERY.sub("?***", without_users(str(text)))
+    """The text without user, password and query of the addresses in it.
+
+    Rather too much is hidden than too little: all before the last `@`, in case
+    that a password holds a slash, and all after `?`.
+    """
+    return _QUERY.sub("?***", _USER.sub("://***@", str(text)))
 
 
-def without_users(text):
-    """The text with `***` for `user:password` in its addresses."""
-    return _USER.sub("://***@", text)
+def anonymous(text):
+    """The text without user and password in its addresses, all else kept."""
+    return _PLAIN_USER.sub(r"\1", text)
 
 
 def join(url, name):

@@ -135,6 +135,32 @@ def test_processes_need_a_seed_and_evaluate_everything(monkeypatch):
     np.testing.assert_array_equal(read(ordered), np.arange(30))
 
 
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (dict(batch_size=0), "`batch_size` must be an integer, at least 1"),
+        (dict(batch_size=True), "`batch_size` must be an integer"),
+        (dict(seed=-1), "`seed` must be an integer, at least 0"),
+        (dict(seed=1.5), "`seed` must be an integer"),
+        (dict(seed="a"), "`seed` must be an integer"),
+    ],
+)
+def test_arguments_that_make_no_sense(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        rows([30], **arguments)
+
+
+def test_batches_are_counted_from_the_end_too():
+    assert rows([30], batch_size=np.int64(7)).batch_size == 7
+    for shuffle in (True, False):
+        batches = rows([30], shuffle=shuffle)
+        np.testing.assert_array_equal(batches[-1][1], batches[4][1])
+        with pytest.raises(IndexError):
+            batches[5]
+    with pytest.raises(ValueError, match="must hold a sample"):
+        rows([0])
+
+
 def test_without_a_seed_orders_differ_but_copies_agree():
     first, second = rows([500], seed=None), rows([500], seed=None)
     assert not np.array_equal(read(first), read(second))

@@ -372,6 +372,42 @@ def test_not_finite(nodes, bad):
         evaluate_equivariance(fn(of_moved), nodes, symmetry)
 
 
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (dict(y="complex"), "`y` must hold real numbers.*complex64"),
+        (dict(y="text"), "`y` must hold real numbers.*U"),
+        (dict(y="large"), "`y` holds NaN, infinite or too large"),
+        (dict(reference="complex"), "`reference` must hold real numbers"),
+        (dict(samples=1), "`samples` must be an integer, at least 2"),
+        (dict(samples=2.5), "`samples` must be an integer.*samples=2.5"),
+        (dict(samples=True), "`samples` must be an integer"),
+        (dict(seed=-1), "`seed` must be an integer, at least 0"),
+        (dict(seed=1.5), "`seed` must be an integer"),
+        (dict(batch_size=0), "`batch_size` must be an integer, at least 1"),
+        (dict(batch_size="a"), "`batch_size` must be an integer"),
+    ],
+)
+def test_arguments_that_make_no_sense(nodes, arguments, message):
+    made = {
+        "complex": nodes + np.complex64(1j),
+        "text": nodes.astype(str),
+        "large": np.full(nodes.shape, 1e200),
+    }
+    for key in ("y", "reference"):
+        if key in arguments:
+            arguments = {**arguments, key: made[arguments[key]]}
+    symmetry = Symmetry(SO3, "vector", "vector")
+    with pytest.raises(ValueError, match=message):
+        evaluate_equivariance(lambda x: x, nodes, symmetry, **arguments)
+
+
+def test_complex_outputs(nodes):
+    symmetry = Symmetry(SO3, "vector", "vector")
+    with pytest.raises(ValueError, match=r"`f\(x\)` must hold real numbers"):
+        evaluate_equivariance(fn(lambda x: x + 1j * x**3), nodes, symmetry)
+
+
 def test_zero_over_zero_is_not_a_number(nodes):
     symmetry = Symmetry(SO3, "vector", "vector")
     f = fn(lambda x: 0 * x)

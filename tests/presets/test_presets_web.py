@@ -171,6 +171,26 @@ def test_credentials_are_in_no_error(server, zoo, cache, monkeypatch, capfd):
     assert "top-secret" not in "".join(capfd.readouterr())
 
 
+@pytest.mark.parametrize("separator", ["'", '"', ")", "&b="])
+def test_a_query_is_hidden_to_its_end(separator):
+    shown = web.redact(f"https://host/a?token=ab{separator}SECRET#part")
+    assert shown == "https://host/a?***#part"
+
+
+def test_places_in_the_cache_differ_but_for_users():
+    zoos = [f"https://cdn.example/gh/{who}/zoo@v1/a" for who in ("a", "b")]
+    assert len({download.digest(zoo) for zoo in zoos}) == 2
+    one, two = (f"https://{user}@host/zoo@v1" for user in ("me:x", "you:y"))
+    assert download.digest(one) == download.digest(two)
+    assert download.digest(one) != download.digest("https://host/zoo@v2")
+
+
+def test_cards_keep_addresses_but_for_users():
+    text = "https://cdn.example/gh/a/zoo@v1 and ftp://me:x@y@host/b@c"
+    expected = "https://cdn.example/gh/a/zoo@v1 and ftp://host/b@c"
+    assert web.anonymous(text) == expected
+
+
 def test_redact_leaves_the_rest():
     text = "hf://owner/name@v1 and /home/me@host/x, really? (https://host/x#a)"
     assert web.redact(text) == text

@@ -8,12 +8,13 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from keras_remul.datasets import archives
-from keras_remul.datasets.builder import ArrayBuilder, check_count
+from keras_remul.datasets.builder import ArrayBuilder
 from keras_remul.datasets.cmu_mocap.acclaim import (
     joint_positions,
     read_motion,
     read_skeleton,
 )
+from keras_remul.utils.validation import check_count
 
 URL = "https://mocap.cs.cmu.edu/subjects"
 LARGEST = 2**26  # bytes of a file of the data base

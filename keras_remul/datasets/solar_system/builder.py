@@ -5,8 +5,9 @@ import dataclasses
 import numpy as np
 import tensorflow_datasets as tfds
 
-from keras_remul.datasets.builder import ArrayBuilder, check_count
+from keras_remul.datasets.builder import ArrayBuilder
 from keras_remul.datasets.solar_system.ephemeris import BODIES, masses, states
+from keras_remul.utils.validation import check_count
 
 # Julian dates: 1900 January 1, 1975, 2012, 2050 January 1, each at 12 h.
 BOUNDS = (2415021.0, 2442414.0, 2455928.0, 2469808.0)

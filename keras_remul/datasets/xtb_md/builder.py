@@ -5,8 +5,9 @@ import dataclasses
 import numpy as np
 
 from keras_remul.datasets import molecules
-from keras_remul.datasets.builder import ArrayBuilder, check_count
+from keras_remul.datasets.builder import ArrayBuilder
 from keras_remul.datasets.xtb_md import simulator
+from keras_remul.utils.validation import check_count
 
 
 @dataclasses.dataclass(kw_only=True)

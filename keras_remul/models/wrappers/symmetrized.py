@@ -7,6 +7,7 @@ from keras import ops
 from keras_remul.models.wrappers.frames import MovedModel, for_each_sample
 from keras_remul.utils.leaves import to_numpy
 from keras_remul.utils.moments import Moments
+from keras_remul.utils.validation import check_count
 
 
 @keras.saving.register_keras_serializable(package="keras_remul")
@@ -31,12 +32,8 @@ class Symmetrized(MovedModel):
 
     def __init__(self, model, symmetry, samples=16, seed=0, **kwargs):
         super().__init__(model, symmetry, **kwargs)
-        if samples < 2:
-            raise ValueError(
-                f"Argument `samples` must be at least 2. Received: {samples}"
-            )
-        self.samples = int(samples)
-        self.seed = int(seed)
+        self.samples = check_count("samples", samples, least=2)
+        self.seed = check_count("seed", seed, least=0)
 
     @property
     def exact(self):
