@@ -653,6 +653,8 @@ def spoil(x, y, what):
     elif what == "infinite y":
         y = y.copy()
         y[3] = np.inf
+    elif what == "complex y":
+        y = y + np.complex64(1j)
     return x, y
 
 
@@ -664,6 +666,7 @@ ERRORS = {
     "mask": r"`x\['mask'\]`.*\(batch, nodes\)",
     "nan in x": r"`x\['positions'\]` holds 1 values.*first is sample 7",
     "infinite y": r"`y` holds 15 values.*first is sample 3",
+    "complex y": r"`y` must hold numbers.*complex64",
 }
 
 
