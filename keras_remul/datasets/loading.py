@@ -94,7 +94,12 @@ def builder_maker(name, config=None, data_dir=None):
 
         try:
             return cls(config=config, data_dir=data_dir)
-        except (json_format.ParseError, AssertionError, OSError) as error:
+        except (
+            json_format.ParseError,
+            AssertionError,
+            OSError,
+            UnicodeDecodeError,
+        ) as error:
             raise ValueError(
                 f"The dataset_info.json of {name!r} with the configuration "
                 f"{getattr(config, 'name', config)!r}, version {cls.VERSION}, "

@@ -237,6 +237,7 @@ def test_a_manifest_that_was_adapted_to_fewer_rows(data_dir):
         lambda p: os.truncate(p, 100),
         lambda p: p.write_text("{}"),
         lambda p: p.write_text(p.read_text().replace('"16"', '"3"')),
+        lambda p: p.write_bytes(p.read_bytes().replace(b"16", b"\xff6")),
     ],
 )
 def test_faulty_info(fault, data_dir):

@@ -90,7 +90,5 @@ def test_arguments_are_checked_before_the_training(rng):
         callbacks.EquivarianceError(x, pairs)
     with pytest.raises(ValueError, match="same number of samples"):
         callbacks.EquivarianceError([x, x[:3]], pairs)
-    with pytest.raises(
-        ValueError, match="`samples` must be an integer"
-    ):
+    with pytest.raises(ValueError, match="`samples` must be an integer"):
         callbacks.EquivarianceError(x, VECTORS, samples=1)

@@ -325,9 +325,7 @@ def test_callback_serves_plain_models(bodies):
 def test_errors(bodies):
     x, _ = bodies
     sym = symmetry(groups.SO3())
-    with pytest.raises(
-        ValueError, match="`samples` must be an integer"
-    ):
+    with pytest.raises(ValueError, match="`samples` must be an integer"):
         evaluate_equivariance(numpy_inputs(equivariant), x, sym, samples=1)
     with pytest.raises(ValueError, match=r"`f\(x\)` is declared as Point"):
         evaluate_equivariance(lambda x: np.zeros((12, 5, 4)), x, sym)

@@ -112,9 +112,7 @@ def test_elements_are_those_of_any_backend(vectors):
 
 
 def test_errors(vectors):
-    with pytest.raises(
-        ValueError, match="`samples` must be an integer"
-    ):
+    with pytest.raises(ValueError, match="`samples` must be an integer"):
         symmetrize(Shifted(), vectors, samples=1)
     with pytest.raises(ValueError, match="`model` must be a keras.Model"):
         symmetrize(np.sin, vectors)
