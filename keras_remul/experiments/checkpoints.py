@@ -10,6 +10,7 @@ import csv
 import hashlib
 import io
 import json
+import re
 import shutil
 import warnings
 
@@ -17,7 +18,17 @@ from keras_remul.utils import atomic
 from keras_remul.utils.weights_memory import WeightsMemory, weights_as_bytes
 
 HISTORY, PREVIOUS = "history.json", "history.previous.json"
+CSV, RESULT = "history.csv", "result.json"
 _SHA256 = "sha256"
+# What `tidy` may remove: names that a run gives, and nobody else by chance.
+_WEIGHTS = re.compile(r"(epoch|best)_\d+\.weights\.h5")
+_PART = re.compile(
+    rf"\.({_WEIGHTS.pattern}|config\.json|history\.json|history\.csv"
+    rf"|history\.previous\.json|result\.json)-[0-9a-f]{{8}}"
+    + re.escape(atomic.PART)
+)
+# What a preset was written in, or what stood there before.
+_PRESET = re.compile(r"\.preset-([a-z0-9_]{8}|old-[0-9a-f]{8})")
 
 
 class DamagedError(ValueError):
@@ -164,18 +175,20 @@ def finished(folder):
 def tidy(folder, needed):
     """Removes weights that are not needed, and what kills left half-written.
 
+    Other files in the folder stay, such as weights of another name.
+
     Args:
         folder: `pathlib.Path`, which no other process writes to.
         needed: names of the files of weights to keep.
     """
-    for path in folder.glob("*.weights.h5"):
-        if path.name not in needed:
+    for path in [*folder.iterdir()]:
+        name = path.name
+        unneeded = _WEIGHTS.fullmatch(name) and name not in needed
+        if path.is_file() and (unneeded or _PART.fullmatch(name)):
             path.unlink()
-    for path in folder.glob(f".*{atomic.PART}"):
-        path.unlink()
-    # What a preset was written in, or what stood there before.
-    for path in folder.glob(".preset-*"):
-        shutil.rmtree(path)
+        left = _PRESET.fullmatch(name) and not path.is_symlink()
+        if left and path.is_dir():
+            shutil.rmtree(path)
 
 
 def tidy_finished(folder):

@@ -48,10 +48,30 @@ def stop(folder, monkeypatch, blocks=2, **changes):
 
 def test_what_kills_left_half_written_goes(tmp_path):
     (tmp_path / ".history.json-01234567.part").touch()
-    for name in (".preset-abc", ".preset-old-01234567"):
+    (tmp_path / ".best_2.weights.h5-01234567.part").touch()
+    for name in (".preset-abc_1234", ".preset-old-01234567"):
         (tmp_path / name / "preset").mkdir(parents=True)
     recipe().run(tmp_path, verbose=0)
     assert [path for path in os.listdir(tmp_path) if path[0] == "."] == []
+
+
+def test_files_of_others_stay(tmp_path):
+    names = [
+        "my.weights.h5",
+        "best_model.weights.h5",
+        "epoch_1.weights.h5.bak",
+        ".big.iso.part",
+        ".big.iso-01234567.part",
+        ".history.json-mine.part",
+    ]
+    for name in names:
+        (tmp_path / name).touch()
+    folders = [".preset-mine", ".preset-old-mine"]
+    for name in folders:
+        (tmp_path / name).mkdir()
+    for _ in range(2):  # a run, and one that is finished
+        recipe().run(tmp_path, verbose=0)
+        assert {*names, *folders} <= {*os.listdir(tmp_path)}
 
 
 def flip(path):
