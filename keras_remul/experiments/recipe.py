@@ -69,7 +69,8 @@ class Recipe:
             further symmetries: the test data are also moved by their groups.
 
     Raises:
-        ValueError: for a number of the budget that is out of its range.
+        ValueError: for a number of the budget that is out of its range, or
+            for `beta` and `tolerance` at once.
     """
 
     dataset: str
@@ -89,6 +90,8 @@ class Recipe:
     moved_by: Callable = dict
 
     def __post_init__(self):
+        for name, value in recipe_settings.plain(self).items():
+            object.__setattr__(self, name, value)
         recipe_settings.check(self)
 
     def replace(self, **changes):
