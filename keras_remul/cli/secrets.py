@@ -10,8 +10,12 @@ import re
 
 from keras_remul.utils.web import redact
 
-# A path object of an address has one slash of two left.
-_ADDRESS = re.compile(r"(?<=[a-zA-Z]{2})(:/{1,2})(.*)", re.DOTALL)
+# A path object of an address has one slash of two left; other addresses are
+# typed with less than they need.
+_ADDRESS = re.compile(
+    r"((?<=[a-z]{2}):/{1,2}|(?<=http):|(?<=https):|(?<![^\s'\"])//)(.*)",
+    re.DOTALL | re.IGNORECASE,
+)
 _QUERY = re.compile(r"\?[^#]+")
 # The hash of a preset is no secret, and is to be compared by eye.
 _FRAGMENT = re.compile(r"#(?!sha256=[0-9a-fA-F]{64}(?![^\s'\"])).+", re.DOTALL)
@@ -65,6 +69,7 @@ def hide(arguments, text):
 def _forms(word):
     """Pairs of how an argument may stand in an error, and what is shown."""
     path, shown = str(pathlib.Path(word)), hidden(word)
-    # Whoever looks for the hash of a preset shows what stands before the #.
+    # The hash of a preset comes after a #, the part of a data set after a /.
     start = word.partition("#")[0], shown.partition("#")[0]
-    return (word, shown), (path, hidden(path)), start
+    name = word.partition("/")[0]
+    return (word, shown), (path, hidden(path)), start, (name, hidden(name))

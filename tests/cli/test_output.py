@@ -84,6 +84,9 @@ SECRETS = [
     "https://h/a?token=SEC RET",
     "https://h/a?token=SEC@RET",
     "https://user:SECRET@h/a?token=SECRET#SECRET",
+    "https:user:SEC RET@h/a",
+    "https:/user:SEC RET@h/a",
+    "//user:SEC RET@h/a",
     "hf://SEC RET@owner/name",
     "hf://owner/name@main https://user:SECRET@h/a",
 ]
@@ -122,6 +125,7 @@ def test_no_error_shows_a_secret(address, command, capsys, monkeypatch):
     [
         "mine.py:egnn",
         "runs/a#b?c@d",
+        "unrecognized arguments: runs//a@b",
         "C:/runs/a#b@c",
         "hf://owner/name@main",
         f"https://h/a#{PIN}",

@@ -12,6 +12,7 @@ from test_recipes_damaged import stop
 
 from keras_remul import datasets, from_preset
 from keras_remul.experiments import checkpoints, same_run
+from keras_remul.experiments import recipe as recipes
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +101,25 @@ def test_a_preset_that_is_gone_is_written_anew(folder, monkeypatch):
     assert found.shape == y.shape
     assert np.mean((found - y) ** 2) == pytest.approx(mse, rel=1e-4)
     assert (run / "result.json").read_text() == text
+
+
+def test_a_kill_while_a_preset_is_written_anew(folder, monkeypatch):
+    run = folder / "finished0"
+    shutil.rmtree(run / "preset")
+    write = recipes._write
+
+    def killed(path, content):
+        if path.name == "result.json":
+            raise KeyboardInterrupt
+        write(path, content)
+
+    # Another machine: the new result is not the old one.
+    monkeypatch.setattr(os, "cpu_count", lambda: 99)
+    with monkeypatch.context() as patch:
+        patch.setattr(recipes, "_write", killed)
+        with pytest.raises(KeyboardInterrupt):
+            recipe().run(run, verbose=0)
+    assert "99 cores" in recipe().run(run, verbose=0)["machine"]
 
 
 PLACES = [
