@@ -1,14 +1,13 @@
 """The command `keras-remul`."""
 
-import argparse
 import json
 import os
 import sys
 import traceback
 
 from keras_remul.cli import datasets, presets, quickstart, tables, train
+from keras_remul.cli.secrets import Parser, hidden, hide
 from keras_remul.experiments.recipe_file import UsageError
-from keras_remul.utils.web import redact
 
 # TensorFlow and absl write their start-up notes to the terminal otherwise.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -25,18 +24,18 @@ def _doing(arguments):
     for key in keys:
         value = getattr(arguments, key, None) or []
         words += value if isinstance(value, list) else [value]
-    return " ".join(["keras-remul", *map(redact, words)])
+    return " ".join(["keras-remul", *map(hidden, words)])
 
 
-def _explained(error):
+def _explained(error, arguments):
     """One line about an error: what happened, and what to do."""
-    text = redact(" ".join(str(error).split()))
+    text = " ".join(hide(arguments, str(error)).split())
     told = isinstance(error, (ValueError, OSError, ImportError))
     if isinstance(error, OSError) and error.strerror:  # of the system
         return (
-            f"{redact(error.filename or 'a file')}: {error.strerror}. Look "
-            "whether it is there, whether you may use it and whether the disk "
-            "has room."
+            f"{hide(arguments, str(error.filename or 'a file'))}: "
+            f"{error.strerror}. Look whether it is there, whether you may use "
+            "it and whether the disk has room."
         )
     if told and not isinstance(error, (UnicodeError, json.JSONDecodeError)):
         return text or type(error).__name__
@@ -66,18 +65,18 @@ def _run(arguments):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status, text = 1, "the program that read the output has ended."
     except UsageError as error:
-        status, text = 2, _explained(error)
+        status, text = 2, _explained(error, arguments)
     except Exception as error:
         if os.environ.get(DEBUG):
             traceback.print_exc()
-        status, text = 1, _explained(error)
+        status, text = 1, _explained(error, arguments)
     print(f"{_doing(arguments)}: {text}", file=sys.stderr)
     return status
 
 
 def main(argv=None):
     """Runs the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="keras-remul",
         description="Models that are as equivariant as you ask. The backend "
         "is chosen by the environment variable KERAS_BACKEND.",

@@ -1,8 +1,8 @@
 """The commands `keras-remul datasets ...`."""
 
-from rich.console import Console
 from rich.table import Table
 
+from keras_remul.cli.output import say, show
 from keras_remul.datasets import loading, registry
 from keras_remul.utils import atomic
 
@@ -28,14 +28,14 @@ def list_command(arguments):
             arguments.name = f"{name}/{config.name}"
             prepared = "yes" if _builder(arguments).is_prepared() else "no"
             table.add_row(arguments.name, config.description or "", prepared)
-    Console().print(table)
+    show(table)
 
 
 def info_command(arguments):
     """Description, features, symmetry, licence of a data set."""
-    builder, console = _builder(arguments), Console()
+    builder = _builder(arguments)
     spec = registry.entry(arguments.name)
-    console.print(builder.info.description, highlight=False, markup=False)
+    say(builder.info.description)
     table = Table("feature", "shape", "transforms as")
     for key, feature in builder.info.features.items():
         target = key == spec.target
@@ -44,7 +44,7 @@ def info_command(arguments):
         )
         note = " (target)" if target else ""
         table.add_row(key + note, str(feature.shape), str(representation))
-    console.print(table)
+    show(table)
     facts = {
         "splits": ", ".join(
             f"{name} ({builder.info.splits[name].num_examples})"
@@ -64,8 +64,8 @@ def info_command(arguments):
     table = Table(show_header=False)
     for key, value in facts.items():
         table.add_row(key, value)
-    console.print(table)
-    console.print(builder.info.citation, highlight=False, markup=False)
+    show(table)
+    say(builder.info.citation)
 
 
 def prepare_command(arguments):
@@ -76,7 +76,7 @@ def prepare_command(arguments):
         data_dir=arguments.data_dir,
         manual_dir=arguments.manual_dir,
     )
-    Console().print(f"Prepared in {_builder(arguments).data_dir}")
+    say(f"Prepared in {_builder(arguments).data_dir}")
 
 
 def baselines_command(arguments):
@@ -98,7 +98,7 @@ def baselines_command(arguments):
     )
     for name, errors in rows.items():
         table.add_row(name, *(f"{errors[split]:.4g}" for split in splits))
-    Console().print(table)
+    show(table)
 
 
 def picture_command(arguments):
@@ -112,7 +112,7 @@ def picture_command(arguments):
     )
     output = arguments.output or f"{arguments.name.replace('/', '_')}.png"
     atomic.write_figure(output, figure, dpi=100)
-    Console().print(f"Drawn into {output}")
+    say(f"Drawn into {output}")
 
 
 def add_parser(commands):

@@ -5,10 +5,10 @@ import platform
 import tempfile
 
 import keras
-from rich.console import Console
 from rich.table import Table
 
 from keras_remul.backend import devices
+from keras_remul.cli.output import say, show
 from keras_remul.presets import download, resolve
 from keras_remul.presets.folder import verify_preset
 from keras_remul.utils.web import redact
@@ -76,7 +76,6 @@ def run():
     Raises:
         ValueError: a check fails; what fails is printed before.
     """
-    console = Console()
     table = Table(show_header=False)
     table.add_row("keras_remul", __version__)
     table.add_row("Python", platform.python_version())
@@ -90,14 +89,14 @@ def run():
     zoo = redact(resolve.default_zoo() or "that of the package")
     table.add_row("zoo", zoo)
     table.add_row("offline", "yes" if download.offline() else "no")
-    console.print(table)
+    show(table)
     failed = []
     for name, check in CHECKS.items():
         try:
             check()
-            console.print(f"ok: {name}")
+            say(f"ok: {name}")
         except Exception as error:  # whatever it is, it is to be told
             failed.append(name)
-            console.print(f"WRONG: {name}: {error}", soft_wrap=True)
+            say(f"WRONG: {name}: {redact(error)}")
     if failed:
         raise ValueError(f"{len(failed)} of {len(CHECKS)} checks failed.")

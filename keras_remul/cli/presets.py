@@ -3,10 +3,10 @@
 import pathlib
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
 from keras_remul.cli.arguments import at_least, number, positive
+from keras_remul.cli.output import say, show
 from keras_remul.presets import folder, resolve
 from keras_remul.utils import atomic
 from keras_remul.utils.plain_files import read_json
@@ -29,9 +29,9 @@ def list_command(arguments):
                 for key in ("test_mse", "error")
             ),
         )
-    Console().print(table)
+    show(table)
     if not names:
-        Console().print(f"No presets. For another zoo set {resolve.ZOO_URL}.")
+        say(f"No presets. For another zoo set {resolve.ZOO_URL}.")
 
 
 def _summary(name, zoo):
@@ -58,7 +58,7 @@ def download_command(arguments):
     """Brings a preset into the cache."""
     path = resolve.download_preset(arguments.name, arguments.zoo)
     name = redact(arguments.name)
-    Console().print(f"{name} is in {path}", soft_wrap=True, markup=False)
+    say(f"{name} is in {path}")
 
 
 def verify_command(arguments):
@@ -68,10 +68,7 @@ def verify_command(arguments):
         raise ValueError("There are no presets to verify.")
     for name in names:
         worst = folder.verify_preset(name, arguments.tolerance, arguments.zoo)
-        Console().print(
-            f"{redact(name)}: outputs agree, difference {worst:.2g}",
-            markup=False,
-        )
+        say(f"{redact(name)}: outputs agree, difference {worst:.2g}")
 
 
 def evaluate_command(arguments):
@@ -84,7 +81,7 @@ def evaluate_command(arguments):
     table = Table("figure", "card", "here", title=redact(arguments.name))
     for name, (card, here) in figures.items():
         table.add_row(name, _figure(card, ".5g"), _figure(here, ".5g"))
-    Console().print(table)
+    show(table)
 
 
 def landscape_command(arguments):
@@ -124,8 +121,8 @@ def landscape_command(arguments):
         around = surface[np.isfinite(surface)]
         found = surface[middle, middle], np.median(around), around.max()
         table.add_row(name, *(f"{value:.3g}" for value in found))
-    Console().print(table)
-    Console().print(f"Written: {arguments.output}")
+    show(table)
+    say(f"Written: {arguments.output}")
 
 
 def _short_names(names):
@@ -147,9 +144,7 @@ def export_command(arguments):
         )
     output = pathlib.Path(arguments.output)
     difference = export(model, output, x, format=arguments.format)
-    Console().print(
-        f"{output}: outputs agree, difference {difference:.2g}", soft_wrap=True
-    )
+    say(f"{output}: outputs agree, difference {difference:.2g}")
 
 
 def doctor_command(arguments):

@@ -1,7 +1,6 @@
 """The commands `keras-remul reproduce` and `keras-remul report`."""
 
-from rich.console import Console
-
+from keras_remul.cli.output import say
 from keras_remul.experiments.tables import markdown, report, reproduce
 
 
@@ -9,16 +8,14 @@ def _reproduce_command(arguments):
     elsewhere = reproduce(
         arguments.table, arguments.recipes, arguments.runs, arguments.data_dir
     )
-    console = Console()
     if elsewhere:
-        console.print(f"Another process has: {', '.join(elsewhere)}")
-    text = markdown(arguments.table, arguments.recipes)
-    console.print(text, markup=False, soft_wrap=True)
+        say(f"Another process has: {', '.join(elsewhere)}")
+    say(markdown(arguments.table, arguments.recipes))
 
 
 def _report_command(arguments):
     report(arguments.recipes, arguments.output)
-    Console().print(f"Written: {arguments.output}")
+    say(f"Written: {arguments.output}")
 
 
 def add_parsers(commands):

@@ -3,9 +3,9 @@
 import importlib.util
 
 import keras
-from rich.console import Console
 from rich.table import Table
 
+from keras_remul.cli.output import say, show
 from keras_remul.experiments.recipe_file import (
     UsageError,
     changes_of,
@@ -54,8 +54,8 @@ def train(arguments):
     for key in SHOWN:
         value = result[key]
         table.add_row(key, "none" if value is None else f"{value:.5g}")
-    Console().print(table)
-    Console().print(f"In {output}: result.json, preset/")
+    show(table)
+    say(f"In {output}: result.json, preset/")
 
 
 def add_parser(commands):

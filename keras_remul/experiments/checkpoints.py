@@ -1,27 +1,58 @@
 """What a run keeps on disk, and what of it is whole.
 
 A block of epochs leaves weights, and then a history that holds the sha256 of
-each of these files, and its own. The block before stays until the run is done:
-where a file of the last one is damaged, the run goes on from there, with the
-numbers of a run that was not disturbed.
+each of these files, of itself and of the run's identity. The block before stays
+until the run is done: where a file of the last one is damaged, the run goes on
+from there, with the numbers of a run that was not disturbed.
 """
 
 import csv
 import hashlib
 import io
 import json
+import re
 import shutil
 import warnings
 
+from keras_remul.experiments.same_run import CONFIG
+from keras_remul.presets.files import is_preset
 from keras_remul.utils import atomic
 from keras_remul.utils.weights_memory import WeightsMemory, weights_as_bytes
 
 HISTORY, PREVIOUS = "history.json", "history.previous.json"
-_SHA256 = "sha256"
+CSV, RESULT = "history.csv", "result.json"
+FILES = CONFIG, HISTORY, PREVIOUS, CSV, RESULT
+PRESET = "preset"
+_SHA256, _RUN = "sha256", "run"
+# What `tidy` may remove: names that a run gives, and nobody else by chance.
+_WEIGHTS = re.compile(r"(epoch|best)_\d+\.weights\.h5")
+_PART = re.compile(
+    rf"\.({'|'.join([_WEIGHTS.pattern, *map(re.escape, FILES)])})"
+    rf"-[0-9a-f]{{8}}{re.escape(atomic.PART)}"
+)
+# What a preset was written in, or what stood there before.
+_SCRATCH = re.compile(rf"\.{PRESET}-([a-z0-9_]{{8}}|old-[0-9a-f]{{8}})")
 
 
 class DamagedError(ValueError):
     """A file is missing, or not what was written."""
+
+
+def check_places(folder):
+    """Raises ValueError where a file or the preset could not be written."""
+    for name in FILES:
+        path = folder / name
+        if path.exists() and not path.is_file():
+            raise ValueError(
+                f"{path} is no file, where a run writes one. Move it away, or "
+                "give another folder."
+            )
+    path = folder / PRESET
+    if path.exists() and not is_preset(path):
+        raise ValueError(
+            f"{path} exists and is not a preset, where a run writes one. Move "
+            "it away, or give another folder."
+        )
 
 
 def describe(content):
@@ -99,13 +130,41 @@ def names(history):
     return f"epoch_{done}.weights.h5", f"best_{best}.weights.h5"
 
 
-def last_whole(folder):
+def begun(run):
+    """The history of a run before its first epoch.
+
+    Args:
+        run: what `same_run.digest` gives for its identity.
+    """
+    return {_RUN: run, "seconds": 0.0}
+
+
+def _check_run(history, path, run):
+    """Raises ValueError for the history of another run."""
+    if _RUN not in history:
+        what = "does not say of which run it is, perhaps of an earlier version"
+    elif history[_RUN] != run:
+        what = "is of another run than this folder"
+    else:
+        return
+    raise ValueError(
+        f"{path} {what}. Give another folder, or put the files of this run "
+        f"back from a copy, or remove {path.parent} to train anew."
+    )
+
+
+def last_whole(folder, run):
     """The newest history all of whose files are whole, or None for a new run.
 
     Warns of what is damaged where an older block takes its place.
 
+    Args:
+        folder: `pathlib.Path` of the run.
+        run: see `begun`.
+
     Raises:
-        ValueError: there are histories, and none is whole.
+        ValueError: there are histories, and none is whole; or one is of
+            another run.
     """
     damages = []
     histories = [folder / name for name in (HISTORY, PREVIOUS)]
@@ -113,6 +172,7 @@ def last_whole(folder):
     for path in there:
         try:
             history = read_history(path)
+            _check_run(history, path, run)
             for name in names(history):
                 read(folder, name, history["files"])
         except DamagedError as error:
@@ -133,20 +193,23 @@ def last_whole(folder):
     return None
 
 
-def finished(folder):
+def finished(folder, run):
     """The content of `result.json`, or None where the run is not done.
 
+    Args:
+        folder, run: as for `last_whole`.
+
     Raises:
-        ValueError: it is not what was written.
+        ValueError: it is not what was written, or there is no history that
+            could tell; or that is of another run.
     """
-    path = folder / "result.json"
+    path = folder / RESULT
     if not path.is_file():
         return None
     try:
-        if (folder / HISTORY).is_file():
-            known = read_history(folder / HISTORY)["files"]
-            read(folder, path.name, known)
-        return json.loads(path.read_bytes())
+        history = read_history(folder / HISTORY)
+        _check_run(history, folder / HISTORY, run)
+        return json.loads(read(folder, path.name, history["files"]))
     except DamagedError as error:
         remedy = f"remove {path}: the figures are then measured again."
         if path.name not in str(error):
@@ -154,35 +217,31 @@ def finished(folder):
         raise ValueError(
             f"{error}. Put it back from a copy, or {remedy}"
         ) from None
-    except ValueError as error:
-        raise ValueError(
-            f"{path} is not JSON: {error}. Remove it: the figures are then "
-            "measured again."
-        ) from None
 
 
 def tidy(folder, needed):
     """Removes weights that are not needed, and what kills left half-written.
 
+    Other files in the folder stay, such as weights of another name.
+
     Args:
         folder: `pathlib.Path`, which no other process writes to.
         needed: names of the files of weights to keep.
     """
-    for path in folder.glob("*.weights.h5"):
-        if path.name not in needed:
+    for path in [*folder.iterdir()]:
+        name = path.name
+        unneeded = _WEIGHTS.fullmatch(name) and name not in needed
+        if path.is_file() and (unneeded or _PART.fullmatch(name)):
             path.unlink()
-    for path in folder.glob(f".*{atomic.PART}"):
-        path.unlink()
-    # What a preset was written in, or what stood there before.
-    for path in folder.glob(".preset-*"):
-        shutil.rmtree(path)
+        left = _SCRATCH.fullmatch(name) and not path.is_symlink()
+        if left and path.is_dir():
+            shutil.rmtree(path)
 
 
 def tidy_finished(folder):
     """Removes what a run needed to go on; it is done."""
     (folder / PREVIOUS).unlink(missing_ok=True)
-    if (folder / HISTORY).is_file():
-        tidy(folder, names(read_history(folder / HISTORY)))
+    tidy(folder, names(read_history(folder / HISTORY)))
 
 
 def write_csv(path, history, block):

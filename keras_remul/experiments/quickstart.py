@@ -33,6 +33,8 @@ from keras_remul.utils import atomic
 from keras_remul.version import __version__
 
 DATASET = "nbody_charged"
+# Of paths, which may hold what Rich takes for markup.
+AS_IT_IS = dict(markup=False, emoji=False, soft_wrap=True)
 
 # Augmentation is alpha = 0, and two rotated copies of each sample for as many
 # forward passes as REMUL's.
@@ -212,7 +214,8 @@ def run(output="quickstart_output", epochs=30, seed=0, data_dir=None):
     again = mse(from_preset(folder), x, y)
     console.print(
         f"Saved to {folder}, loaded back: test MSE {again:.5f}, outputs "
-        f"within {difference:.1e} of the stored ones."
+        f"within {difference:.1e} of the stored ones.",
+        **AS_IT_IS,
     )
     picture = output / "quickstart.png"
     figure = visualization.quickstart_figure(
@@ -232,7 +235,9 @@ def run(output="quickstart_output", epochs=30, seed=0, data_dir=None):
         "seconds": time.perf_counter() - start,
     }
     atomic.write_json(output / "results.json", atomic.finite(results))
-    console.print(f"Picture: {picture}. Figures: {output / 'results.json'}.")
+    console.print(
+        f"Picture: {picture}. Figures: {output / 'results.json'}.", **AS_IT_IS
+    )
     console.print(f"Done in {results['seconds'] / 60:.1f} minutes.")
     return results
 

@@ -23,6 +23,7 @@ from keras_remul.models.linear import ridge
 from keras_remul.models.linear.blending import blend_with_ridge
 from keras_remul.presets import save_to_preset
 from keras_remul.presets.evaluate import mean_squared_error, measure
+from keras_remul.presets.files import is_preset
 from keras_remul.training import RemulModel, weighting
 from keras_remul.utils import atomic, validation
 from keras_remul.version import __version__
@@ -68,7 +69,8 @@ class Recipe:
             further symmetries: the test data are also moved by their groups.
 
     Raises:
-        ValueError: for a number of the budget that is out of its range.
+        ValueError: for a number of the budget that is out of its range, or
+            for `beta` and `tolerance` at once.
     """
 
     dataset: str
@@ -88,6 +90,8 @@ class Recipe:
     moved_by: Callable = dict
 
     def __post_init__(self):
+        for name, value in recipe_settings.plain(self).items():
+            object.__setattr__(self, name, value)
         recipe_settings.check(self)
 
     def replace(self, **changes):
@@ -121,8 +125,9 @@ class Recipe:
             ValueError: where `output` holds a run of another recipe or of
                 other data, or one of which cannot be told whether it is this
                 one; where a file of it is damaged and no block before is
-                whole; where data or weights hold NaN before the training, or
-                it diverges.
+                whole; where something else stands at the place of a file or
+                of the preset; where data or weights hold NaN before the
+                training, or it diverges.
             OSError: where the folder cannot be written, or another process
                 works in it, `same_run.InUseError`.
         """
@@ -132,6 +137,7 @@ class Recipe:
             return self._run(output, data_dir, verbose, callbacks)
 
     def _run(self, output, data_dir, verbose, callbacks):
+        checkpoints.check_places(output)
         symmetry = (
             self.symmetry or (lambda: datasets.symmetry(self.dataset))
         )()
@@ -146,8 +152,9 @@ class Recipe:
         random.setstate(state)
         identity = self._identity(remul, data)
         same_run.check(identity, output)
-        finished = checkpoints.finished(output)
-        if finished:
+        finished = checkpoints.finished(output, same_run.digest(identity))
+        # Without its preset, that is written anew, from the weights.
+        if finished and is_preset(output / checkpoints.PRESET):
             checkpoints.tidy_finished(output)
             return finished
         validation.check_finite(data, f"{self.dataset}: data")
@@ -192,7 +199,7 @@ class Recipe:
         result = atomic.finite(result)
         save_to_preset(
             model,
-            output / "preset",
+            output / checkpoints.PRESET,
             x=few,
             symmetry=symmetry,
             metadata={
@@ -206,9 +213,11 @@ class Recipe:
             },
         )
         known = checkpoints.describe(atomic.as_json(result).encode())
-        history["files"] = {**history["files"], "result.json": known}
+        history["files"] = {**history["files"], checkpoints.RESULT: known}
+        # One that is written anew goes first: a kill leaves none of before.
+        (output / checkpoints.RESULT).unlink(missing_ok=True)
         _write(output / checkpoints.HISTORY, checkpoints.sealed(history))
-        _write(output / "result.json", result)
+        _write(output / checkpoints.RESULT, result)
         checkpoints.tidy_finished(output)
         return result
 
@@ -291,10 +300,11 @@ class Recipe:
         remul.model(keras.tree.map_structure(lambda a: a[:1], x))
         remul.built = True
         remul.optimizer.build(remul.trainable_variables)
-        history = checkpoints.last_whole(output)
+        run = same_run.digest(identity)
+        history = checkpoints.last_whole(output, run)
         if history is None:
             _check_weights(remul.model)
-            history = {"seconds": 0.0}
+            history = checkpoints.begun(run)
         done = len(history.get("loss", []))
         if done:
             name, _ = checkpoints.names(history)
@@ -357,7 +367,7 @@ class Recipe:
             needed += checkpoints.names(before)
             _write(output / checkpoints.PREVIOUS, checkpoints.sealed(before))
         _write(output / checkpoints.HISTORY, checkpoints.sealed(history))
-        checkpoints.write_csv(output / "history.csv", history, self.block)
+        checkpoints.write_csv(output / checkpoints.CSV, history, self.block)
         checkpoints.tidy(output, needed)
 
     def _epoch(self, remul, x, y, number):

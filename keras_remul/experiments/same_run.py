@@ -109,6 +109,24 @@ def _rename(node, names):
     return node
 
 
+def digest(facts):
+    """The sha256 of an `identity`, for the histories of the run.
+
+    Facts that `check` finds equal have one digest: 1 and 1.0 are one number.
+    """
+    text = json.dumps(_plain(facts), sort_keys=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _plain(node):
+    if isinstance(node, dict):
+        return {key: _plain(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_plain(value) for value in node]
+    whole = isinstance(node, float) and node.is_integer()
+    return int(node) if whole or isinstance(node, bool) else node
+
+
 def check(facts, folder):
     """Raises ValueError unless a folder holds this run, or none.
 
@@ -118,7 +136,7 @@ def check(facts, folder):
     """
     file = folder / CONFIG
     if not file.is_file():
-        for name in ("history.json", "result.json"):
+        for name in ("history.json", "history.previous.json", "result.json"):
             if (folder / name).is_file():
                 raise ValueError(
                     f"{folder} holds a run, {name}, but no {CONFIG} that says "
@@ -127,8 +145,16 @@ def check(facts, folder):
         return
     try:
         there = json.loads(file.read_text())
-    except ValueError as error:
-        raise ValueError(f"{file} is damaged: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise ValueError(
+            f"{file} is damaged: {error}. Put it back from a copy, or remove "
+            f"{folder} to train anew."
+        ) from None
+    if not isinstance(there, dict):
+        raise ValueError(
+            f"{file} is damaged: it holds no JSON object. Put it back from a "
+            f"copy, or remove {folder} to train anew."
+        )
     found = list(_differences(there, facts, ""))
     other = [d for d in found if _NONE not in d]
     unsaid = [path for path, old, _ in found if old is _NONE]

@@ -54,12 +54,22 @@ def _from_text(name, text, convert):
         ) from None
 
 
+def plain(recipe):
+    """`{name: value}` of the numbers of NumPy, which JSON knows nothing of."""
+    values = {name: getattr(recipe, name) for name in (*_WHOLE, *_REAL)}
+    return {
+        name: value.item()
+        for name, value in values.items()
+        if isinstance(value, (np.integer, np.floating))
+    }
+
+
 def check(recipe):
     """Raises ValueError for numbers of which no training could be made."""
     for name, low in _WHOLE.items():
         value = getattr(recipe, name)
-        whole = isinstance(value, (int, np.integer))
-        if not whole or isinstance(value, bool) or not low <= value < 2**32:
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if not (whole and low <= value < 2**32):
             raise ValueError(
                 f"Argument `{name}` must be a whole number, at least {low} and "
                 f"below 2^32. Received: {value!r}"
@@ -68,9 +78,15 @@ def check(recipe):
         value = getattr(recipe, name)
         if value is None and name in _OPTIONAL:
             continue
-        real = isinstance(value, (int, float, np.number))
+        real = isinstance(value, (int, float)) and not isinstance(value, bool)
         if not (real and math.isfinite(value) and fits(value)):
             raise ValueError(
                 f"Argument `{name}` must be {kind}, and finite. Received: "
                 f"{value!r}"
             )
+    if recipe.beta is not None and recipe.tolerance is not None:
+        raise ValueError(
+            "Arguments `beta` and `tolerance` are two weightings, and a recipe "
+            f"has one. Received: beta={recipe.beta}, "
+            f"tolerance={recipe.tolerance}. Take one of them out."
+        )

@@ -22,8 +22,9 @@ from keras_remul import (
     weighting,
 )
 from keras_remul.datasets import loading, registry
-from keras_remul.experiments import Recipe, recipe, same_run
+from keras_remul.experiments import Recipe, checkpoints, recipe, same_run
 from keras_remul.experiments.recipe_file import load_recipe
+from keras_remul.utils import atomic
 
 RECIPES = pathlib.Path(__file__).parents[2] / "recipes"
 TABLES = json.loads((RECIPES / "tables.json").read_text()).values()
@@ -245,9 +246,19 @@ def identity_of(recipe):
 @pytest.mark.parametrize("field, changes", OTHERS)
 def test_a_folder_gives_no_result_of_another_recipe(field, changes, tmp_path):
     """Neither a finished run's, nor one's that was stopped."""
-    recipe._write(tmp_path / "config.json", identity_of(base()))
-    recipe._write(tmp_path / "result.json", {"test_mse": 0.5})
-    assert base().run(tmp_path) == {"test_mse": 0.5}
+    facts, result = identity_of(base()), {"test_mse": 0.5}
+    recipe._write(tmp_path / "config.json", facts)
+    known = checkpoints.describe(atomic.as_json(result).encode())
+    history = checkpoints.begun(same_run.digest(facts)) | {
+        "loss": [1.0],
+        "best_epoch": 1,
+        "files": {"result.json": known},
+    }
+    recipe._write(tmp_path / "history.json", checkpoints.sealed(history))
+    recipe._write(tmp_path / "result.json", result)
+    (tmp_path / "preset").mkdir()
+    (tmp_path / "preset" / "metadata.json").touch()
+    assert base().run(tmp_path) == result
     for file in ("result.json", "history.json"):
         recipe._write(tmp_path / file, {"loss": [1.0]})
         with pytest.raises(ValueError, match=f"holds a run with .*{field}"):

@@ -48,10 +48,30 @@ def stop(folder, monkeypatch, blocks=2, **changes):
 
 def test_what_kills_left_half_written_goes(tmp_path):
     (tmp_path / ".history.json-01234567.part").touch()
-    for name in (".preset-abc", ".preset-old-01234567"):
+    (tmp_path / ".best_2.weights.h5-01234567.part").touch()
+    for name in (".preset-abc_1234", ".preset-old-01234567"):
         (tmp_path / name / "preset").mkdir(parents=True)
     recipe().run(tmp_path, verbose=0)
     assert [path for path in os.listdir(tmp_path) if path[0] == "."] == []
+
+
+def test_files_of_others_stay(tmp_path):
+    names = [
+        "my.weights.h5",
+        "best_model.weights.h5",
+        "epoch_1.weights.h5.bak",
+        ".big.iso.part",
+        ".big.iso-01234567.part",
+        ".history.json-mine.part",
+    ]
+    for name in names:
+        (tmp_path / name).touch()
+    folders = [".preset-mine", ".preset-old-mine"]
+    for name in folders:
+        (tmp_path / name).mkdir()
+    for _ in range(2):  # a run, and one that is finished
+        recipe().run(tmp_path, verbose=0)
+        assert {*names, *folders} <= {*os.listdir(tmp_path)}
 
 
 def flip(path):
@@ -209,7 +229,7 @@ FIELDS = [
     ("seed", [-1, 2**32]),
     ("learning_rate", [0.0, -1.0, "nan", "inf", "abc", None]),
     ("weight_decay", [-1.0, "nan", "inf"]),
-    ("beta", ["nan", "inf", "-1"]),
+    ("beta", ["nan", "inf", "-1", True, 1j]),
     ("tolerance", ["nan", "inf", "0", "-1"]),
 ]
 
@@ -220,6 +240,26 @@ FIELDS = [
 def test_settings_out_of_range(name, value):
     with pytest.raises(ValueError, match=f"`{name}`.*{value}"):
         recipe(**{name: value})
+
+
+def test_two_weightings_at_once():
+    recipe(tolerance=0.1).replace(tolerance=None, beta=2.0)
+    with pytest.raises(ValueError, match="beta=2.0, tolerance=0.1. Take one"):
+        recipe(tolerance=0.1).replace(beta="2")
+
+
+def test_numbers_of_numpy(tmp_path):
+    """They are the same run, on disk as well."""
+    changes = {
+        "epochs": np.int32(1),
+        "seed": np.int64(3),
+        "learning_rate": np.float32(0.125),
+        "beta": np.float64(0.5),
+    }
+    result = recipe(**changes).run(tmp_path, verbose=0)
+    same = {name: value.item() for name, value in changes.items()}
+    assert recipe(**same).run(tmp_path, verbose=0) == result
+    assert type(recipe(**changes).seed) is int
 
 
 def test_figures_that_are_no_numbers_are_null(tmp_path, monkeypatch):

@@ -1,0 +1,136 @@
+"""What commands print: paths as they are, and no password."""
+
+import pathlib
+
+import pytest
+from rich.table import Table
+from test_command_line import GOOD
+
+from keras_remul import cli, datasets
+from keras_remul.cli import doctor, output, secrets
+from keras_remul.datasets import loading
+
+ODD = "a[/b] [red]x[/red] [onnx] :smile:"
+PIN = "sha256=" + "0a" * 32
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch, bodies):
+    splits = dict.fromkeys(("train", "validation", "test"), bodies)
+    monkeypatch.setattr(datasets, "load_all", lambda *a, **k: splits)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.chdir(tmp_path)
+
+
+def test_text_and_tables_as_they_are(capsys):
+    output.say(ODD * 20)
+    assert capsys.readouterr().out == f"{ODD * 20}\n"
+    table = Table(f"1 {ODD}", f"2 {ODD}", title=f"3 {ODD}", caption=f"4 {ODD}")
+    table.add_row(f"5 {ODD}", f"6 {ODD}")
+    output.show(table)
+    said = capsys.readouterr().out
+    assert all(f"{k} {ODD}" in said for k in range(1, 7))
+
+
+def test_no_command_prints_but_through_there():
+    for file in pathlib.Path(cli.__file__).parent.glob("*.py"):
+        if file.name != "output.py":
+            assert "Console" not in file.read_text(), file
+
+
+def test_a_training(capsys):
+    pathlib.Path("mine[b].py").write_text(GOOD)
+    status = cli.main(["train", "mine[b].py", "--output", "out[/b]"])
+    said, error = capsys.readouterr()
+    assert status == 0, error
+    assert "In out[/b]: result.json" in said and "mine[b]" in said
+
+
+def test_data_sets(capsys, monkeypatch):
+    monkeypatch.setattr(loading, "load", lambda *a, **k: None)
+    for action in ("info", "prepare"):
+        status = cli.main(
+            ["datasets", action, "nbody_charged", "--data-dir", "d[/b]"]
+        )
+        said, error = capsys.readouterr()
+        assert status == 0, error
+        assert "d[/b]" in said
+
+
+def test_doctor(capsys, monkeypatch, tmp_path):
+    def fails():
+        raise ImportError('pip install "keras-remul[onnx]", x[/b]')
+
+    monkeypatch.setenv("KERAS_REMUL_CACHE", "c[/x]")
+    monkeypatch.setattr(doctor, "CHECKS", {"one": fails})
+    assert cli.main(["doctor"]) == 1
+    said = capsys.readouterr().out
+    assert 'WRONG: one: pip install "keras-remul[onnx]", x[/b]' in said
+    assert "c[/x]" in said
+
+
+SECRETS = [
+    "https://user:SECRET@h/a",
+    "https://user:SEC RET@h/a",
+    "https://user:SEC@RET@h/a",
+    "https://user:SEC?RET@h/a",
+    "https://user:SEC#RET@h/a",
+    "https://user:SEC/RET@h/a",
+    "https://h/a#SECRET",
+    "https://h/a#SEC RET",
+    f"https://h/a#{PIN}SECRET",
+    f"https://h/a#{PIN}#SECRET",
+    "https://h/a?token=SECRET",
+    "https://h/a?token=SEC RET",
+    "https://h/a?token=SEC@RET",
+    "https://user:SECRET@h/a?token=SECRET#SECRET",
+    "https:user:SEC RET@h/a",
+    "https:/user:SEC RET@h/a",
+    "//user:SEC RET@h/a",
+    "hf://SEC RET@owner/name",
+    "hf://owner/name@main https://user:SECRET@h/a",
+]
+COMMANDS = [
+    "{}",
+    "datasets {}",
+    "datasets list {}",
+    "doctor {}",
+    "verify p --tolerance {}",
+    "quickstart --epochs {}",
+    "train {}",
+    "verify {}",
+    "download {}",
+    "datasets info {}",
+    "presets --zoo {}",
+    "reproduce {} --recipes {}",
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("address", SECRETS)
+def test_no_error_shows_a_secret(address, command, capsys, monkeypatch):
+    monkeypatch.setenv("KERAS_REMUL_OFFLINE", "1")
+    words = [word.format(address) for word in command.split()]
+    try:
+        status = cli.main(words)
+    except SystemExit as error:
+        status = error.code
+    said = "".join(capsys.readouterr())
+    assert status and "keras-remul" in said
+    assert "SEC" not in said and "RET" not in said, said
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "mine.py:egnn",
+        "runs/a#b?c@d",
+        "unrecognized arguments: runs//a@b",
+        "C:/runs/a#b@c",
+        "hf://owner/name@main",
+        f"https://h/a#{PIN}",
+        f"'https://h/a#{PIN}' (choose from 'a')",
+    ],
+)
+def test_what_is_no_secret_is_shown(text):
+    assert secrets.hidden(text) == text
