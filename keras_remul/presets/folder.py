@@ -19,7 +19,7 @@ import keras
 import numpy as np
 
 from keras_remul.backend.pending import make_to_load
-from keras_remul.presets import configuration, files, golden
+from keras_remul.presets import configuration, files, golden, places
 from keras_remul.presets.card import card
 from keras_remul.presets.resolve import resolve
 from keras_remul.symmetry import Symmetry
@@ -30,6 +30,7 @@ from keras_remul.version import __version__
 
 _GOLDEN_SEED = 0
 _TOLERANCE = 1e-5
+_REMEDY = "Give a folder here, and `upload_preset` it from there."
 _SLACK = 2**20  # bytes of weights beyond those of the file of them
 
 
@@ -47,7 +48,8 @@ def save_to_preset(
 
     Args:
         model: a built Keras model.
-        path: the folder.
+        path: the folder; `~` is the home folder. Of a link, what it points to
+            is written.
         x: inputs, a few samples: an array, or dicts, lists and tuples of
             arrays, nested as you like. With them the preset holds the model's
             outputs, and `verify_preset` can compare other backends and
@@ -62,9 +64,10 @@ def save_to_preset(
     Raises:
         ValueError: where the model is not built, is of a class that could not
             be loaded again, has NaN among its weights, inputs or outputs, or
-            does not come back from the folder as it was; where `path` exists
-            and is not a preset; where `metadata` names a fact that is written
-            here, or holds NaN or infinity.
+            does not come back from the folder as it was; where `path` is an
+            address, the working folder, or exists and is not a preset, or
+            holds a file besides, hidden ones too; where `metadata` names a
+            fact that is written here, or holds NaN or infinity.
         OSError: where the folder cannot be written, as on a full disk; what
             stood there stays.
 
@@ -77,11 +80,8 @@ def save_to_preset(
             f"Model {model.name!r} has no weights yet. Call it on a batch, or "
             "fit it, before saving it as a preset."
         )
-    path = pathlib.Path(path)
-    if path.exists() and not files.is_preset(path):
-        raise ValueError(
-            f"`path` exists and is not a preset; it is left alone: {path}"
-        )
+    path, name = places.local(path, _REMEDY)
+    places.check_preset(path)
     _check_weights(model)
     symmetry = symmetry or getattr(model, "symmetry", None)
     config = _config(model)
@@ -131,7 +131,7 @@ def save_to_preset(
         if x is not None:
             arrays = _golden(model, x, symmetry)
             golden.write(folder / files.GOLDEN, arrays)
-        _describe(folder, path.name, facts)
+        _describe(folder, name, facts)
         _check_written(folder, model, packages)
         files.put(folder, path)
 
@@ -208,9 +208,12 @@ def update_metadata(path, **changes):
         **changes: facts that are added or replaced, JSON types only.
 
     Raises:
-        ValueError: the preset is damaged.
+        ValueError: the preset is damaged; or its folder holds a file besides,
+            or is the working folder.
     """
-    path = pathlib.Path(path)
+    path, name = places.local(path, _REMEDY)
+    if path.exists():
+        places.check_preset(path)
     with (
         files.opened(path) as (checked, facts),
         tempfile.TemporaryDirectory(
@@ -218,7 +221,7 @@ def update_metadata(path, **changes):
         ) as scratch,
     ):
         folder = shutil.copytree(checked, pathlib.Path(scratch) / "preset")
-        _describe(folder, path.name, facts | changes)
+        _describe(folder, name, facts | changes)
         files.check_files(folder)
         files.put(folder, path)
 
