@@ -30,6 +30,18 @@ from keras_remul.version import __version__
 
 _GOLDEN_SEED = 0
 _TOLERANCE = 1e-5
+# What is found here, and nobody else may say.
+_OWN_FACTS = (
+    "format",
+    "class",
+    "parameters",
+    "keras_remul",
+    "keras",
+    "backend",
+    "symmetry",
+    "weights_sha256",
+    "files",
+)
 _REMEDY = "Give a folder here, and `upload_preset` it from there."
 _SLACK = 2**20  # bytes of weights beyond those of the file of them
 
@@ -67,7 +79,8 @@ def save_to_preset(
             does not come back from the folder as it was; where `path` is an
             address, the working folder, or exists and is not a preset, or
             holds a file besides, hidden ones too; where `metadata` names a
-            fact that is written here, or holds NaN or infinity.
+            fact that is written here, holds what JSON does not, such as NaN,
+            or what the card cannot show, such as `metrics` without numbers.
         OSError: where the folder cannot be written, as on a full disk; what
             stood there stays.
 
@@ -98,13 +111,8 @@ def save_to_preset(
         facts["symmetry"] = keras.saving.serialize_keras_object(symmetry)
         packages |= configuration.packages_of(facts["symmetry"])
     facts["weights_sha256"] = _digest(model)
-    taken = sorted({*facts, "files"} & set(metadata or {}))
-    if taken:
-        raise ValueError(
-            f"Argument `metadata` names what is written anyway: {taken}"
-        )
+    _check_facts("argument `metadata`", metadata or {})
     _check_json("the configuration of the model", config)
-    _check_json("argument `metadata`", metadata)
     facts |= metadata or {}
     atomic.make_folder(path.parent)
     with (
@@ -134,6 +142,24 @@ def save_to_preset(
         _describe(folder, name, facts)
         _check_written(folder, model, packages)
         files.put(folder, path)
+
+
+def _check_facts(name, facts):
+    """Raises ValueError unless these may be added to the metadata."""
+    if not isinstance(facts, dict) or not all(
+        isinstance(key, str) for key in facts
+    ):
+        raise ValueError(
+            f"No preset is saved: {name} must be a dictionary whose keys are "
+            f"text. Received: {facts!r}"
+        )
+    taken = sorted({*_OWN_FACTS} & {*facts})
+    if taken:
+        raise ValueError(
+            f"No preset is saved: {name} names what `save_to_preset` writes "
+            f"of the model, and only it: {taken}"
+        )
+    _check_json(name, facts)
 
 
 def _check_json(name, content):
@@ -200,17 +226,24 @@ def _check_written(path, model, packages):
             )
 
 
-def update_metadata(path, **changes):
+def update_metadata(path, packages=(), **changes):
     """Changes facts of a preset, and its card; the model stays as it is.
+
+    The preset is loaded, and its weights are compared bit for bit with those
+    that were saved, before anything is replaced.
 
     Args:
         path: the folder.
-        **changes: facts that are added or replaced, JSON types only.
+        packages: see `from_preset`.
+        **changes: facts that are added or replaced, JSON types only; not
+            those that `save_to_preset` finds itself, such as `symmetry`.
 
     Raises:
-        ValueError: the preset is damaged; or its folder holds a file besides,
-            or is the working folder.
+        ValueError: the preset is damaged; its folder holds a file besides, or
+            is the working folder; a change is of what describes the model, is
+            nothing that JSON holds, or not what the card shows under its name.
     """
+    _check_facts("the change", changes)
     path, name = places.local(path, _REMEDY)
     if path.exists():
         places.check_preset(path)
@@ -220,6 +253,8 @@ def update_metadata(path, **changes):
             dir=path.parent, prefix=f".{path.name}-"
         ) as scratch,
     ):
+        _checked_model(checked, facts, path, packages)
+        _symmetry(facts, path, packages)
         folder = shutil.copytree(checked, pathlib.Path(scratch) / "preset")
         _describe(folder, name, facts | changes)
         files.check_files(folder)
