@@ -19,16 +19,14 @@ import keras
 import numpy as np
 
 from keras_remul.backend.pending import make_to_load
-from keras_remul.presets import configuration, files, golden, places
+from keras_remul.presets import configuration, files, golden, places, proof
 from keras_remul.presets.card import card
 from keras_remul.presets.resolve import resolve
-from keras_remul.symmetry import Symmetry
 from keras_remul.utils import atomic
 from keras_remul.utils.plain_files import read_json
 from keras_remul.utils.weights_memory import weights_as_bytes
 from keras_remul.version import __version__
 
-_GOLDEN_SEED = 0
 _TOLERANCE = 1e-5
 # What is found here, and nobody else may say.
 _OWN_FACTS = (
@@ -137,7 +135,7 @@ def save_to_preset(
                 folder / files.SHARDED_WEIGHTS, max_shard_size=max_shard_size
             )
         if x is not None:
-            arrays = _golden(model, x, symmetry)
+            arrays = proof.made(model, x, symmetry)
             golden.write(folder / files.GOLDEN, arrays)
         _describe(folder, name, facts)
         _check_written(folder, model, packages)
@@ -214,7 +212,7 @@ def _check_written(path, model, packages):
     with files.opened(path) as (folder, facts):
         written = _load(folder, facts, path, packages)
         if files.GOLDEN in facts["files"]:
-            _compare(folder, written, facts, _TOLERANCE, path, packages)
+            proof.compare(folder, written, facts, _TOLERANCE, path, packages)
     # Not the states of random generators, which Keras does not write.
     for old, new in zip(model.weights, written.weights, strict=True):
         old, value = map(keras.ops.convert_to_numpy, (old, new))
@@ -254,7 +252,7 @@ def update_metadata(path, packages=(), **changes):
         ) as scratch,
     ):
         _checked_model(checked, facts, path, packages)
-        _symmetry(facts, path, packages)
+        proof.symmetry_of(facts, path, packages)
         folder = shutil.copytree(checked, pathlib.Path(scratch) / "preset")
         _describe(folder, name, facts | changes)
         files.check_files(folder)
@@ -272,29 +270,6 @@ def _state(model):
     """Weights and states of random generators; no metrics, no optimizer."""
     skipped = {id(variable) for variable in model.metrics_variables}
     return [v for v in model.variables if id(v) not in skipped]
-
-
-def _golden(model, x, symmetry):
-    stored = golden.flatten("input", x)
-    g = None
-    if symmetry is not None:
-        g = symmetry.sample(len(keras.tree.flatten(x)[0]), seed=_GOLDEN_SEED)
-        stored |= golden.flatten("element", g)
-    return stored | _outputs(model, x, symmetry, g)
-
-
-def _outputs(model, x, symmetry, g):
-    """The outputs; with elements g the inputs moved by them, and theirs."""
-    y = model.predict(x, verbose=0)
-    found = golden.comparable("output", y)
-    if g is not None:
-        moved = symmetry.transform_inputs(g, x)
-        moved = keras.tree.map_structure(keras.ops.convert_to_numpy, moved)
-        found |= golden.comparable("moved_input", moved)
-        moved = keras.tree.pack_sequence_as(x, keras.tree.flatten(moved))
-        y = model.predict(moved, verbose=0)
-        found |= golden.comparable("moved_output", y)
-    return found
 
 
 def from_preset(name_or_path, zoo=None, packages=()):
@@ -350,7 +325,9 @@ def load_preset(name_or_path, zoo=None, packages=()):
         model = _checked_model(folder, facts, path, packages)
         x = None
         if files.GOLDEN in facts["files"]:
-            x = golden.restore("input", golden.read(folder / files.GOLDEN))
+            file = path / files.GOLDEN
+            stored = golden.read(folder / files.GOLDEN, file)
+            x = golden.restore("input", stored)
         return model, _with_symmetry(facts, path, packages), x
 
 
@@ -420,19 +397,6 @@ def _digest(model):
     return digest.hexdigest()
 
 
-def _symmetry(facts, path, packages):
-    """The `Symmetry` in metadata, or None."""
-    if facts.get("symmetry") is None:
-        return None
-    where = path / files.METADATA
-    found = configuration.make(
-        facts["symmetry"], where, packages=packages, parts=False
-    )
-    if not isinstance(found, Symmetry):
-        raise ValueError(f"The symmetry in {where} is none.")
-    return found
-
-
 def read_metadata(name_or_path, zoo=None, packages=()):
     """What is known of a preset: a dictionary; `"symmetry"` is a `Symmetry`.
 
@@ -447,7 +411,7 @@ def read_metadata(name_or_path, zoo=None, packages=()):
 
 
 def _with_symmetry(facts, path, packages):
-    symmetry = _symmetry(facts, path, packages)
+    symmetry = proof.symmetry_of(facts, path, packages)
     return facts if symmetry is None else facts | {"symmetry": symmetry}
 
 
@@ -480,33 +444,4 @@ def verify_preset(name_or_path, tolerance=_TOLERANCE, zoo=None, packages=()):
                 f"Preset {path} holds no outputs to compare with; save it with "
                 "`save_to_preset(model, path, x=...)`."
             )
-        return _compare(folder, model, facts, tolerance, path, packages)
-
-
-def _compare(folder, model, facts, tolerance, path, packages):
-    file = path / files.GOLDEN
-    stored = golden.read(folder / files.GOLDEN)
-    parts = {name: golden.restore(name, stored) for name in golden.PARTS}
-    parts = {name: part for name, part in parts.items() if part is not None}
-    expected = {}
-    for name, part in parts.items():
-        expected |= golden.comparable(name, part)
-    wanted = {*golden.PARTS} if "symmetry" in facts else {"input", "output"}
-    if {*parts} != wanted or len(expected) != len(stored):
-        raise ValueError(
-            f"{file} must hold {sorted(wanted)}. It holds {sorted(stored)}"
-        )
-    symmetry = _symmetry(facts, path, packages)
-    x, g = parts["input"], parts.get("element")
-    found = {
-        **golden.comparable("input", x),
-        **({} if g is None else golden.comparable("element", g)),
-        **_outputs(model, x, symmetry, g),
-    }
-    return golden.check(
-        found,
-        expected,
-        tolerance,
-        f"Preset {path} gives other outputs on the backend "
-        f"{keras.backend.backend()!r} than those stored",
-    )
+        return proof.compare(folder, model, facts, tolerance, path, packages)
