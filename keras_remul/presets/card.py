@@ -36,22 +36,26 @@ def card(name, facts):
     Args:
         name: of the preset.
         facts: the metadata, before the hashes of the files are added.
+
+    Raises:
+        ValueError: a fact that the card shows is not of its kind.
     """
+    _check(facts)
     parts = [f"# {name}", _summary(facts), _usage(name)]
-    metrics = facts.get("metrics", {})
+    metrics = facts.get("metrics") or {}
     if metrics:
         parts += ["## Figures", _figures(facts, metrics)]
     if facts.get("twins"):
         parts += ["## Twins", _twins(name, facts)]
-    if "picture" in facts:
+    if facts.get("picture"):
         parts.append(
             f"![{facts['picture']['text']}]({facts['picture']['file']})"
         )
-    training = facts.get("training", {})
+    training = facts.get("training") or {}
     rows = [(k, _short(training[k])) for k in _TRAINING if k in training]
     if rows:
         parts += ["## Training", _table(("", ""), rows)]
-    if "symmetry" in facts:
+    if facts.get("symmetry") is not None:
         group = facts["symmetry"]["config"]["group"]["class_name"]
         parts.append(
             f"Symmetry of the training: {group}, as `symmetry` in "
@@ -62,6 +66,75 @@ def card(name, facts):
         parts += ["## Licences", _table(("of", "licence"), rows)]
     # Whatever address a fact names, it names no password.
     return anonymous("\n\n".join(parts) + "\n")
+
+
+def _check(facts):
+    """Raises ValueError where a fact is not what the card makes a text of."""
+    for key, good, words in _KINDS:
+        if key in facts and facts[key] is not None and not good(facts[key]):
+            raise ValueError(
+                f"The card cannot show {key!r} of the metadata, which must be "
+                f"{words}. Received: {repr(facts[key])[:200]}"
+            )
+    if facts.get("twins") and not _is_twin({"name": "", **_own(facts)}):
+        raise ValueError(
+            f"The card cannot compare with 'twins': 'metrics' must hold "
+            f"{_TWIN_FIGURES}. Received: {facts.get('metrics')!r}"
+        )
+
+
+def _is_number(value):
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _are_numbers(values):
+    return isinstance(values, dict) and all(map(_is_number, values.values()))
+
+
+def _are_figures(metrics):
+    """Others than those shown may be anything."""
+    return isinstance(metrics, dict) and all(
+        metrics[key] is None or _is_number(metrics[key])
+        for key in {*_FIGURES} & {*metrics}
+    )
+
+
+def _is_twin(twin):
+    return (
+        _are_figures(twin)
+        and isinstance(twin.get("name"), str)
+        and type(twin.get("parameters")) is int
+        and {*_TWIN_FIGURES} <= {*twin}
+    )
+
+
+def _are_texts(value, keys=()):
+    return (
+        isinstance(value, dict)
+        and {*keys} <= {*value}
+        and all(isinstance(text, str) for text in (*value, *value.values()))
+    )
+
+
+_TWIN_FIGURES = ("test_mse", "symmetrized_mse", "error")
+# Fact, whether it is of its kind, the kind in words. None is none.
+_KINDS = (
+    ("description", lambda v: isinstance(v, str), "text"),
+    ("metrics", _are_figures, "a dictionary of numbers"),
+    ("latency", _are_numbers, "a dictionary of numbers"),
+    (
+        "twins",
+        lambda v: isinstance(v, list) and all(map(_is_twin, v)),
+        f"a list of dictionaries with 'name', 'parameters', {_TWIN_FIGURES}",
+    ),
+    (
+        "picture",
+        lambda v: _are_texts(v, ("text", "file")),
+        "a dictionary of texts, 'text' and 'file'",
+    ),
+    ("training", lambda v: isinstance(v, dict), "a dictionary"),
+    ("licenses", _are_texts, "a dictionary of texts"),
+)
 
 
 def _figure(value):
@@ -101,20 +174,24 @@ def _figures(facts, metrics):
     ]
     rows += [
         (f"milliseconds per call, {key}", f"{value:.3g}")
-        for key, value in facts.get("latency", {}).items()
+        for key, value in (facts.get("latency") or {}).items()
     ]
     return _table(("", ""), rows)
 
 
 def _twins(name, facts):
-    keys = ("test_mse", "symmetrized_mse", "error", "parameters")
-    own = {"name": name, "parameters": facts["parameters"], **facts["metrics"]}
+    keys = (*_TWIN_FIGURES, "parameters")
     rows = [
-        (twin["name"], *(_figure(twin[key]) for key in keys[:-1]))
+        (twin["name"], *(_figure(twin[key]) for key in _TWIN_FIGURES))
         + (f"{twin['parameters']:,}",)
-        for twin in (own, *facts["twins"])
+        for twin in ({"name": name, **_own(facts)}, *facts["twins"])
     ]
     return _table(("preset", *(_FIGURES.get(k, k) for k in keys)), rows)
+
+
+def _own(facts):
+    """What stands in the table of twins of the preset itself."""
+    return {"parameters": facts["parameters"], **(facts.get("metrics") or {})}
 
 
 def _table(head, rows):

@@ -10,6 +10,7 @@ few bytes of JSON can ask for terabytes.
 
 import dataclasses
 import inspect
+import math
 
 import keras
 
@@ -48,7 +49,8 @@ def checked(config, where, packages=(), size=0, parts=True):
             this package's own: those before the `>`.
         size: bytes of the weights. No integer but a seed may be larger, nor
             more than one layer be asked for in 256 bytes; small files may ask
-            for 65,536, `num_layers` of 256, and 1024 objects.
+            for 65,536, `num_layers` of 256, and 1024 objects, the layers in
+            all of `num_layers` among them.
         parts: whether classes of Keras are allowed, and built ones. A
             symmetry has none.
 
@@ -122,12 +124,17 @@ class _Check:
         if isinstance(node, dict) and "class_name" in node:
             return self.named(node, depth, tensors)
         if isinstance(node, dict):
-            return {
+            copy = {
                 k: self.graph(v, depth)
                 if k == "inbound_nodes"
                 else self.node(v, depth + 1, k, tensors)
                 for k, v in node.items()
             }
+            repeats = [node[k] for k in _REPEATS if type(node.get(k)) is int]
+            if repeats:
+                # Degrees in each of the layers: their product.
+                self.count(math.prod(max(n, 1) for n in repeats))
+            return copy
         if isinstance(node, list):
             return [self.node(v, depth + 1, key, tensors) for v in node]
         if not isinstance(node, _PLAIN):
@@ -151,6 +158,18 @@ class _Check:
                 f"more than {most:,} can be.",
             )
 
+    def count(self, objects):
+        """Adds to what is made; each is small, all of them take minutes."""
+        self.objects += objects
+        most = min(
+            _OBJECTS, max(self.size, 4 * _SMALL_FILE) // _BYTES_AN_OBJECT
+        )
+        if self.objects > most:
+            self.refuse(
+                f"asks for more than {most:,} layers and other objects",
+                f"Its weights are a file of {self.size:,} bytes.",
+            )
+
     def named(self, node, depth, tensors):
         """A copy of a node that Keras would make into an object."""
         name = node["class_name"]
@@ -169,15 +188,7 @@ class _Check:
         unknown = sorted({*node} - _KEYS)
         if unknown:
             self.refuse(f"holds {unknown} of {name!r}", "Keras writes no such.")
-        self.objects += 1
-        most = min(
-            _OBJECTS, max(self.size, 4 * _SMALL_FILE) // _BYTES_AN_OBJECT
-        )
-        if self.objects > most:
-            self.refuse(
-                f"asks for more than {most:,} layers and other objects",
-                f"Its weights are a file of {self.size:,} bytes.",
-            )
+        self.count(1)
         if name == "function":
             return self.function(node)
         copy = self.class_of(node)

@@ -6,8 +6,11 @@ import numpy as np
 from keras_remul import datasets
 from keras_remul.evaluation import evaluate_equivariance
 from keras_remul.presets.folder import load_preset
+from keras_remul.symmetry import Symmetry
 from keras_remul.utils.leaves import shaped_like
 from keras_remul.utils.web import redact
+
+_NEEDED = {"dataset": (str, list), "metrics": dict, "symmetry": Symmetry}
 
 
 def measure(model, symmetry, data):
@@ -55,15 +58,20 @@ def evaluate_preset(name_or_path, data_dir=None, zoo=None):
         random g, which differ between backends: they agree to a few percent.
 
     Raises:
-        ValueError: the preset names no data set of this library; see also
-            `from_preset`.
+        ValueError: the preset names no data set of this library, no figures or
+            no symmetry; see also `from_preset`.
         OSError: it could not be downloaded.
     """
     model, facts, _ = load_preset(name_or_path, zoo)
-    if "dataset" not in facts or "metrics" not in facts:
+    missing = [
+        key
+        for key, kind in _NEEDED.items()
+        if not isinstance(facts.get(key), kind)
+    ]
+    if missing:
         raise ValueError(
-            f"Preset {redact(name_or_path)} names no data set and figures that "
-            "could be measured again."
+            f"Preset {redact(name_or_path)} says nothing of {missing} in its "
+            "metadata, without which its figures cannot be measured again."
         )
     data = datasets.load_all(facts["dataset"], data_dir=data_dir)
     found = measure(model, facts["symmetry"], data)

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from keras_remul import backend
-from keras_remul.presets import files, golden
+from keras_remul.presets import files, golden, places
 from keras_remul.utils import atomic
 
 # format -> backend -> the packages that writing and running it takes.
@@ -45,7 +45,8 @@ def export(model, path, sample, format="onnx", tolerance=1e-4):
         model: a Keras model. Of a `RemulModel` export the wrapped one,
             `remul.model`.
         path: the file, or the folder for `"tf_saved_model"`. What stood there
-            is replaced.
+            is replaced: a file by a file, and a saved model, beside which the
+            folder holds nothing, by another.
         sample: inputs, two samples or more: an array, or dicts, lists and
             tuples of arrays, nested as you like.
         format: `"onnx"`, `"tf_saved_model"` or `"torch"` (`.pt2`, of
@@ -58,8 +59,9 @@ def export(model, path, sample, format="onnx", tolerance=1e-4):
 
     Raises:
         ValueError: the backend does not write this format, `path` has another
-            suffix, the sample is too small or holds no numbers, or the outputs
-            differ; in that case nothing is written.
+            suffix or is a folder that is left alone, the sample is too small
+            or holds no numbers, or the outputs differ; in that case nothing is
+            written.
         ImportError: a package is missing.
         OSError: the folder cannot be written; what stood there stays.
         RuntimeError: the file cannot be made, or does not run; nothing is
@@ -70,7 +72,7 @@ def export(model, path, sample, format="onnx", tolerance=1e-4):
     >>> export(model, "model.onnx", sample={"positions": positions[:8]})
     2.1e-07
     """
-    path = pathlib.Path(path)
+    path, _ = places.local(path)
     _check(path, format)
     names = _names(sample)
     sample = _sorted(sample)
@@ -127,11 +129,7 @@ def _check(path, format):
             f"Argument `path` must end with {_SUFFIXES[format]!r} for the "
             f"format {format!r}. Received: {str(path)!r}"
         )
-    if path.is_dir() and not (path / "saved_model.pb").is_file():
-        raise ValueError(
-            f"`path` is a folder and not a saved model; it is left alone: "
-            f"{path}"
-        )
+    places.check_export(path, format, _SUFFIXES[format])
     missing = [
         package
         for package in PACKAGES[format][name]

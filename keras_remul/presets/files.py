@@ -134,7 +134,8 @@ def _read_facts(folder, pin):
     if pin is not None and hashlib.sha256(raw).hexdigest() != pin:
         raise ValueError(f"{file} was changed just now. Get the preset again.")
     facts = parse_json(raw, file)
-    if not isinstance(facts.get("format"), int) or facts["format"] > FORMAT:
+    number = facts.get("format")
+    if type(number) is not int or not 1 <= number <= FORMAT:
         raise ValueError(
             f"Preset {folder} has the format {facts.get('format')}; this "
             f"version of keras_remul ({__version__}) reads up to {FORMAT}. "

@@ -19,17 +19,28 @@ import keras
 import numpy as np
 
 from keras_remul.backend.pending import make_to_load
-from keras_remul.presets import configuration, files, golden
+from keras_remul.presets import configuration, files, golden, places, proof
 from keras_remul.presets.card import card
 from keras_remul.presets.resolve import resolve
-from keras_remul.symmetry import Symmetry
 from keras_remul.utils import atomic
 from keras_remul.utils.plain_files import read_json
 from keras_remul.utils.weights_memory import weights_as_bytes
 from keras_remul.version import __version__
 
-_GOLDEN_SEED = 0
 _TOLERANCE = 1e-5
+# What is found here, and nobody else may say.
+_OWN_FACTS = (
+    "format",
+    "class",
+    "parameters",
+    "keras_remul",
+    "keras",
+    "backend",
+    "symmetry",
+    "weights_sha256",
+    "files",
+)
+_REMEDY = "Give a folder here, and `upload_preset` it from there."
 _SLACK = 2**20  # bytes of weights beyond those of the file of them
 
 
@@ -47,7 +58,8 @@ def save_to_preset(
 
     Args:
         model: a built Keras model.
-        path: the folder.
+        path: the folder; `~` is the home folder. Of a link, what it points to
+            is written.
         x: inputs, a few samples: an array, or dicts, lists and tuples of
             arrays, nested as you like. With them the preset holds the model's
             outputs, and `verify_preset` can compare other backends and
@@ -62,9 +74,11 @@ def save_to_preset(
     Raises:
         ValueError: where the model is not built, is of a class that could not
             be loaded again, has NaN among its weights, inputs or outputs, or
-            does not come back from the folder as it was; where `path` exists
-            and is not a preset; where `metadata` names a fact that is written
-            here, or holds NaN or infinity.
+            does not come back from the folder as it was; where `path` is an
+            address, the working folder, or exists and is not a preset, or
+            holds a file besides, hidden ones too; where `metadata` names a
+            fact that is written here, holds what JSON does not, such as NaN,
+            or what the card cannot show, such as `metrics` without numbers.
         OSError: where the folder cannot be written, as on a full disk; what
             stood there stays.
 
@@ -77,11 +91,8 @@ def save_to_preset(
             f"Model {model.name!r} has no weights yet. Call it on a batch, or "
             "fit it, before saving it as a preset."
         )
-    path = pathlib.Path(path)
-    if path.exists() and not files.is_preset(path):
-        raise ValueError(
-            f"`path` exists and is not a preset; it is left alone: {path}"
-        )
+    path, name = places.local(path, _REMEDY)
+    places.check_preset(path)
     _check_weights(model)
     symmetry = symmetry or getattr(model, "symmetry", None)
     config = _config(model)
@@ -98,13 +109,8 @@ def save_to_preset(
         facts["symmetry"] = keras.saving.serialize_keras_object(symmetry)
         packages |= configuration.packages_of(facts["symmetry"])
     facts["weights_sha256"] = _digest(model)
-    taken = sorted({*facts, "files"} & set(metadata or {}))
-    if taken:
-        raise ValueError(
-            f"Argument `metadata` names what is written anyway: {taken}"
-        )
+    _check_facts("argument `metadata`", metadata or {})
     _check_json("the configuration of the model", config)
-    _check_json("argument `metadata`", metadata)
     facts |= metadata or {}
     atomic.make_folder(path.parent)
     with (
@@ -129,11 +135,29 @@ def save_to_preset(
                 folder / files.SHARDED_WEIGHTS, max_shard_size=max_shard_size
             )
         if x is not None:
-            arrays = _golden(model, x, symmetry)
+            arrays = proof.made(model, x, symmetry)
             golden.write(folder / files.GOLDEN, arrays)
-        _describe(folder, path.name, facts)
+        _describe(folder, name, facts)
         _check_written(folder, model, packages)
         files.put(folder, path)
+
+
+def _check_facts(name, facts):
+    """Raises ValueError unless these may be added to the metadata."""
+    if not isinstance(facts, dict) or not all(
+        isinstance(key, str) for key in facts
+    ):
+        raise ValueError(
+            f"No preset is saved: {name} must be a dictionary whose keys are "
+            f"text. Received: {facts!r}"
+        )
+    taken = sorted({*_OWN_FACTS} & {*facts})
+    if taken:
+        raise ValueError(
+            f"No preset is saved: {name} names what `save_to_preset` writes "
+            f"of the model, and only it: {taken}"
+        )
+    _check_json(name, facts)
 
 
 def _check_json(name, content):
@@ -188,7 +212,7 @@ def _check_written(path, model, packages):
     with files.opened(path) as (folder, facts):
         written = _load(folder, facts, path, packages)
         if files.GOLDEN in facts["files"]:
-            _compare(folder, written, facts, _TOLERANCE, path, packages)
+            proof.compare(folder, written, facts, _TOLERANCE, path, packages)
     # Not the states of random generators, which Keras does not write.
     for old, new in zip(model.weights, written.weights, strict=True):
         old, value = map(keras.ops.convert_to_numpy, (old, new))
@@ -200,25 +224,37 @@ def _check_written(path, model, packages):
             )
 
 
-def update_metadata(path, **changes):
+def update_metadata(path, packages=(), **changes):
     """Changes facts of a preset, and its card; the model stays as it is.
+
+    The preset is loaded, and its weights are compared bit for bit with those
+    that were saved, before anything is replaced.
 
     Args:
         path: the folder.
-        **changes: facts that are added or replaced, JSON types only.
+        packages: see `from_preset`.
+        **changes: facts that are added or replaced, JSON types only; not
+            those that `save_to_preset` finds itself, such as `symmetry`.
 
     Raises:
-        ValueError: the preset is damaged.
+        ValueError: the preset is damaged; its folder holds a file besides, or
+            is the working folder; a change is of what describes the model, is
+            nothing that JSON holds, or not what the card shows under its name.
     """
-    path = pathlib.Path(path)
+    _check_facts("the change", changes)
+    path, name = places.local(path, _REMEDY)
+    if path.exists():
+        places.check_preset(path)
     with (
         files.opened(path) as (checked, facts),
         tempfile.TemporaryDirectory(
             dir=path.parent, prefix=f".{path.name}-"
         ) as scratch,
     ):
+        _checked_model(checked, facts, path, packages)
+        proof.symmetry_of(facts, path, packages)
         folder = shutil.copytree(checked, pathlib.Path(scratch) / "preset")
-        _describe(folder, path.name, facts | changes)
+        _describe(folder, name, facts | changes)
         files.check_files(folder)
         files.put(folder, path)
 
@@ -234,29 +270,6 @@ def _state(model):
     """Weights and states of random generators; no metrics, no optimizer."""
     skipped = {id(variable) for variable in model.metrics_variables}
     return [v for v in model.variables if id(v) not in skipped]
-
-
-def _golden(model, x, symmetry):
-    stored = golden.flatten("input", x)
-    g = None
-    if symmetry is not None:
-        g = symmetry.sample(len(keras.tree.flatten(x)[0]), seed=_GOLDEN_SEED)
-        stored |= golden.flatten("element", g)
-    return stored | _outputs(model, x, symmetry, g)
-
-
-def _outputs(model, x, symmetry, g):
-    """The outputs; with elements g the inputs moved by them, and theirs."""
-    y = model.predict(x, verbose=0)
-    found = golden.comparable("output", y)
-    if g is not None:
-        moved = symmetry.transform_inputs(g, x)
-        moved = keras.tree.map_structure(keras.ops.convert_to_numpy, moved)
-        found |= golden.comparable("moved_input", moved)
-        moved = keras.tree.pack_sequence_as(x, keras.tree.flatten(moved))
-        y = model.predict(moved, verbose=0)
-        found |= golden.comparable("moved_output", y)
-    return found
 
 
 def from_preset(name_or_path, zoo=None, packages=()):
@@ -312,7 +325,9 @@ def load_preset(name_or_path, zoo=None, packages=()):
         model = _checked_model(folder, facts, path, packages)
         x = None
         if files.GOLDEN in facts["files"]:
-            x = golden.restore("input", golden.read(folder / files.GOLDEN))
+            file = path / files.GOLDEN
+            stored = golden.read(folder / files.GOLDEN, file)
+            x = golden.restore("input", stored)
         return model, _with_symmetry(facts, path, packages), x
 
 
@@ -382,19 +397,6 @@ def _digest(model):
     return digest.hexdigest()
 
 
-def _symmetry(facts, path, packages):
-    """The `Symmetry` in metadata, or None."""
-    if facts.get("symmetry") is None:
-        return None
-    where = path / files.METADATA
-    found = configuration.make(
-        facts["symmetry"], where, packages=packages, parts=False
-    )
-    if not isinstance(found, Symmetry):
-        raise ValueError(f"The symmetry in {where} is none.")
-    return found
-
-
 def read_metadata(name_or_path, zoo=None, packages=()):
     """What is known of a preset: a dictionary; `"symmetry"` is a `Symmetry`.
 
@@ -409,7 +411,7 @@ def read_metadata(name_or_path, zoo=None, packages=()):
 
 
 def _with_symmetry(facts, path, packages):
-    symmetry = _symmetry(facts, path, packages)
+    symmetry = proof.symmetry_of(facts, path, packages)
     return facts if symmetry is None else facts | {"symmetry": symmetry}
 
 
@@ -442,33 +444,4 @@ def verify_preset(name_or_path, tolerance=_TOLERANCE, zoo=None, packages=()):
                 f"Preset {path} holds no outputs to compare with; save it with "
                 "`save_to_preset(model, path, x=...)`."
             )
-        return _compare(folder, model, facts, tolerance, path, packages)
-
-
-def _compare(folder, model, facts, tolerance, path, packages):
-    file = path / files.GOLDEN
-    stored = golden.read(folder / files.GOLDEN)
-    parts = {name: golden.restore(name, stored) for name in golden.PARTS}
-    parts = {name: part for name, part in parts.items() if part is not None}
-    expected = {}
-    for name, part in parts.items():
-        expected |= golden.comparable(name, part)
-    wanted = {*golden.PARTS} if "symmetry" in facts else {"input", "output"}
-    if {*parts} != wanted or len(expected) != len(stored):
-        raise ValueError(
-            f"{file} must hold {sorted(wanted)}. It holds {sorted(stored)}"
-        )
-    symmetry = _symmetry(facts, path, packages)
-    x, g = parts["input"], parts.get("element")
-    found = {
-        **golden.comparable("input", x),
-        **({} if g is None else golden.comparable("element", g)),
-        **_outputs(model, x, symmetry, g),
-    }
-    return golden.check(
-        found,
-        expected,
-        tolerance,
-        f"Preset {path} gives other outputs on the backend "
-        f"{keras.backend.backend()!r} than those stored",
-    )
+        return proof.compare(folder, model, facts, tolerance, path, packages)

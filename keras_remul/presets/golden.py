@@ -7,10 +7,8 @@ it was. Nothing is pickled.
 """
 
 import io
-import math
 import re
 import urllib.parse
-import zipfile
 
 import keras
 import ml_dtypes
@@ -18,6 +16,7 @@ import numpy as np
 from keras import ops
 
 from keras_remul.utils import atomic
+from keras_remul.utils.npz import read_stored
 
 PARTS = ("input", "output", "element", "moved_input", "moved_output")
 _DEEPEST = 32
@@ -152,38 +151,55 @@ def write(file, arrays):
     atomic.write_hidden(file, stream.getvalue())
 
 
-def read(file):
-    """The arrays of a file, by path; it holds no more than its size.
+def read(file, where=None):
+    """The arrays of a file, by path; they take no more memory than it has.
+
+    Args:
+        file: its path.
+        where: what the errors call it. Defaults to the path.
 
     Raises:
         ValueError: it is no such file, or would unpack to more.
     """
-    try:
-        with zipfile.ZipFile(file) as archive:
-            for member in archive.infolist():
-                _check_member(archive, member)
-        with np.load(file, allow_pickle=False) as golden:
-            stored = {key: golden[key] for key in golden.files}
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{file} is not accepted: {error}") from error
-    return {
-        key.removesuffix(_BFLOAT16): value.astype(ml_dtypes.bfloat16)
-        if key.endswith(_BFLOAT16)
-        else value
-        for key, value in stored.items()
-    }
+    where = file if where is None else where
+    arrays = {}
+    for key, value in read_stored(file, where).items():
+        path = key.removesuffix(_BFLOAT16)
+        if (
+            path in arrays
+            or value.dtype.kind not in "biufc"
+            or (path != key and value.dtype != "float32")
+        ):
+            raise ValueError(
+                f"{where} is not accepted: {key[:200]!r} is there twice, or "
+                f"no array of numbers or booleans (dtype {value.dtype})."
+            )
+        # In the order of bytes of this machine: the backends take no other.
+        value = value.astype(value.dtype.newbyteorder("="), copy=False)
+        arrays[path] = (
+            value if path == key else value.astype(ml_dtypes.bfloat16)
+        )
+    return arrays
 
 
-def _check_member(archive, member):
-    if member.compress_type != zipfile.ZIP_STORED:
-        raise ValueError(f"{member.filename} is compressed; we store as is.")
-    with archive.open(member) as stream:
-        version = np.lib.format.read_magic(stream)
-        if version != (1, 0):
-            raise ValueError(f"{member.filename} has the version {version}.")
-        shape, _, dtype = np.lib.format.read_array_header_1_0(stream)
-    if math.prod(shape) * dtype.itemsize > member.file_size:
-        raise ValueError(f"{member.filename} holds less than it declares.")
+def count_rows(name, data):
+    """How many samples there are in a structure of arrays.
+
+    Args:
+        name: what the error says.
+        data: arrays, dicts, lists and tuples of arrays.
+
+    Raises:
+        ValueError: there is none, or not as many in each array.
+    """
+    shapes = [np.shape(a) for a in keras.tree.flatten(data)]
+    rows = {shape[0] if shape else 0 for shape in shapes}
+    if len(rows) != 1 or 0 in rows:
+        raise ValueError(
+            f"{name} must hold one sample or more along the first axis of "
+            f"each array, as many in all. Received: shapes {shapes}"
+        )
+    return rows.pop()
 
 
 def check(found, expected, tolerance, text):

@@ -102,7 +102,8 @@ def write_json(path, content):
     """As `write`, of an object as JSON; the order of its keys is kept.
 
     Raises:
-        ValueError: it holds NaN or infinity, which JSON has no words for.
+        ValueError: it holds NaN, infinity or an object that JSON has no words
+            for, or holds itself.
         OSError: see `write`.
     """
     try:
@@ -120,10 +121,14 @@ def as_json(content):
     """
     try:
         return json.dumps(content, indent=2, allow_nan=False) + "\n"
-    except ValueError as error:
+    except (ValueError, TypeError, RecursionError) as error:
+        try:
+            found = _no_json(content)
+        except RecursionError:
+            found = "it is nested without end"
         raise ValueError(
-            f"{_not_finite(content) or error}, and JSON holds finite numbers "
-            "only."
+            f"{found or error}, and JSON holds finite numbers, text, true, "
+            "false, null, and lists and dictionaries of these only."
         ) from None
 
 
@@ -151,16 +156,22 @@ def finite(content):
     return content
 
 
-def _not_finite(content, path=""):
-    """Text about the first float that is not finite, or None."""
+def _no_json(content, path=""):
+    """Text about the first thing that JSON has no words for, or None."""
+    place = path.lstrip(".") or "it"
     if isinstance(content, float) and not math.isfinite(content):
-        return f"{path.lstrip('.')} is {content}"
+        return f"{place} is {content}"
     children = ()
     if isinstance(content, dict):
+        for key in content:
+            if key is not None and not isinstance(key, (str, int, float)):
+                return f"a key of {place} is {key!r}"
         children = content.items()
     elif isinstance(content, (list, tuple)):
         children = enumerate(content)
-    found = (_not_finite(value, f"{path}.{key}") for key, value in children)
+    elif content is not None and not isinstance(content, (str, int, float)):
+        return f"{place} is {repr(content)[:200]}, of {type(content).__name__}"
+    found = (_no_json(value, f"{path}.{key}") for key, value in children)
     return next(filter(None, found), None)
 
 

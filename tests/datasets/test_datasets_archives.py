@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from keras_remul.datasets import archives
+from keras_remul.utils import npz
 
 # npz files.
 
@@ -88,14 +89,14 @@ def other_compression(path):
         ),
         (
             lambda p: write_zip(
-                p, [(f"{i}.npy", b"") for i in range(archives.MEMBERS + 1)]
+                p, [(f"{i}.npy", b"") for i in range(npz.MEMBERS + 1)]
             ),
             "more than 10,000 members",
         ),
         (
             lambda p: write_zip(
                 p,
-                [("X.npy", GOOD), ("Y.npy", bytes(archives.SMALL + 1))],
+                [("X.npy", GOOD), ("Y.npy", bytes(npz.SMALL + 1))],
                 compression=zipfile.ZIP_DEFLATED,
             ),
             "more than 200 times its own bytes",
@@ -106,23 +107,23 @@ def other_compression(path):
 def test_faulty_npz(tmp_path, write, message):
     path = tmp_path / "any.npz"
     write_zip(path, [("X.npy", GOOD)])
-    (array,) = archives.read_npz(path, ["X"]).values()
+    (array,) = npz.read_npz(path, ["X"]).values()
     np.testing.assert_array_equal(array, np.arange(50.0))
     write(path)
     with pytest.raises(ValueError, match=message) as caught:
-        archives.read_npz(path, ["X"])
+        npz.read_npz(path, ["X"])
     assert str(path) in str(caught.value)
     assert "Get the file again" in str(caught.value)
 
 
 def test_total_of_a_zip(tmp_path, monkeypatch):
-    monkeypatch.setattr(archives, "TOTAL", 600)
+    monkeypatch.setattr(npz, "TOTAL", 600)
     path = tmp_path / "any.npz"
     write_zip(path, [("X.npy", GOOD)])
-    archives.read_npz(path, ["X"])
+    npz.read_npz(path, ["X"])
     write_zip(path, [("X.npy", GOOD), ("Y.npy", GOOD)])
     with pytest.raises(ValueError, match="more than 600 bytes"):
-        archives.read_npz(path, ["X"])
+        npz.read_npz(path, ["X"])
 
 
 def test_what_numpy_writes_is_read(tmp_path, rng):
@@ -135,9 +136,7 @@ def test_what_numpy_writes_is_read(tmp_path, rng):
     }
     for save in (np.savez, np.savez_compressed):
         save(tmp_path / "any.npz", **arrays)
-        found = archives.read_npz(
-            tmp_path / "any.npz", list(arrays), ["absent"]
-        )
+        found = npz.read_npz(tmp_path / "any.npz", list(arrays), ["absent"])
         assert list(found) == list(arrays)
         for key, array in arrays.items():
             np.testing.assert_array_equal(found[key], array)
@@ -237,7 +236,7 @@ def test_one_file_out_of_a_tar(tmp_path, mode):
 def test_faulty_tar(tmp_path, monkeypatch, write, message):
     limits = dict(MEMBERS=40, TOTAL=9000, RATIO=20, SMALL=7000)
     for name, value in limits.items():
-        monkeypatch.setattr(archives, name, value)
+        monkeypatch.setattr(npz, name, value)
     path, folder = tmp_path / "any.tar.bz2", tmp_path / "out"
     folder.mkdir()
     content = np.random.default_rng(0).bytes(6000)

@@ -9,7 +9,6 @@ import test_datasets_jets as jets
 import test_datasets_mocap as mocap
 import test_datasets_molecules as molecules
 
-from keras_remul.datasets import archives
 from keras_remul.datasets.cmu_mocap import acclaim
 from keras_remul.datasets.cmu_mocap.builder import CmuMocapConfig, read_run_09
 from keras_remul.datasets.md17 import builder as md17
@@ -17,6 +16,7 @@ from keras_remul.datasets.molecules import MoleculeConfig, check_angstrom
 from keras_remul.datasets.top_jets.reference import Jets
 from keras_remul.datasets.xtb_md import simulator
 from keras_remul.datasets.xtb_md.builder import XtbMdConfig
+from keras_remul.utils import npz
 
 # Motion capture: skeletons.
 
@@ -177,7 +177,7 @@ def test_pipes_and_endless_files(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="pipe is not a file"):
         acclaim.read_skeleton(tmp_path / "pipe")
     with pytest.raises(ValueError, match="pipe is not a file"):
-        archives.read_npz(tmp_path / "pipe", ["X"])
+        npz.read_npz(tmp_path / "pipe", ["X"])
     with pytest.raises(ValueError, match="pipe is not a file"):
         Jets(tmp_path / "pipe", "labels")
     monkeypatch.setattr(acclaim.parse, "LARGEST", 100)
@@ -376,9 +376,9 @@ def test_good_molecules(tmp_path, shared_data):
     x, z = read_md17(tmp_path, F=forces, E=np.zeros(200), R=X().astype("f4"))
     assert x.shape == (200, 9, 3) and (z == Z).all()
     for path in sorted((shared_data / "dft_molecules").glob("*.npz")):
-        data = archives.read_npz(path, ["z"])
+        data = npz.read_npz(path, ["z"])
         keys = [k for k in np.load(path).files if k.endswith("_R")]
-        for positions in archives.read_npz(path, keys).values():
+        for positions in npz.read_npz(path, keys).values():
             assert positions.shape[1:] == (len(data["z"]), 3)
             check_angstrom(positions, path)
 

@@ -419,6 +419,32 @@ def test_many_layers_are_refused_before_they_are_made():
         configuration.make(deep, "config.json")
 
 
+def repeated(name, **arguments):
+    config = keras.saving.serialize_keras_object(small_model(name))
+    config = json.loads(json.dumps(config))
+    config.pop("build_config", None)
+    config["config"].update(arguments)
+    return config
+
+
+def test_layers_of_many_models_are_counted_together():
+    """Each of them asks for as many as one model may have."""
+    one = repeated("Transformer", num_layers=256)
+    few = layer("Sequential", {"layers": [one] * 3}, "keras")
+    configuration.checked(few, "config.json")
+    many = layer("Sequential", {"layers": [one] * 4}, "keras")
+    products = repeated("SE3Transformer", num_layers=33, num_degrees=33)
+    for config in (many, products, [one, [one, one], one]):
+        with pytest.raises(ValueError, match="asks for more than 1,024"):
+            configuration.checked(config, "config.json")
+    # A negative number takes nothing off.
+    less = repeated("Transformer", num_layers=-256)
+    with pytest.raises(ValueError, match="asks for more than 1,024"):
+        configuration.checked([less] + [one] * 4, "config.json")
+    # A large model has a large file.
+    configuration.checked(many, "config.json", size=2**20)
+
+
 def test_a_model_larger_than_its_file_takes_no_memory(tmp_path):
     config = keras.saving.serialize_keras_object(
         keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])

@@ -186,10 +186,10 @@ def test_golden_outputs_that_are_refused(preset):
     with pytest.raises(ValueError, match="golden.npz.*is compressed"):
         verify_preset(preset)
     rewrite_golden(preset, array("|O", (1,), b"\x80\x04K\x01."))
-    with pytest.raises(ValueError, match="allow_pickle=False"):
+    with pytest.raises(ValueError, match="holds Python objects"):
         verify_preset(preset)
     rewrite_golden(preset, array(shape=(2**20, 2**20)))
-    with pytest.raises(ValueError, match="less than it declares"):
+    with pytest.raises(ValueError, match="not the size of an array"):
         verify_preset(preset)
     (preset / "golden.npz").write_bytes(b"PK")
     sign(preset)

@@ -14,6 +14,7 @@ from keras_remul.datasets.cmu_mocap.acclaim import (
     read_motion,
     read_skeleton,
 )
+from keras_remul.utils import npz
 from keras_remul.utils.validation import check_count
 
 URL = "https://mocap.cs.cmu.edu/subjects"
@@ -23,6 +24,7 @@ NUM_JOINTS = 31
 WALK_35 = json.loads(
     pathlib.Path(__file__).with_name("walk_35.json").read_text()
 )
+
 RUN_09_FILE = "cmu09_run.npz"
 RUN_09_STARTS = {"train": 40, "validation": 80, "test": 80}
 
@@ -138,7 +140,7 @@ def read_run_09(path, horizon):
     wanted = ["X", "length"] + [
         f"{name}_{key}" for name in names.values() for key in ("case", "start")
     ]
-    data = archives.read_npz(path, wanted)
+    data = npz.read_npz(path, wanted)
     x, length = data["X"], data["length"]
     archives.check_array(path, "X", x, "f", (None, NUM_JOINTS, 3))
     archives.check_array(path, "length", length, "iu", (None,))

@@ -4,6 +4,7 @@ import numpy as np
 
 from keras_remul.datasets import archives, molecules
 from keras_remul.datasets.builder import ArrayBuilder
+from keras_remul.utils import npz
 
 LARGEST = 2**31  # bytes of a file
 # Name: (heavy atoms, file of MD17, file of rMD17).
@@ -60,7 +61,7 @@ def read(path, keys, energies, forces):
             shapes do not fit; where a frame is not in Angstrom; where two
             atoms lie in one place.
     """
-    arrays = archives.read_npz(path, keys, optional=(*energies, *forces))
+    arrays = npz.read_npz(path, keys, optional=(*energies, *forces))
     positions, numbers = arrays[keys[0]], arrays[keys[1]]
     molecules.check_trajectory(path, keys[0], positions, keys[1], numbers)
     size = len(positions)

@@ -1,0 +1,139 @@
+"""What a preset proves itself by: golden.npz, made and compared."""
+
+import keras
+
+from keras_remul.presets import configuration, files, golden
+from keras_remul.symmetry import Symmetry
+
+_SEED = 0
+
+
+def made(model, x, symmetry):
+    """What golden.npz holds: inputs, outputs, and those of moved inputs.
+
+    Args:
+        model: the Keras model.
+        x: inputs, see `save_to_preset`.
+        symmetry: a `Symmetry`, or None.
+
+    Returns:
+        Dictionary of arrays, see `golden.flatten`.
+
+    Raises:
+        ValueError: x holds no samples, or what is not an array.
+    """
+    stored = golden.flatten("input", x)
+    rows = golden.count_rows("Argument `x`", x)
+    g = None
+    if symmetry is not None:
+        g = symmetry.sample(rows, seed=_SEED)
+        stored |= golden.flatten("element", g)
+    return stored | _outputs(model, x, symmetry, g)
+
+
+def _outputs(model, x, symmetry, g):
+    """The outputs; with elements g the inputs moved by them, and theirs."""
+    y = model.predict(x, verbose=0)
+    found = golden.comparable("output", y)
+    if g is not None:
+        moved = symmetry.transform_inputs(g, x)
+        moved = keras.tree.map_structure(keras.ops.convert_to_numpy, moved)
+        found |= golden.comparable("moved_input", moved)
+        moved = keras.tree.pack_sequence_as(x, keras.tree.flatten(moved))
+        y = model.predict(moved, verbose=0)
+        found |= golden.comparable("moved_output", y)
+    return found
+
+
+def compare(folder, model, facts, tolerance, path, packages):
+    """The difference of a model's outputs from those of golden.npz.
+
+    Args:
+        folder: the files, which were checked.
+        model: the model of them.
+        facts: the metadata.
+        tolerance: see `verify_preset`.
+        path: folder of the preset, for the errors.
+        packages: see `from_preset`.
+
+    Raises:
+        ValueError: it is larger than the tolerance, or the file is not one of
+            inputs and outputs of this model.
+    """
+    file = path / files.GOLDEN
+    stored = golden.read(folder / files.GOLDEN, file)
+    parts = {name: golden.restore(name, stored) for name in golden.PARTS}
+    parts = {name: part for name, part in parts.items() if part is not None}
+    expected = {}
+    for name, part in parts.items():
+        expected |= golden.comparable(name, part)
+    moves = facts.get("symmetry") is not None
+    wanted = {*golden.PARTS} if moves else {"input", "output"}
+    if {*parts} != wanted or len(expected) != len(stored):
+        raise ValueError(
+            f"{file} must hold {sorted(wanted)}. It holds {sorted(stored)}"
+        )
+    symmetry = symmetry_of(facts, path, packages)
+    x, g = parts["input"], parts.get("element")
+    rows = golden.count_rows(f"The input in {file}", x)
+    found = golden.comparable("input", x)
+    if g is not None:
+        found |= golden.comparable("element", g)
+        _check_elements(found, symmetry, rows, file)
+    try:
+        found |= _outputs(model, x, symmetry, g)
+    except Exception as error:  # each backend has its own
+        raise ValueError(
+            f"Preset {path} cannot be run on the inputs in {file}: "
+            f"{type(error).__name__}: {str(error)[:2000]}"
+        ) from error
+    return golden.check(
+        found,
+        expected,
+        tolerance,
+        f"Preset {path} gives other outputs on the backend "
+        f"{keras.backend.backend()!r} than those stored",
+    )
+
+
+def _check_elements(found, symmetry, rows, file):
+    """Raises ValueError unless `element` is as many elements of the group.
+
+    In names and shapes; whether they are those is seen from the outputs.
+    """
+    expected = golden.comparable("element", symmetry.sample(rows, seed=0))
+    wanted, received = (
+        {
+            name: array.shape
+            for name, array in arrays.items()
+            if name.startswith("element")
+        }
+        for arrays in (expected, found)
+    )
+    if wanted != received:
+        raise ValueError(
+            f"{file} must hold elements of the shapes {wanted}. It holds "
+            f"{received}"
+        )
+
+
+def symmetry_of(facts, path, packages):
+    """The `Symmetry` in metadata, or None.
+
+    Args:
+        facts: the metadata.
+        path: folder of the preset, for the errors.
+        packages: see `from_preset`.
+
+    Raises:
+        ValueError: it is of something else.
+    """
+    if facts.get("symmetry") is None:
+        return None
+    where = path / files.METADATA
+    found = configuration.make(
+        facts["symmetry"], where, packages=packages, parts=False
+    )
+    if not isinstance(found, Symmetry):
+        raise ValueError(f"The symmetry in {where} is none.")
+    return found
