@@ -1,11 +1,28 @@
 """Models that are themselves after a call that failed."""
 
+import contextlib
 import functools
 
 import keras
 
 from keras_remul import backend
 from keras_remul.utils.validation import check_no_overflow
+
+
+@contextlib.contextmanager
+def _new_functions(model):
+    """Where a call fails, the next one traces the model anew.
+
+    TensorFlow lets a function make variables in its first call alone, also
+    where that has failed.
+    """
+    try:
+        yield
+    except BaseException:
+        model.train_function = None
+        model.test_function = None
+        model.predict_function = None
+        raise
 
 
 class KeepsVariables:
@@ -19,12 +36,12 @@ class KeepsVariables:
 
     @functools.wraps(keras.Model.fit)
     def fit(self, *args, **kwargs):
-        with backend.restored(self):
+        with backend.restored(self), _new_functions(self):
             return super().fit(*args, **kwargs)
 
     @functools.wraps(keras.Model.evaluate)
     def evaluate(self, *args, **kwargs):
-        with backend.restored(self):
+        with backend.restored(self), _new_functions(self):
             return super().evaluate(*args, **kwargs)
 
     def make_train_function(self, force=False):
@@ -40,7 +57,7 @@ class KeepsVariables:
 
     @functools.wraps(keras.Model.predict)
     def predict(self, *args, **kwargs):
-        with backend.restored(self):
+        with backend.restored(self), _new_functions(self):
             y = super().predict(*args, **kwargs)
         check_no_overflow(args[0] if args else kwargs.get("x"), y)
         return y
