@@ -1,6 +1,7 @@
 """The commands of presets."""
 
 import json
+import re
 
 import keras
 import numpy as np
@@ -60,7 +61,7 @@ def test_no_command_shows_credentials(capfd, zoo, cache, server, monkeypatch):
     assert status == 0 and "?***: outputs agree" in more
     for command in ("evaluate", "landscape"):
         status, _, error = run(capfd, command, address)
-        assert status == 1 and "data set" in error
+        assert status == 1 and re.search("data ?set", error)
         more += error
     server.faults["/small/metadata.json"] = ["missing"]
     status, _, error = run(capfd, "verify", address)
@@ -76,7 +77,7 @@ def test_a_card_names_no_password():
     facts = {"class": "a", "parameters": 1, "keras_remul": "1", "backend": "b"}
     source = "From https://me:top-secret@host/x?id=3."
     text = card.card("small", facts | {"description": source})
-    assert "From https://***@host/x?id=3." in text
+    assert "From https://host/x?id=3." in text
 
 
 def test_evaluate(capsys, bodies, monkeypatch):
