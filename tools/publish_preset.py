@@ -30,6 +30,7 @@ from keras_remul.presets import (
     verify_preset,
 )
 from keras_remul.presets.folder import update_metadata
+from keras_remul.utils import atomic
 
 ZOO = pathlib.Path(__file__).parents[1] / "zoo"
 PICTURE = "predictions.png"
@@ -108,7 +109,7 @@ def refresh(zoo=ZOO):
             and facts[other]["dataset"] == facts[name]["dataset"]
         ]
         update_metadata(zoo / name, twins=twins)
-    files.write_json(zoo / "manifest.json", manifest(zoo, names))
+    atomic.write_json(zoo / "manifest.json", manifest(zoo, names))
 
 
 def manifest(zoo, names):

@@ -88,7 +88,7 @@ def landscape_command(arguments):
     """Draws the loss around the weights of presets of one data set."""
     from keras_remul import datasets
     from keras_remul.evaluation import loss_landscape
-    from keras_remul.experiments import figures as visualization
+    from keras_remul.experiments import figures
 
     shown = _short_names(arguments.names)
     models, sets = {}, {}
@@ -113,7 +113,7 @@ def landscape_command(arguments):
         )
         for short, model in models.items()
     }
-    figure = visualization.landscape_figure(surfaces, arguments.span)
+    figure = figures.landscape_figure(surfaces, arguments.span)
     atomic.write_figure(arguments.output, figure, dpi=100)
     table = Table("preset", "loss", "median of the plane", "largest")
     for name, surface in surfaces.items():

@@ -11,11 +11,11 @@ import lzma
 import os
 import pathlib
 import tarfile
-import uuid
 import zlib
 
 import numpy as np
 
+from keras_remul.utils import atomic
 from keras_remul.utils.npz import check_limits, check_name, refused
 from keras_remul.utils.plain_files import open_plain
 
@@ -78,17 +78,10 @@ def extract(path, name, folder):
         return target
     with open_plain(path) as raw:
         size = os.fstat(raw.fileno()).st_size
-        part = target.with_name(f"{target.name}.{uuid.uuid4().hex[:8]}.part")
-        try:
-            with _tar(path, raw) as archive:
-                member = _find(path, archive, name, size)
-                with open(part, "wb") as file:
-                    _copy(path, archive.extractfile(member), file, member.size)
-                    file.flush()
-                    os.fsync(file.fileno())
-            os.replace(part, target)
-        finally:
-            part.unlink(missing_ok=True)
+        with _tar(path, raw) as archive:
+            member = _find(path, archive, name, size)
+            with atomic.replacing(target) as file:
+                _copy(path, archive.extractfile(member), file, member.size)
     return target
 
 

@@ -11,6 +11,7 @@ from etils import epath
 from tensorflow_datasets.core.utils import tqdm_utils
 
 from keras_remul.datasets import manifest, registry, sources
+from keras_remul.utils.plain_files import sha256
 
 BLOCK = 10_000  # samples that are in memory at once
 
@@ -121,7 +122,7 @@ class ArrayBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         folder = os.fspath(dl_manager.download_dir)
         path = sources.fetch(url, folder, largest, self.verbose)
         if url not in sources.table():
-            self.info.metadata[f"sha256 of {name}"] = sources.sha256(path)
+            self.info.metadata[f"sha256 of {name}"] = sha256(path)
         return path
 
     def _supervised_keys(self):

@@ -9,15 +9,13 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
-import os
 import pathlib
 import re
 import time
-import uuid
 
 from tqdm.auto import tqdm
 
-from keras_remul.utils import web
+from keras_remul.utils import atomic, web
 from keras_remul.utils.plain_files import open_plain
 
 SLOWEST = 50_000  # bytes in a second before a server is given up
@@ -55,12 +53,6 @@ def table():
         algorithm, _, digest = digest.partition(":")
         found[url] = Source(int(size), algorithm, digest)
     return found
-
-
-def sha256(path):
-    """The hash of a file."""
-    with open_plain(path) as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def fetch(url, folder, largest, verbose=1):
@@ -101,7 +93,6 @@ def fetch(url, folder, largest, verbose=1):
     if path.is_file() and _is(path, source):
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{name}.{uuid.uuid4().hex[:8]}.part")
     limit = largest if source.size is None else source.size
     try:
         with tqdm(
@@ -114,19 +105,16 @@ def fetch(url, folder, largest, verbose=1):
             web.receive(
                 url,
                 source.size,
-                lambda: _sink(url, part, source, bar),
+                lambda: _sink(url, path, source, bar),
                 time.monotonic() + PATIENCE + limit / SLOWEST,
                 largest,
             )
-        os.replace(part, path)
     except ValueError as error:
         raise ValueError(
             f"{error} Nothing of it was kept. Try again later, or download the "
             "file by hand, from a place that you trust, into the folder of "
             "manual downloads."
         ) from error
-    finally:
-        part.unlink(missing_ok=True)
     return path
 
 
@@ -140,11 +128,11 @@ def _is(path, source):
 
 
 @contextlib.contextmanager
-def _sink(url, part, source, bar):
-    """Takes the bytes of one attempt; compares them at the end."""
+def _sink(url, path, source, bar):
+    """Takes the bytes of one attempt; compares them, then they are there."""
     digest = hashlib.new(source.algorithm or "sha256", usedforsecurity=False)
     bar.reset()
-    with open(part, "wb") as file:
+    with atomic.replacing(path) as file:
 
         def write(chunk):
             file.write(chunk)
@@ -152,10 +140,8 @@ def _sink(url, part, source, bar):
             bar.update(len(chunk))
 
         yield write
-        file.flush()
-        os.fsync(file.fileno())
-    if source.digest not in (None, digest.hexdigest()):
-        raise ValueError(
-            f"{web.redact(url)} has the {source.algorithm} "
-            f"{digest.hexdigest()}; {source.digest} is published."
-        )
+        if source.digest not in (None, digest.hexdigest()):
+            raise ValueError(
+                f"{web.redact(url)} has the {source.algorithm} "
+                f"{digest.hexdigest()}; {source.digest} is published."
+            )

@@ -6,6 +6,7 @@ from keras import ops
 
 from keras_remul.evaluation import as_function, evaluate_equivariance
 from keras_remul.symmetry import Symmetry
+from keras_remul.utils.leaves import to_numpy
 
 
 def assert_equivariant(
@@ -105,9 +106,7 @@ def _outputs(f, symmetry, x, seed):
     y = f(x)
     symmetry.check_outputs(y, name="f(x)", mask=mask)
     g = symmetry.sample(len(keras.tree.flatten(x)[0]), seed=seed)
-    moved_x = keras.tree.map_structure(
-        ops.convert_to_numpy, symmetry.transform_inputs(g, x)
-    )
+    moved_x = to_numpy(symmetry.transform_inputs(g, x))
     pairs = zip(
         symmetry.output_leaves(y),
         symmetry.output_leaves(f(moved_x)),
@@ -143,9 +142,7 @@ def _covered(symmetry, representation, values, mask):
 def _assert_not_trivial(f, symmetry, x, seed):
     y, g = _outputs(f, symmetry, x, seed)
     mask = symmetry.get_mask(x)
-    moved = keras.tree.map_structure(
-        ops.convert_to_numpy, symmetry.transform_outputs(g, y, mask)
-    )
+    moved = to_numpy(symmetry.transform_outputs(g, y, mask))
     pairs = zip(
         symmetry.output_leaves(y), symmetry.output_leaves(moved), strict=True
     )

@@ -2,13 +2,11 @@
 
 import functools
 
-import keras
-from keras import ops
-
 from keras_remul.datasets import loading, registry
 from keras_remul.experiments import tagging
 from keras_remul.models.linear import ridge
 from keras_remul.models.wrappers import alignment
+from keras_remul.utils.leaves import to_numpy
 
 
 def baselines(data, symmetry, horizon, centre=None, seed=0):
@@ -72,7 +70,7 @@ def with_moved(data, symmetry, seed=0):
     x, y = data["test"]
     g = symmetry.sample(len(y), seed=seed)
     moved = symmetry.transform_inputs(g, x), symmetry.transform_outputs(g, y)
-    moved = keras.tree.map_structure(ops.convert_to_numpy, moved)
+    moved = to_numpy(moved)
     return {**data, "test moved": moved}
 
 

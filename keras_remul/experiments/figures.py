@@ -1,12 +1,11 @@
 """Pictures of training and of predictions."""
 
-import keras
 import numpy as np
-from keras import ops
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from keras_remul.datasets.nbody_charged.simulator import simulate
+from keras_remul.utils.leaves import to_numpy
 
 _TRUE = "0.55"
 _COLOURS = ["tab:red", "tab:blue", "tab:green", "tab:orange", "tab:purple"]
@@ -140,12 +139,12 @@ def _draw_system(axis, model, symmetry, x, path, turns):
         x = {key: np.repeat(value, turns, axis=0) for key, value in x.items()}
         g = symmetry.sample(turns, seed=3)
         predicted = model.predict(
-            _to_numpy(symmetry.transform_inputs(g, x)), verbose=0
+            to_numpy(symmetry.transform_inputs(g, x)), verbose=0
         )
         predicted = symmetry.transform_outputs(
             symmetry.group.inverse(g), predicted
         )
-        predicted = _to_numpy(predicted)
+        predicted = to_numpy(predicted)
     else:
         predicted = model.predict(x, verbose=0)
     for i in range(path.shape[1]):
@@ -163,7 +162,3 @@ def _draw_system(axis, model, symmetry, x, path, turns):
     axis.text2D(
         0.5, 0.0, f"MSE {error:.4f}", transform=axis.transAxes, ha="center"
     )
-
-
-def _to_numpy(data):
-    return keras.tree.map_structure(ops.convert_to_numpy, data)

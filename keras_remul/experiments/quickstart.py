@@ -13,7 +13,6 @@ import time
 
 import keras
 import numpy as np
-from keras import ops
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -30,6 +29,7 @@ from keras_remul.presets import from_preset, save_to_preset, verify_preset
 from keras_remul.training import RemulModel
 from keras_remul.training.weighting import Constant
 from keras_remul.utils import atomic
+from keras_remul.utils.leaves import to_numpy
 from keras_remul.version import __version__
 
 DATASET = "nbody_charged"
@@ -69,7 +69,7 @@ def align(symmetry, x, y):
 def move(symmetry, g, x, y):
     """phi(g) x and rho(g) y as NumPy arrays."""
     moved = symmetry.transform_inputs(g, x), symmetry.transform_outputs(g, y)
-    return keras.tree.map_structure(ops.convert_to_numpy, moved)
+    return to_numpy(moved)
 
 
 def train(name, symmetry, data, epochs, seed):
@@ -150,7 +150,7 @@ def run(output="quickstart_output", epochs=30, seed=0, data_dir=None):
     Returns:
         The results, as written to `results.json`.
     """
-    from keras_remul.experiments import figures as visualization
+    from keras_remul.experiments import figures
 
     start = time.perf_counter()
     console = Console()
@@ -218,7 +218,7 @@ def run(output="quickstart_output", epochs=30, seed=0, data_dir=None):
         **AS_IT_IS,
     )
     picture = output / "quickstart.png"
-    figure = visualization.quickstart_figure(
+    figure = figures.quickstart_figure(
         curves,
         {name: one_way_models[name] for name in ("plain", "REMUL")},
         symmetry,

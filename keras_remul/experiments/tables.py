@@ -18,8 +18,8 @@ from matplotlib.figure import Figure
 from keras_remul.experiments import baselines
 from keras_remul.experiments.recipe_file import changes_of, load_recipe
 from keras_remul.experiments.same_run import InUseError
-from keras_remul.presets import files
 from keras_remul.utils import atomic
+from keras_remul.utils.plain_files import read_json
 
 RESULTS = "results"
 # Keys of a result, and how a table calls them.
@@ -48,7 +48,7 @@ def read_tables(recipes):
             f"There is no {path}. Give the folder of the recipes, such as that "
             "of a checkout, by --recipes."
         )
-    tables = files.read_json(path)
+    tables = read_json(path)
     for name, table in tables.items():
         missing = {"title", "text", "dataset", "recipes", "seeds"}
         missing -= set(table if isinstance(table, dict) else ())
@@ -150,7 +150,7 @@ def results(table, recipes):
             folder / f"{_run_name(recipe, seed)}.json"
             for seed in table["seeds"]
         ]
-        done = [files.read_json(p) for p in paths if p.exists()]
+        done = [read_json(p) for p in paths if p.exists()]
         if done:
             found[recipe] = done
     return found
@@ -182,7 +182,7 @@ def markdown(name, recipes="recipes"):
         lines.append(row)
     path = pathlib.Path(recipes) / RESULTS / f"{name}_baselines.json"
     if path.exists():
-        for baseline, errors in files.read_json(path)["rows"].items():
+        for baseline, errors in read_json(path)["rows"].items():
             known = {
                 "test_mse": errors["test"],
                 "test_ood_mse": errors.get("test_ood"),

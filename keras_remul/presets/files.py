@@ -17,6 +17,7 @@ from keras_remul.utils.plain_files import (
     parse_json,
     read_json,
     read_plain,
+    sha256,
 )
 from keras_remul.version import __version__
 
@@ -35,12 +36,6 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _CHUNK = 2**20
 
 
-def sha256(file):
-    """The hash of a file, as in the metadata."""
-    with open(file, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 def describe(folder):
     """sha256 and size of each file of a folder, by name."""
     return {
@@ -48,11 +43,6 @@ def describe(folder):
         for file in sorted(folder.iterdir())
         if file.is_file()
     }
-
-
-def write_json(file, content):
-    """Writes an object; see `atomic.write_json`."""
-    atomic.write_json(file, content)
 
 
 def check_name(name, where):

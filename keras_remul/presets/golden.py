@@ -182,26 +182,6 @@ def read(file, where=None):
     return arrays
 
 
-def count_rows(name, data):
-    """How many samples there are in a structure of arrays.
-
-    Args:
-        name: what the error says.
-        data: arrays, dicts, lists and tuples of arrays.
-
-    Raises:
-        ValueError: there is none, or not as many in each array.
-    """
-    shapes = [np.shape(a) for a in keras.tree.flatten(data)]
-    rows = {shape[0] if shape else 0 for shape in shapes}
-    if len(rows) != 1 or 0 in rows:
-        raise ValueError(
-            f"{name} must hold one sample or more along the first axis of "
-            f"each array, as many in all. Received: shapes {shapes}"
-        )
-    return rows.pop()
-
-
 def check(found, expected, tolerance, text):
     """Raises ValueError unless arrays are those expected.
 

@@ -4,6 +4,7 @@ import keras
 
 from keras_remul.presets import configuration, files, golden
 from keras_remul.symmetry import Symmetry
+from keras_remul.utils.leaves import count_samples, to_numpy
 
 _SEED = 0
 
@@ -23,7 +24,7 @@ def made(model, x, symmetry):
         ValueError: x holds no samples, or what is not an array.
     """
     stored = golden.flatten("input", x)
-    rows = golden.count_rows("Argument `x`", x)
+    rows = count_samples(x, "Argument `x`")
     g = None
     if symmetry is not None:
         g = symmetry.sample(rows, seed=_SEED)
@@ -37,7 +38,7 @@ def _outputs(model, x, symmetry, g):
     found = golden.comparable("output", y)
     if g is not None:
         moved = symmetry.transform_inputs(g, x)
-        moved = keras.tree.map_structure(keras.ops.convert_to_numpy, moved)
+        moved = to_numpy(moved)
         found |= golden.comparable("moved_input", moved)
         moved = keras.tree.pack_sequence_as(x, keras.tree.flatten(moved))
         y = model.predict(moved, verbose=0)
@@ -75,7 +76,7 @@ def compare(folder, model, facts, tolerance, path, packages):
         )
     symmetry = symmetry_of(facts, path, packages)
     x, g = parts["input"], parts.get("element")
-    rows = golden.count_rows(f"The input in {file}", x)
+    rows = count_samples(x, f"The input in {file}")
     found = golden.comparable("input", x)
     if g is not None:
         found |= golden.comparable("element", g)

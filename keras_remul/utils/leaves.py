@@ -41,17 +41,23 @@ def _check_real(leaf, name):
         )
 
 
-def count_samples(x):
+def count_samples(x, name="`x`"):
     """The number of samples that all leaves of x hold.
+
+    Args:
+        x: arrays, dicts, lists and tuples of arrays.
+        name: what the error calls x.
 
     Raises:
         ValueError: where there are none, or the leaves disagree.
     """
-    counts = {len(leaf) for leaf in keras.tree.flatten(x)}
+    shapes = [np.shape(leaf) for leaf in keras.tree.flatten(x)]
+    counts = {shape[0] if shape else 0 for shape in shapes}
     if len(counts) != 1 or 0 in counts:
         raise ValueError(
-            "All leaves of `x` must hold the same number of samples, at least "
-            f"one. Received: {sorted(counts)}"
+            f"{name} must hold one sample or more along the first axis of each "
+            "array, and the same number of samples in all. Received: shapes "
+            f"{shapes}"
         )
     return counts.pop()
 

@@ -1,5 +1,6 @@
 """Files that are what they seem: no pipe, no JSON without end."""
 
+import hashlib
 import json
 import os
 import stat
@@ -51,6 +52,16 @@ def read_plain(file, largest):
     if left <= 0:
         raise ValueError(f"{file} is larger than {largest:,} bytes.")
     return b"".join(parts)
+
+
+def sha256(file):
+    """The hash of a file, hexadecimal.
+
+    Raises:
+        ValueError, OSError: see `open_plain`.
+    """
+    with open_plain(file) as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def read_json(file):

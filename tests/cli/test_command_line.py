@@ -15,7 +15,7 @@ import pytest
 from keras_remul import cli, datasets, save_to_preset
 from keras_remul.experiments import quickstart, tables
 from keras_remul.experiments import recipe as recipes
-from keras_remul.presets import files
+from keras_remul.utils import atomic
 
 GOOD = '''"""Mine."""
 import keras_remul as kr
@@ -341,7 +341,7 @@ def test_tables_with_faults(command, content, message, tmp_path, capsys):
 
 def test_a_damaged_result_of_a_table(tmp_path, capsys, monkeypatch):
     table = dict(title="t", text="t", dataset="d", recipes=["a"], seeds=[0])
-    files.write_json(tmp_path / "tables.json", {"small": table})
+    atomic.write_json(tmp_path / "tables.json", {"small": table})
     results = tmp_path / tables.RESULTS
     results.mkdir()
     (results / "a_seed0.json").write_text('{"seconds": 1')

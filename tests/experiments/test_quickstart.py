@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from keras_remul import cli, datasets
-from keras_remul.experiments import figures as visualization
-from keras_remul.experiments import quickstart
+from keras_remul.experiments import figures, quickstart
 
 
 @pytest.fixture
@@ -72,7 +71,7 @@ def test_true_path_ends_where_the_data_end(shared_data):
             "charges": stored["test_charges"][:1, :, None].astype("float32"),
         }
         end = stored["test_loc"][0, 5]
-    path = visualization.true_path(x)
+    path = figures.true_path(x)
     assert path.shape == (11, 5, 3)
     np.testing.assert_allclose(path[-1], end, atol=2e-2)
 

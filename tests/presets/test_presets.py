@@ -18,6 +18,7 @@ from keras_remul import (
 )
 from keras_remul.presets import files, read_metadata
 from keras_remul.presets.folder import update_metadata
+from keras_remul.utils import atomic
 
 # Trained on the charged bodies with REMUL on the JAX backend.
 TRAINED = pathlib.Path(__file__).parents[1] / "stored" / "tiny_transformer"
@@ -175,7 +176,7 @@ def test_golden_outputs_of_moved_inputs(remul, bodies, tmp_path):
     np.savez(file, **golden)
     facts = json.loads((tmp_path / "p" / "metadata.json").read_text())
     (tmp_path / "p" / "metadata.json").unlink()
-    files.write_json(
+    atomic.write_json(
         tmp_path / "p" / "metadata.json",
         {**facts, "files": files.describe(tmp_path / "p")},
     )

@@ -16,6 +16,7 @@ from web import Handler, serve
 
 from keras_remul import from_preset, save_to_preset, upload_preset
 from keras_remul.presets import download, files, hubs
+from keras_remul.utils.plain_files import read_json
 
 pytestmark = pytest.mark.backend_independent
 
@@ -359,7 +360,7 @@ def test_what_a_kaggle_model_does_not_list_is_left_there(
     assert asked[0] == ("owner/small/keras/base", "metadata.json")
     # preset.name stands for the version that the client has found.
     here = f"owner/small/keras/base/{preset.name}"
-    listed = files.read_json(preset / "metadata.json")["files"]
+    listed = read_json(preset / "metadata.json")["files"]
     assert asked[1:] == [(here, name) for name in listed]
 
 

@@ -19,6 +19,7 @@ from keras_remul import (
     verify_preset,
 )
 from keras_remul.presets import files, folder, read_metadata, resolve
+from keras_remul.utils import atomic
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def sign(preset):
     facts = json.loads((preset / "metadata.json").read_text())
     (preset / "metadata.json").unlink()
     facts["files"] = files.describe(preset)
-    files.write_json(preset / "metadata.json", facts)
+    atomic.write_json(preset / "metadata.json", facts)
 
 
 def layer(class_name, config, module="keras.layers", registered_name=None):

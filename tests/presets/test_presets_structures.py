@@ -12,6 +12,7 @@ from keras import layers
 import keras_remul as kr
 from keras_remul import from_preset, models, save_to_preset, verify_preset
 from keras_remul.presets import configuration, files, golden
+from keras_remul.utils import atomic
 
 
 @keras.saving.register_keras_serializable(package="tests")
@@ -282,7 +283,7 @@ def resign(path, **arrays):
     facts = json.loads((path / "metadata.json").read_text())
     (path / "metadata.json").unlink()
     facts["files"] = files.describe(path)
-    files.write_json(path / "metadata.json", facts)
+    atomic.write_json(path / "metadata.json", facts)
 
 
 @pytest.mark.parametrize(

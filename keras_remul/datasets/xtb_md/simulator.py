@@ -5,13 +5,13 @@ python -m keras_remul.datasets.xtb_md.simulator ethanol FOLDER
 
 import argparse
 import json
-import os
 import pathlib
 
 import numpy as np
 from tqdm.auto import tqdm
 
 from keras_remul.datasets import archives
+from keras_remul.utils import atomic
 
 TIME_STEP = 0.5  # fs
 SAVE_EVERY = 10  # steps
@@ -121,15 +121,8 @@ def equilibrate(atoms, temperature, seed, steps=EQUILIBRATION):
 
 def _write(path, **arrays):
     """Writes an npz file in one step: it is there whole, or not at all."""
-    part = path.with_suffix(".part")
-    try:
-        with open(part, "wb") as file:
-            np.savez(file, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    with atomic.replacing(path) as file:
+        np.savez(file, **arrays)
 
 
 def _read(path):
