@@ -41,8 +41,8 @@ def main():
     for wrapper in (kr.FrameAveraging, kr.Canonicalization):
         model = wrapper(network, symmetry)
         error = kr.evaluate_equivariance(
-            model, x, symmetry, samples=6, per_sample=True
-        )["relative_error"]
+            model, x, symmetry, num_samples=6, per_sample=True
+        )["relative_equivariance_error"]
         before, after = (
             ops.convert_to_numpy(model.frames(data)[0][0])
             for data in (x, shaken)

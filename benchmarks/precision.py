@@ -72,9 +72,9 @@ def main():
                 model_p,
                 x,
                 symmetry,
-                samples=arguments.samples,
+                num_samples=arguments.samples,
                 reference=x["positions"],
-            )["relative_error"]
+            )["relative_equivariance_error"]
             mse = np.mean((output - y) ** 2)
             moved = np.linalg.norm(output - exact) / span
             print(

@@ -3,7 +3,7 @@
     OMP_NUM_THREADS=1 KERAS_BACKEND=jax python benchmarks/scaling.py
 
 Models of equal depth and parameters at batch 1; message passing between all
-nodes, and with a list of 16 neighbours. Memory is what the compiled program
+nodes, and with a list of 16 neighbors. Memory is what the compiled program
 allocates beside weights, inputs and outputs. A model stops where a call takes
 longer than `--limit`. Writes scaling.csv and scaling.png, and prints the slope
 of each line over its last two sizes: 1 is linear, 2 quadratic.
@@ -23,10 +23,10 @@ NEIGHBOURS = 16
 LISTS = ("MessagePassingNetwork", "EGNN")
 
 
-def measure(model, nodes, neighbours, repeats):
+def measure(model, nodes, neighbors, repeats):
     """Milliseconds of CPU time and megabytes of one call."""
     x, _ = _common.data(1, nodes)
-    if neighbours:
+    if neighbors:
         shape = (1, nodes, NEIGHBOURS)
         rng = np.random.default_rng(0)
         x["neighbors"] = rng.integers(nodes, size=shape).astype("int32")
@@ -89,11 +89,11 @@ def main():
     lines = {}
     for name in _common.available(arguments.models):
         model = _common.make(name, arguments.parameters, arguments.layers)
-        for neighbours in (False, True) if name in LISTS else (False,):
-            label = f"{name}, list of {NEIGHBOURS}" if neighbours else name
+        for neighbors in (False, True) if name in LISTS else (False,):
+            label = f"{name}, list of {NEIGHBOURS}" if neighbors else name
             points = []
             for nodes in arguments.nodes:
-                point = measure(model, nodes, neighbours, arguments.repeats)
+                point = measure(model, nodes, neighbors, arguments.repeats)
                 points.append((nodes, *point))
                 milliseconds, megabytes = point
                 print(

@@ -1,4 +1,4 @@
-"""Neighbour lists: who sends messages to whom, in arrays of constant shape.
+"""Neighbor lists: who sends messages to whom, in arrays of constant shape.
 
 A list is an integer array `(B, N, K)`: entry [b, i, :] names the senders j of
 receiver i, and -1 fills the rest. Shapes do not depend on the data, so that
@@ -18,7 +18,7 @@ PADDING = -1
 
 
 def radius_graph(positions, cutoff, max_neighbors, mask=None, box=None):
-    """The neighbours of each node within a distance.
+    """The neighbors of each node within a distance.
 
     Compares all pairs: the time and memory are those of `(B, N, N, D)`. Where
     more than `max_neighbors` are within the cut-off, the nearest are kept.
@@ -32,7 +32,7 @@ def radius_graph(positions, cutoff, max_neighbors, mask=None, box=None):
         cutoff: largest distance.
         max_neighbors: K.
         mask: optional `(B, N)`, true where a node is valid. Padded nodes have
-            no neighbours and are nobody's.
+            no neighbors and are nobody's.
         box: optional periodic box, see `periodic`.
 
     Returns:
@@ -54,7 +54,7 @@ def radius_graph(positions, cutoff, max_neighbors, mask=None, box=None):
 
 
 def knn_graph(positions, k, mask=None, box=None):
-    """The k nearest neighbours of each node.
+    """The k nearest neighbors of each node.
 
     In a periodic box: the k other nodes whose nearest images are nearest, each
     of them once.
@@ -80,7 +80,7 @@ def knn_graph(positions, k, mask=None, box=None):
 
 def _nearest(positions, count, mask, box, cutoff):
     if count < 1:
-        raise ValueError(f"Expected one neighbour or more. Received: {count}")
+        raise ValueError(f"Expected one neighbor or more. Received: {count}")
     x = _floats(positions)
     num_nodes = ops.shape(x)[1]
     away = minimum_image(displacements(x)[0], box)
@@ -224,7 +224,7 @@ def pair_mask(neighbors, mask, num_nodes, shifts=None):
 
 
 def to_edge_index(neighbors):
-    """A neighbour list as pairs of sender and receiver.
+    """A neighbor list as pairs of sender and receiver.
 
     Args:
         neighbors: `(B, N, K)`.
@@ -242,7 +242,7 @@ def to_edge_index(neighbors):
 
 
 def from_edge_index(edge_index, num_nodes, max_neighbors):
-    """Pairs of sender and receiver as a neighbour list.
+    """Pairs of sender and receiver as a neighbor list.
 
     Sorts the edges by their receivers, so that the cost is E log E.
 

@@ -258,7 +258,7 @@ def periodic_graph(positions, cutoff, box, max_neighbors=None, mask=None):
     """All images of all nodes within a distance of each node.
 
     Right for any cut-off: a node may be listed several times, once for each
-    of its images, and be its own neighbour. Made in NumPy, for data: the
+    of its images, and be its own neighbor. Made in NumPy, for data: the
     number of images depends on the box.
 
     Args:
@@ -270,7 +270,7 @@ def periodic_graph(positions, cutoff, box, max_neighbors=None, mask=None):
         mask: optional `(B, N)`, true where a node is valid.
 
     Returns:
-        Neighbours `(B, N, K)`, the nearest first, filled with -1, and shifts
+        Neighbors `(B, N, K)`, the nearest first, filled with -1, and shifts
         `(B, N, K, D)`, int32: the image of node j that is meant lies at x_j
         plus `shifts` times the lattice vectors (or edges). For the inputs
         `"neighbors"` and `"shifts"` of models, beside `"box"`.
@@ -313,7 +313,7 @@ def periodic_graph(positions, cutoff, box, max_neighbors=None, mask=None):
         max_neighbors = max([1, *counts])
     if max_neighbors < 1:
         raise ValueError(
-            f"Expected one neighbour or more. Received: {max_neighbors}"
+            f"Expected one neighbor or more. Received: {max_neighbors}"
         )
     neighbors = np.full((batch, num_nodes, max_neighbors), -1, "int32")
     shifts = np.zeros((*neighbors.shape, dim), "int32")

@@ -24,9 +24,9 @@ CASES = {
     "constant": dict,
     "gradnorm": lambda: dict(weighting=kr.weighting.GradNorm()),
     "constrained": lambda: dict(
-        weighting=kr.weighting.Constrained(0.5, "relative_error"),
+        weighting=kr.weighting.Constrained(0.5, "relative_equivariance_error"),
         target="predictions",
-        transforms=2,
+        num_samples=2,
     ),
 }
 

@@ -86,8 +86,8 @@ def readme_tables():
             [
                 f"| {name}",
                 cells(rows, "test_mse", 4),
-                cells(rows, "error", 3),
-                cells(rows, "relative_error", 1, percent=True),
+                cells(rows, "equivariance_error", 3),
+                cells(rows, "relative_equivariance_error", 1, percent=True),
                 cells(rows, "orbit_variance_share", 1, percent=True) + " |",
             ]
         )

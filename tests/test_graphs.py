@@ -1,4 +1,4 @@
-"""Neighbour lists against a loop in NumPy."""
+"""Neighbor lists against a loop in NumPy."""
 
 import keras
 import numpy as np
@@ -10,8 +10,8 @@ from keras_remul import backend, graphs
 BATCH, NODES = 3, 8
 
 
-def neighbours(x, mask, cutoff, box):
-    """Sets of neighbours of each node, from all images of each other one."""
+def neighbors(x, mask, cutoff, box):
+    """Sets of neighbors of each node, from all images of each other one."""
     images = [0] if box is None else [-1, 0, 1]
     shifts = np.array(
         [[i, j, k] for i in images for j in images for k in images]
@@ -52,15 +52,15 @@ def test_radius_graph(x, mask, periodic):
     box, other = (boxes, None) if periodic else (None, boxes)
     found = graphs.radius_graph(x, 0.5, NODES, mask, box)
     assert tuple(found.shape) == (BATCH, NODES, NODES)
-    assert sets(found) == neighbours(x, mask, 0.5, box)
-    assert sets(found) != neighbours(x, mask, 0.5, other)
+    assert sets(found) == neighbors(x, mask, 0.5, box)
+    assert sets(found) != neighbors(x, mask, 0.5, other)
 
 
 def test_nearest_first_and_no_more_than_asked(x, mask):
     found = ops.convert_to_numpy(graphs.knn_graph(x, 3, mask))
     everyone = ops.convert_to_numpy(graphs.radius_graph(x, 9.0, NODES, mask))
     np.testing.assert_array_equal(found, everyone[..., :3])
-    assert (found[2] == -1).all()  # one node has no neighbour
+    assert (found[2] == -1).all()  # one node has no neighbor
     assert (found[1, 5:] == -1).all()
     distances = np.linalg.norm(x[0, :, None] - x[0][found[0]], axis=-1)
     assert (np.diff(distances, axis=-1) >= 0).all()
@@ -103,7 +103,7 @@ def test_edge_index_and_back(x, mask):
 def test_clear_errors(x):
     with pytest.raises(ValueError, match="cutoff.*0.0"):
         graphs.radius_graph(x, 0.0, 4)
-    with pytest.raises(ValueError, match="one neighbour or more.*0"):
+    with pytest.raises(ValueError, match="one neighbor or more.*0"):
         graphs.knn_graph(x, 0)
 
 

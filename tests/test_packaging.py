@@ -28,7 +28,7 @@ symmetry = kr.datasets.symmetry("nbody_charged")
 remul = kr.RemulModel(kr.models.Transformer(num_layers=1), symmetry)
 remul.compile("adam", loss="mse")
 remul.fit(x, x["positions"], verbose=0)
-kr.evaluate_equivariance(remul.model, x, symmetry, samples=2)
+kr.evaluate_equivariance(remul.model, x, symmetry, num_samples=2)
 assert all(sys.modules[name] is None for name in sys.argv[1:])
 print("trained with", kr.__file__)
 """

@@ -1,4 +1,4 @@
-"""Periodic boxes against ASE's neighbour list, in models too."""
+"""Periodic boxes against ASE's neighbor list, in models too."""
 
 import keras
 import numpy as np

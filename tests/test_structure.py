@@ -221,7 +221,7 @@ def configurable():
         representations.FourVector(),
         representations.Irrep(2),
         representations.DirectSum(["scalar", "vector"]),
-        representations.Of("space", "vector"),
+        representations.OnFactor("space", "vector"),
         representations.Grid(),
         representations.Homogeneous(1),
         weighting.Constant(),

@@ -8,7 +8,7 @@ from keras import ops
 from keras_remul import Symmetry, groups, metrics
 from keras_remul.representations import (
     Homogeneous,
-    Of,
+    OnFactor,
     PerNode,
     PerSample,
     Pseudoscalar,
@@ -71,7 +71,7 @@ def test_a_mask_covers_nodes_alone(output, shape, per_node, rng):
     moved = numpy(symmetry.transform_outputs(g, y, MASK))
     if symmetry.outputs.moves_origin:
         assert not per_node and not (moved == y).all(axis=(0, 2)).any()
-        at_rest = numpy(metrics.centred(y, symmetry, MASK))
+        at_rest = numpy(metrics.centered(y, symmetry, MASK))
         np.testing.assert_allclose(at_rest, y - y.mean(axis=0), atol=1e-6)
 
 
@@ -130,8 +130,8 @@ def test_permutations_permute_nodes_alone(rng):
         "two": ("scalar", (4, 2), False),
         "axes": ("vector per sample", (4, 3, 3), False),
         "of nodes": ("vector", (4, 3, 3), True),
-        "factor": (PerNode(Of("n", "scalar")), (4, 3), True),
-        "other factor": (PerNode(Of("space", "scalar")), (4, 3), False),
+        "factor": (PerNode(OnFactor("n", "scalar")), (4, 3), True),
+        "other factor": (PerNode(OnFactor("space", "scalar")), (4, 3), False),
     }
     symmetry = Symmetry(group, {k: v[0] for k, v in inputs.items()}, "scalar")
     x = {k: rng.normal(size=v[1]).astype("float32") for k, v in inputs.items()}

@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 from keras_remul import RemulModel, Symmetry, groups
-from keras_remul.representations import Of, Point, Vector
+from keras_remul.representations import OnFactor, Point, Vector
 
 
 def numpy(data):
@@ -19,7 +19,7 @@ TWO = {"a": groups.SO3(), "b": groups.SO2(axis=None)}
 def test_each_leaf_has_its_factor(rng):
     symmetry = Symmetry(
         TWO,
-        inputs={"u": "vector@a", "v": Of("b", "vector"), "charge": "scalar"},
+        inputs={"u": "vector@a", "v": OnFactor("b", "vector"), "charge": "scalar"},
         outputs=["vector@b", "0e + 1o@a"],
     )
     g = symmetry.sample(6, seed=0)
@@ -113,7 +113,7 @@ def test_config_round_trip():
     symmetry = Symmetry(
         {"a": groups.SO3(max_angle=10.0), "b": groups.Permutations(4)},
         inputs={"x": "vector@a", "y": "0e + 1o"},
-        outputs=Of("a", Point()),
+        outputs=OnFactor("a", Point()),
     )
     config = keras.saving.serialize_keras_object(symmetry)
     again = keras.saving.deserialize_keras_object(config)
@@ -121,7 +121,7 @@ def test_config_round_trip():
     assert again.inputs == symmetry.inputs
     assert repr(again) == repr(symmetry)
     with pytest.raises(ValueError, match="`inputs`: Of.*factor 'c'"):
-        Symmetry(TWO, {"x": Of("c", Vector())}, "scalar")
+        Symmetry(TWO, {"x": OnFactor("c", Vector())}, "scalar")
 
 
 @pytest.mark.parametrize(

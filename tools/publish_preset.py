@@ -34,7 +34,7 @@ from keras_remul.utils import atomic
 
 ZOO = pathlib.Path(__file__).parents[1] / "zoo"
 PICTURE = "predictions.png"
-TWIN = ("test_mse", "symmetrized_mse", "error")
+TWIN = ("test_mse", "symmetrized_mse", "equivariance_error")
 
 
 def publish(run, name, recipe, description, zoo=ZOO):

@@ -26,7 +26,7 @@ def list_command(arguments):
             _figure(facts.get("parameters"), ","),
             *(
                 _figure(metrics.get(key), ".4g")
-                for key in ("test_mse", "error")
+                for key in ("test_mse", "equivariance_error")
             ),
         )
     show(table)

@@ -16,8 +16,8 @@ from keras_remul.experiments.recipe_file import (
 SHOWN = (
     "test_mse",
     "symmetrized_mse",
-    "error",
-    "relative_error",
+    "equivariance_error",
+    "relative_equivariance_error",
     "orbit_variance_share",
     "parameters",
     "seconds",

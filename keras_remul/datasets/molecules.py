@@ -8,7 +8,7 @@ import tensorflow_datasets as tfds
 from keras_remul.datasets import archives
 from keras_remul.utils.validation import check_count
 
-BOND = (0.7, 1.7)  # Angstrom, of an atom and its nearest neighbour
+BOND = (0.7, 1.7)  # Angstrom, of an atom and its nearest neighbor
 # Of its median over the atoms, from the first frame to another one: at 600 K
 # within 0.93 to 1.09 in the molecules that were looked at.
 CHANGE = (0.7, 1.4)
@@ -104,7 +104,7 @@ def check_angstrom(positions, where):
             else:
                 expected = f"{low:.3g} to {high:.3g}, as in frame 0"
             raise ValueError(
-                "Expected positions in Angstrom, with a neighbour of each atom "
+                "Expected positions in Angstrom, with a neighbor of each atom "
                 f"within {expected}. Received: a median distance of "
                 f"{median:.3g} in frame {start + frame} of {where}.{hint} "
                 "Convert the file, all of it."
@@ -134,7 +134,7 @@ def windows_by_time(frames, horizon, sizes, seed):
     """Windows of three stretches of time, 40, 30 and 30 % of the frames.
 
     All frames of a window lie in its stretch, and stretches are `horizon`
-    apart, so that no test frame neighbours a training frame.
+    apart, so that no test frame neighbors a training frame.
     """
     ends = np.round(np.array([0, 0.4, 0.7, 1]) * frames).astype(int)
     result = []

@@ -5,7 +5,7 @@ import difflib
 import importlib
 
 from keras_remul import groups
-from keras_remul.representations import Mirrored
+from keras_remul.representations import MirrorPermutation
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Entry:
         approximate: groups under which it is nearly so.
         permutations: whether nodes with equal features are equivalent.
         target: key of the target feature.
-        centre: node that stands for the place of a sample where nodes have a
+        center: node that stands for the place of a sample where nodes have a
             fixed order, or None for the mean of the nodes.
     """
 
@@ -34,7 +34,7 @@ class Entry:
     approximate: tuple = ()
     permutations: bool = True
     target: str = "targets"
-    centre: int | None = None
+    center: int | None = None
 
 
 def _molecules(builder):
@@ -87,13 +87,13 @@ _DATASETS = {
         inputs={
             "positions": "point",
             "velocities": "vector",
-            "joints": Mirrored(_LEFT_AND_RIGHT),
+            "joints": MirrorPermutation(_LEFT_AND_RIGHT),
         },
         outputs="point",
         group=_UPRIGHT,
         approximate=(_UPRIGHT, groups.O2(axis="y"), groups.Translations()),
         permutations=False,
-        centre=0,
+        center=0,
     ),
     "md17": _molecules("keras_remul.datasets.md17.builder:Md17"),
     "rmd17": _molecules("keras_remul.datasets.md17.builder:Rmd17"),
@@ -107,7 +107,7 @@ _DATASETS = {
         outputs="point",
         group=groups.SO3(),
         exact=(groups.E3(),),
-        centre=0,
+        center=0,
     ),
     "top_jets": Entry(
         builder="keras_remul.datasets.top_jets.builder:TopJets",

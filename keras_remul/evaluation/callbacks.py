@@ -43,7 +43,7 @@ class EquivarianceError(keras.callbacks.Callback):
     """
 
     def __init__(
-        self, x, symmetry, samples=4, seed=0, batch_size=256, prefix="val_"
+        self, x, symmetry, num_samples=4, seed=0, batch_size=256, prefix="val_"
     ):
         super().__init__()
         symmetry.check_inputs(x)
@@ -63,22 +63,22 @@ class EquivarianceError(keras.callbacks.Callback):
                 self.model,
                 self.x,
                 self.symmetry,
-                samples=self.samples,
+                num_samples=self.samples,
                 seed=self.seed,
                 batch_size=self.batch_size,
             )
         except NotFiniteError as error:
             warnings.warn(f"Epoch {epoch + 1}: {error}", stacklevel=2)
             nan = float("nan")
-            result = {"error": nan, "relative_error": nan}
+            result = {"equivariance_error": nan, "relative_equivariance_error": nan}
             result["orbit_variance"] = nan
         finally:
             for variable, value in zip(variables, before, strict=True):
                 variable.assign(value)
         logs = {} if logs is None else logs
         for name, key in (
-            ("equivariance_error", "error"),
-            ("relative_equivariance_error", "relative_error"),
+            ("equivariance_error", "equivariance_error"),
+            ("relative_equivariance_error", "relative_equivariance_error"),
             ("orbit_variance", "orbit_variance"),
         ):
             logs[self.prefix + name] = result[key]

@@ -7,7 +7,7 @@ from keras_remul.evaluation.orbit import (
     finite_elements,
     walk_orbit,
 )
-from keras_remul.training.metrics import centred
+from keras_remul.training.metrics import centered
 from keras_remul.utils.leaves import Leaves, count_samples, nest, sums, to_numpy
 from keras_remul.utils.moments import Moments
 from keras_remul.utils.validation import check_count
@@ -18,7 +18,7 @@ def evaluate_equivariance(
     x,
     symmetry,
     y=None,
-    samples=20,
+    num_samples=20,
     seed=0,
     batch_size=256,
     reference=None,
@@ -30,9 +30,9 @@ def evaluate_equivariance(
     has in the output (padding left out):
 
         error            E' = mean_x 1/M sum_m ||f(phi(g_m) x) - rho(g_m) f(x)||
-        average_error    E = mean_x ||1/M sum_m rho(g_m) f(x)
+        average_equivariance_error    E = mean_x ||1/M sum_m rho(g_m) f(x)
                                       - 1/M sum_m f(phi(g_m) x)||
-        relative_error   E' / mean_x ||f(x) - reference||
+        relative_equivariance_error   E' / mean_x ||f(x) - reference||
         orbit_variance   Var_g[rho(g)^-1 f(phi(g) x)], mean over x and over
                          the components of the output
 
@@ -49,7 +49,7 @@ def evaluate_equivariance(
     Where there are several outputs, an energy and forces, say, each has all of
     these figures under `"outputs"`, in its own units. The figures beside it
     are of the outputs joined to one vector, whatever their units, as those
-    that `RemulModel` logs; but `relative_error` is the largest of the outputs.
+    that `RemulModel` logs; but `relative_equivariance_error` is the largest of the outputs.
 
     Exact models score about 1e-7 (relative) in float32. For a sharper test
     set `keras.config.set_floatx("float64")` before the model is built, on JAX
@@ -72,22 +72,22 @@ def evaluate_equivariance(
         seed: integer seed of the draws. Defaults to 0.
         batch_size: inputs per forward pass. Defaults to 256.
         reference: what is subtracted from f(x) before its norm is taken in
-            `relative_error`, in structure and shapes as `y`; the input
+            `relative_equivariance_error`, in structure and shapes as `y`; the input
             positions, say, make the error relative to the displacement. By
-            default the centre of the nodes is subtracted where an output is a
+            default the center of the nodes is subtracted where an output is a
             `Point`, and nothing elsewhere: the origin is arbitrary, and
             distance from it would flatter the ratio.
         per_sample: return arrays `(B,)`, one value per input, in place of
             their means. Defaults to False.
 
     Returns:
-        Dictionary of floats: `error`, `relative_error`, `average_error`,
+        Dictionary of floats: `error`, `relative_equivariance_error`, `average_equivariance_error`,
         `orbit_variance`; with y also `mse` (mean over the orbit),
         `symmetrized_mse` and `orbit_variance_share` (of `mse`); with several
         outputs `outputs`, such dictionaries in the structure of
         `symmetry.outputs`. A ratio to zero is NaN. With
         `per_sample`, the dictionary of the values of each input; its
-        `relative_error` is E' of the input over the mean norm of all, so that
+        `relative_equivariance_error` is E' of the input over the mean norm of all, so that
         the mean is the one figure. Where a mask leaves inputs of several
         sizes, the means of the last four weigh each input by its size.
 
@@ -98,7 +98,7 @@ def evaluate_equivariance(
 
     Example:
 
-    >>> evaluate_equivariance(model, x_test, symmetry)["relative_error"]
+    >>> evaluate_equivariance(model, x_test, symmetry)["relative_equivariance_error"]
     0.031
 
     Reference: arXiv 2410.17878 for E and E'.
@@ -120,7 +120,7 @@ def evaluate_equivariance(
         shapes = {f"f(x){path}": leaf.shape for path, leaf in of_x.items()}
         raise ValueError(f"There is nothing to measure: shapes {shapes}")
     if reference is None:
-        relative = centred(nest(symmetry.outputs, of_x), symmetry, mask)
+        relative = centered(nest(symmetry.outputs, of_x), symmetry, mask)
         relative = leaves.outputs(to_numpy(relative), "f(x)")
     else:
         start = leaves.labels(reference, of_x, "reference")
@@ -163,9 +163,9 @@ def evaluate_equivariance(
     together = {k: sum(m[k] for m in measured.values()) for k in known}
     result = _figures(together, per_sample)
     # Of one output: norms of outputs in several units would hide the small.
-    relative = [one["relative_error"] for one in figures.values()]
+    relative = [one["relative_equivariance_error"] for one in figures.values()]
     worst = np.argmax([np.mean(error) for error in relative])  # NaN is first
-    result["relative_error"] = relative[worst]
+    result["relative_equivariance_error"] = relative[worst]
     result["outputs"] = nest(symmetry.outputs, figures)
     return result
 
@@ -180,9 +180,9 @@ def _figures(measured, per_sample):
     variance = measured["variance"] / size
     # Values of each sample, and the weights of the samples in the mean.
     result = {
-        "error": (error, 1.0),
-        "relative_error": (error / scale if scale else error * np.nan, 1.0),
-        "average_error": (np.sqrt(measured["mean gap"]), 1.0),
+        "equivariance_error": (error, 1.0),
+        "relative_equivariance_error": (error / scale if scale else error * np.nan, 1.0),
+        "average_equivariance_error": (np.sqrt(measured["mean gap"]), 1.0),
         "orbit_variance": (variance, weight),
     }
     if "square" in measured:

@@ -5,7 +5,7 @@ import numpy as np
 from keras import ops
 
 from keras_remul import backend, groups
-from keras_remul.training.metrics import centred
+from keras_remul.training.metrics import centered
 from keras_remul.utils.leaves import (
     Leaves,
     count_samples,
@@ -34,7 +34,7 @@ def lie_derivative(
         <name of A>   mean_x ||L_A f(x)||, in units of f per radian for
                       rotations, per unit of length for translations
         total         mean_x (sum_A ||L_A f(x)||^2)^(1/2)
-        relative      total / mean_x ||f(x)||, positions taken from the centre
+        relative      total / mean_x ||f(x)||, positions taken from the center
                       of their nodes
 
     Args:
@@ -103,7 +103,7 @@ def lie_derivative(
         _check_tensors(output)
         symmetry.check_outputs(output, name="f(x)", mask=mask)
         of_x = leaves.outputs(output, "f(x)")
-        relative = centred(nest(symmetry.outputs, of_x), symmetry, mask)
+        relative = centered(nest(symmetry.outputs, of_x), symmetry, mask)
         sizes.append(_norms(leaves.outputs(relative, "f(x)")))
         for name, unit in zip(directions, basis, strict=True):
             tangent = derivative(unit, batch)

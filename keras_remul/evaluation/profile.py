@@ -11,7 +11,7 @@ from keras_remul.training import RemulModel
 from keras_remul.utils.leaves import count_samples, to_numpy
 
 
-def equivariance_profile(model, x, symmetry, samples=4, seed=0, batch_size=256):
+def equivariance_profile(model, x, symmetry, num_samples=4, seed=0, batch_size=256):
     """Measures how much g changes the output h of each layer.
 
     profile[layer] = mean_x,g ||h(phi(g) x) - h(x)|| / mean_x ||h(x)||

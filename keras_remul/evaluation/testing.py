@@ -10,7 +10,7 @@ from keras_remul.utils.leaves import to_numpy
 
 
 def assert_equivariant(
-    model, symmetry, x, tolerance=1e-5, samples=8, seed=0, reference=None
+    model, symmetry, x, tolerance=1e-5, num_samples=8, seed=0, reference=None
 ):
     """Fails unless f(phi(g) x) = rho(g) f(x) to a relative tolerance.
 
@@ -40,17 +40,17 @@ def assert_equivariant(
     _assert_not_trivial(f, symmetry, x, seed)
     results = _results(f, symmetry, x, samples, seed, reference)
     for representation, result in results:
-        if not result["relative_error"] <= tolerance:
+        if not result["relative_equivariance_error"] <= tolerance:
             raise AssertionError(
                 f"Not equivariant under {symmetry.group!r}: the output of "
                 f"{representation!r} has the relative error "
-                f"{result['relative_error']:.3g} > tolerance {tolerance:.3g} "
-                f"(absolute error {result['error']:.3g})."
+                f"{result['relative_equivariance_error']:.3g} > tolerance {tolerance:.3g} "
+                f"(absolute error {result['equivariance_error']:.3g})."
             )
 
 
 def assert_not_equivariant(
-    model, symmetry, x, at_least=1e-2, samples=8, seed=0, reference=None
+    model, symmetry, x, at_least=1e-2, num_samples=8, seed=0, reference=None
 ):
     """Fails unless the relative error E' of an output is `at_least` this large.
 
@@ -63,7 +63,7 @@ def assert_not_equivariant(
     f = as_function(model, batch_size=256)
     _outputs(f, symmetry, x, seed)
     results = _results(f, symmetry, x, samples, seed, reference)
-    errors = [result["relative_error"] for _, result in results]
+    errors = [result["relative_equivariance_error"] for _, result in results]
     if not np.max(errors) >= at_least:
         raise AssertionError(
             f"Expected a model that is not equivariant under "
@@ -91,7 +91,7 @@ def _results(f, symmetry, x, samples, seed, reference):
             lambda x, i=i: leaf(f(x), i),
             x,
             alone,
-            samples=samples,
+            num_samples=samples,
             seed=seed,
             reference=None if reference is None else leaf(reference, i),
         )

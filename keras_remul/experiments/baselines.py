@@ -9,7 +9,7 @@ from keras_remul.models.wrappers import alignment
 from keras_remul.utils.leaves import to_numpy
 
 
-def baselines(data, symmetry, horizon, centre=None, seed=0):
+def baselines(data, symmetry, horizon, center=None, seed=0):
     """Errors of x, x + T v, x + t v with t fitted, and ridge regressions.
 
     Two of these: on the coordinates as they are, as in published figures; and
@@ -24,7 +24,7 @@ def baselines(data, symmetry, horizon, centre=None, seed=0):
         symmetry: a `keras_remul.Symmetry`; test data are also moved by random
             elements of its group.
         horizon: T, the time from input to target in units of the velocities.
-        centre: node whose position is taken off in the ridge regression, or
+        center: node whose position is taken off in the ridge regression, or
             None for the mean.
         seed: seed of the elements. Defaults to 0.
 
@@ -44,7 +44,7 @@ def baselines(data, symmetry, horizon, centre=None, seed=0):
     sets = with_moved(data, symmetry, seed)
     train = sets.pop("train")
     time = ridge.fit_time(*train)
-    plain = ridge.Ridge(time, horizon, centre).fit(train, data["validation"])
+    plain = ridge.Ridge(time, horizon, center).fit(train, data["validation"])
     models = {
         "copy: x": lambda x: x["positions"],
         f"drift: x + {horizon:.4g} v": lambda x: ridge.drift(x, horizon),
@@ -92,5 +92,5 @@ def of_dataset(name, symmetry=None, seed=0, **kwargs):
     symmetry = symmetry or registry.symmetry(name)
     if builder.horizon is None:
         return "AUC", tagging.baselines(with_moved(data, symmetry, seed))
-    centre = registry.entry(name).centre
-    return "MSE", baselines(data, symmetry, builder.horizon, centre, seed)
+    center = registry.entry(name).center
+    return "MSE", baselines(data, symmetry, builder.horizon, center, seed)

@@ -39,11 +39,11 @@ AS_IT_IS = dict(markup=False, emoji=False, soft_wrap=True)
 # Augmentation is alpha = 0, and two rotated copies of each sample for as many
 # forward passes as REMUL's.
 OBJECTIVES = {
-    "plain": dict(alpha=1.0, beta=0.0, target="labels", transforms=1),
-    "augmented": dict(alpha=0.0, beta=1.0, target="labels", transforms=2),
-    "REMUL": dict(alpha=1.0, beta=1.0, target="labels", transforms=1),
+    "plain": dict(alpha=1.0, beta=0.0, target="labels", num_samples=1),
+    "augmented": dict(alpha=0.0, beta=1.0, target="labels", num_samples=2),
+    "REMUL": dict(alpha=1.0, beta=1.0, target="labels", num_samples=1),
     "REMUL strong": dict(
-        alpha=1.0, beta=10.0, target="predictions", transforms=1
+        alpha=1.0, beta=10.0, target="predictions", num_samples=1
     ),
 }
 ONE_ORIENTATION = ("plain", "augmented", "REMUL")
@@ -83,7 +83,7 @@ def train(name, symmetry, data, epochs, seed):
         symmetry,
         Constant(objective["alpha"], objective["beta"]),
         target=objective["target"],
-        transforms=objective["transforms"],
+        num_samples=objective["num_samples"],
         seed=seed,
     )
     batch_size = 100
@@ -180,7 +180,7 @@ def run(output="quickstart_output", epochs=30, seed=0, data_dir=None):
         model, curves[name] = train(name, symmetry, everywhere, epochs, seed)
         trained[name] = model
         result = evaluate_equivariance(
-            model, x, symmetry, y, samples=10, reference=x["positions"]
+            model, x, symmetry, y, num_samples=10, reference=x["positions"]
         )
         rows[name] = {"test_mse": mse(model, x, y), **result}
     console.print(_table_everywhere(rows))
@@ -259,8 +259,8 @@ def _table_everywhere(rows):
             f"{objective['alpha']:g}, {objective['beta']:g}",
             objective["target"],
             f"{row['test_mse']:.4f}",
-            f"{row['error']:.3f}",
-            f"{row['relative_error']:.1%}",
+            f"{row['equivariance_error']:.3f}",
+            f"{row['relative_equivariance_error']:.1%}",
             f"{row['orbit_variance_share']:.1%}",
         )
     return table

@@ -235,7 +235,7 @@ class Recipe:
         x, y = test
         return {
             f"mse moved by {name}": evaluate_equivariance(
-                model, x, symmetry, y, samples=10
+                model, x, symmetry, y, num_samples=10
             )["mse"]
             for name, symmetry in self.moved_by().items()
         }
@@ -247,7 +247,7 @@ class Recipe:
             "symmetry": repr(remul.symmetry),
             "weighting": repr(remul.weighting),
             "target": remul.target,
-            "transforms": remul.transforms,
+            "num_samples": remul.num_samples,
             "augment": remul.augment,
             "epochs": self.epochs,
             "passes": self.passes,

@@ -27,7 +27,7 @@ def run_name(address):
 
 
 def load_recipe(address):
-    """A recipe of a file; the file may import its neighbours.
+    """A recipe of a file; the file may import its neighbors.
 
     Args:
         address: `FILE.py:NAME` for one of `RECIPES` in a file, a dict; or

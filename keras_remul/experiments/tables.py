@@ -27,11 +27,11 @@ COLUMNS = {
     "test_mse": "test MSE",
     "test_ood_mse": "test_ood MSE",
     "mse": "test MSE, moved",
-    "mse moved by SO(2)": "by SO(2)",
-    "mse moved by SO(3)": "by SO(3)",
+    "mse_moved_by_so2": "by SO(2)",
+    "mse_moved_by_so3": "by SO(3)",
     "symmetrized_mse": "symmetrised",
     "orbit_variance_share": "orbit variance",
-    "error": "E'",
+    "equivariance_error": "E'",
     "share_of_network": "share of the network",
 }
 
@@ -207,7 +207,7 @@ def figure(name, recipes="recipes"):
     sweeps = {}
     for recipe, runs in results(table, recipes).items():
         name, *settings = _label(recipe).split()
-        points = [(run["error"], run["test_mse"]) for run in runs]
+        points = [(run["equivariance_error"], run["test_mse"]) for run in runs]
         points = [point for point in points if None not in point]
         if not points:
             continue

@@ -194,7 +194,7 @@ class O2(OrthogonalGroup):
     `sample` draws from the Haar measure: a Haar rotation, times one reflection
     with probability one half: diag(1, -1) in the plane, at a plane that holds
     the axis in space. With an upright axis this is the symmetry of bodies with
-    a left and a right side that walk under gravity, see `Mirrored`.
+    a left and a right side that walk under gravity, see `MirrorPermutation`.
 
     Args:
         axis: None for the plane (d = 2), or as for `SO2`. Defaults to None.

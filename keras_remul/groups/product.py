@@ -19,7 +19,7 @@ class Product(Group):
     permutations of nodes, vectors are turned and nodes permuted. `Scalings`
     commute with linear maps and may join one more factor that acts on vectors
     without translations. Where several other factors act on the same thing,
-    each feature says which one counts: `Of("name", "vector")`, or short
+    each feature says which one counts: `OnFactor("name", "vector")`, or short
     `"vector@name"`.
 
     `sample` draws the factors independently, each by its own law.
@@ -88,7 +88,7 @@ class Product(Group):
         if len(names) > 1:
             raise ValueError(
                 f"The factors {names} of {self!r} all act on this feature. "
-                f"Say which one counts, such as Of({names[0]!r}, ...)."
+                f"Say which one counts, such as OnFactor({names[0]!r}, ...)."
             )
         return names[0], self.factors[names[0]]
 

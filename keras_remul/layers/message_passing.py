@@ -1,4 +1,4 @@
-"""Messages between the nodes of a padded batch, from all or from neighbours."""
+"""Messages between the nodes of a padded batch, from all or from neighbors."""
 
 import keras
 from keras import ops
@@ -14,7 +14,7 @@ class MessagePassing(keras.layers.Layer):
     `h_i <- h_i + Dense(silu(Dense([h_i, sum_j m_ij])))`
 
     The first Dense is applied to its three parts one by one: those of h_i and
-    h_j cost N products in place of N K. With a neighbour list the cost is
+    h_j cost N products in place of N K. With a neighbor list the cost is
     linear in N.
 
     Args:

@@ -87,7 +87,7 @@ class SE3TransformerBlock(keras.layers.Layer):
         kernels: for each degree k, the sum over m above,
             `(B, N, N, R_k, 2k + 1)`, see `spherical.kernel_basis`.
         distance: `(B, N, N, 1)`.
-        pairs: `(B, N, N, 1)`, 1 where j is a neighbour of i, else 0.
+        pairs: `(B, N, N, 1)`, 1 where j is a neighbor of i, else 0.
 
     Returns:
         `(B, N, L^2, C)`.
@@ -190,7 +190,7 @@ class SE3TransformerBlock(keras.layers.Layer):
             logits = ops.cast(logits, "float32")
         logits = ops.where(pairs > 0, logits, -1e30)
         weights = ops.cast(softmax(logits, axis=2), v.dtype)
-        # A node without neighbours receives nothing.
+        # A node without neighbors receives nothing.
         weights = weights * ops.cast(pairs, v.dtype)
         v = ops.reshape(v, (-1, n, n, m, heads, c))
         y = ops.sum(weights[:, :, :, None, :, None] * v, axis=2)

@@ -24,7 +24,7 @@ class Nodes(NamedTuple):
 
     Attributes:
         positions: as they came `(B, N, D)`.
-        features: dict of all features; its positions are centred, and in
+        features: dict of all features; its positions are centered, and in
             units of `length_unit`, its velocities in `length_unit / time_unit`.
         mask: booleans `(B, N)`, or None.
     """
@@ -82,7 +82,7 @@ class NodeModel(Variants, KeepsVariables, keras.Model):
     Attributes:
         reads_pairs: whether `"neighbors"`, `"edges"`, `"box"` and `"shifts"`
             are inputs.
-        reads_coordinates: whether the embedding sees the centred positions. In
+        reads_coordinates: whether the embedding sees the centered positions. In
             a periodic box, where each node has many, it does not.
         edge_products: keys of the features f whose products f_i f_j are among
             the features of pairs.
@@ -106,7 +106,7 @@ class NodeModel(Variants, KeepsVariables, keras.Model):
         node_identity=False,
         **kwargs,
     ):
-        # Without autocast: float16 would round positions before centring.
+        # Without autocast: float16 would round positions before centering.
         super().__init__(autocast=False, **kwargs)
         if readout not in READOUTS:
             raise ValueError(

@@ -24,7 +24,7 @@ class EGNN(NodeModel):
     any weights, provided that all features but positions and velocities are
     invariant. This is the network of the paper's n-body experiment, with its
     velocities; there the products of charges enter the messages, which here is
-    `edge_products=("charges",)`. It is linear in N with a list of neighbours.
+    `edge_products=("charges",)`. It is linear in N with a list of neighbors.
 
     Args:
         num_layers: number of layers.

@@ -32,7 +32,7 @@ class EquivariantModel(NodeModel):
         """The vector `(B, N, 3)` that is added to the uniform motion.
 
         Args:
-            vectors: centred positions, and velocities if there are any, each
+            vectors: centered positions, and velocities if there are any, each
                 `(B, N, 3)`.
             scalars: `(B, N, F)`.
             mask: `(B, N)`, boolean, or None.

@@ -20,7 +20,7 @@ class MessagePassingNetwork(NodeModel):
     by construction to permutations and translations, to nothing else. Training
     starts close to y = x + v, as that of `Transformer`.
 
-    Messages pass between all nodes, or, with a list of neighbours, at a cost
+    Messages pass between all nodes, or, with a list of neighbors, at a cost
     linear in N. Padded nodes change no valid output, whatever numbers they
     hold. Positions, and their differences and squares, are formed in the dtype
     of the variables; the messages are in the compute dtype, whose float16

@@ -19,7 +19,7 @@ class SE3Transformer(EquivariantModel):
     `y = x + s_0 v + sum_c Dense(f_0)_c f_1c`
 
     Features are irreducible representations of SO(3) of the degrees 0 to
-    L - 1; keys and values are made from those of the neighbours by kernels of
+    L - 1; keys and values are made from those of the neighbors by kernels of
     spherical harmonics. The paper's kernels hold a full matrix of radial
     functions for each pair of channels, ours one function for each channel
     (see `layers.SE3TransformerBlock`). Memory grows with the square of the
@@ -138,7 +138,7 @@ class SE3Transformer(EquivariantModel):
         return ops.sum(weights * f[:, :, 1:4], axis=-1)  # (B, N, 3)
 
     def _geometry(self, x, mask, dtype):
-        """Kernels, distances and neighbours, the same in all blocks."""
+        """Kernels, distances and neighbors, the same in all blocks."""
         n, degrees = ops.shape(x)[1], self.num_degrees
         x = widened(x)  # derivatives at r = 0 overflow float16
         r = x[:, None] - x[:, :, None]  # (B, N, N, 3), from i to j
@@ -151,7 +151,7 @@ class SE3Transformer(EquivariantModel):
             shape, table = table.shape, table.reshape(len(table), -1)
             kernel = exact_product(y, ops.convert_to_tensor(table, dtype))
             kernels.append(ops.reshape(kernel, (-1, n, n, *shape[1:])))
-        pairs = (1.0 - ops.eye(n, dtype=dtype))[None]  # no node its neighbour
+        pairs = (1.0 - ops.eye(n, dtype=dtype))[None]  # no node its neighbor
         if mask is not None:
             pairs = pairs * ops.cast(mask[:, None, :], dtype)
         pairs = pairs + ops.zeros_like(distance[..., 0])

@@ -6,8 +6,8 @@ _FIGURES = {
     "test_mse": "test MSE",
     "test_ood_mse": "test MSE, out of distribution",
     "symmetrized_mse": "test MSE, symmetrised over the group",
-    "error": "equivariance error E'",
-    "relative_error": "E', relative to the motion",
+    "equivariance_error": "equivariance error E'",
+    "relative_equivariance_error": "E', relative to the motion",
     "orbit_variance_share": "share of the MSE that is orbit variance",
     "train_mse": "training MSE",
     "validation_mse": "validation MSE",
@@ -16,7 +16,7 @@ _TRAINING = (
     "recipe",
     "target",
     "weighting",
-    "transforms",
+    "num_samples",
     "augment",
     "epochs",
     "passes",
@@ -116,7 +116,7 @@ def _are_texts(value, keys=()):
     )
 
 
-_TWIN_FIGURES = ("test_mse", "symmetrized_mse", "error")
+_TWIN_FIGURES = ("test_mse", "symmetrized_mse", "equivariance_error")
 # Fact, whether it is of its kind, the kind in words. None is none.
 _KINDS = (
     ("description", lambda v: isinstance(v, str), "text"),

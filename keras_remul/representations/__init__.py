@@ -3,7 +3,7 @@
 from keras_remul.representations.base import Representation, act
 from keras_remul.representations.cartesian import (
     FourVector,
-    Mirrored,
+    MirrorPermutation,
     Point,
     Pseudoscalar,
     Pseudovector,
@@ -16,7 +16,7 @@ from keras_remul.representations.compound import (
     DirectSum,
     Grid,
     Homogeneous,
-    Of,
+    OnFactor,
     PerNode,
     PerSample,
     get,
@@ -29,8 +29,8 @@ __all__ = [
     "Grid",
     "Homogeneous",
     "Irrep",
-    "Mirrored",
-    "Of",
+    "MirrorPermutation",
+    "OnFactor",
     "PerNode",
     "PerSample",
     "Point",

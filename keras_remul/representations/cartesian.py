@@ -198,7 +198,7 @@ class FourVector(_Spatial):
 
 
 @keras.saving.register_keras_serializable(package="keras_remul")
-class Mirrored(Representation):
+class MirrorPermutation(Representation):
     """Channels that trade places under reflections, such as left and right.
 
     x -> x for rotations, x -> P x for reflections, with the permutation P of
@@ -214,7 +214,7 @@ class Mirrored(Representation):
 
     Example:
 
-    >>> joints = Mirrored([0, 2, 1])    # head, left hand, right hand
+    >>> joints = MirrorPermutation([0, 2, 1])    # head, left hand, right hand
     """
 
     def __init__(self, partners):

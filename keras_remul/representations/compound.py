@@ -39,7 +39,7 @@ def get(identifier):
             `"symmetric_matrix"`, `"four_vector"`, `"image"`; degree and parity
             of an irrep, `"1o"` or `"2e"` (`"0e"` is a scalar, `"0o"` a
             pseudoscalar); several joined by `+` for a `DirectSum`;
-            `"vector@name"` for `Of("name", "vector")`; and `"scalar per node"`
+            `"vector@name"` for `OnFactor("name", "vector")`; and `"scalar per node"`
             or `"scalar per sample"` for `PerNode` and `PerSample`.
 
     Raises:
@@ -57,7 +57,7 @@ def get(identifier):
                 return declare(identifier[: -len(suffix)].strip())
         if "@" in identifier:
             inner, _, factor = identifier.rpartition("@")
-            return Of(factor.strip(), inner.strip())
+            return OnFactor(factor.strip(), inner.strip())
         if "+" in name:
             return DirectSum([part.strip() for part in name.split("+")])
         if name in _NAMES:
@@ -184,7 +184,7 @@ class _Wrapper(_Compound):
 
 
 @keras.saving.register_keras_serializable(package="keras_remul")
-class Of(_Wrapper):
+class OnFactor(_Wrapper):
     """A feature on which one factor of a `Product` acts, and no other.
 
     Also written `"vector@name"`.
@@ -197,7 +197,7 @@ class Of(_Wrapper):
 
     >>> Symmetry(
     ...     Product({"left": SO3(), "right": SO3()}),
-    ...     inputs={"a": Of("left", "vector"), "b": Of("right", "vector")},
+    ...     inputs={"a": OnFactor("left", "vector"), "b": OnFactor("right", "vector")},
     ...     outputs="scalar",
     ... )
     """
@@ -236,7 +236,7 @@ class Of(_Wrapper):
         return {"factor": self.factor, "representation": self.representation}
 
     def __repr__(self):
-        return f"Of({self.factor!r}, {self.representation!r})"
+        return f"OnFactor({self.factor!r}, {self.representation!r})"
 
 
 @keras.saving.register_keras_serializable(package="keras_remul")
@@ -273,7 +273,7 @@ class Grid(_Wrapper):
             names = group.names("grid_axes") if hasattr(group, "names") else []
             hint = (
                 f" Its factors {names} all do: say which one counts, such as "
-                f"Of({names[0]!r}, {self!r})."
+                f"OnFactor({names[0]!r}, {self!r})."
                 if names
                 else ""
             )

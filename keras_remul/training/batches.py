@@ -32,9 +32,9 @@ class Batches:
         remul = self.remul
         x, y, sample_weight = self._unpack(data)
         n, index = pair.select(
-            pair.batch_size(x), remul.fraction, remul.transforms
+            pair.batch_size(x), remul.fraction, remul.num_samples
         )
-        g = self._draw(n, remul.transforms)
+        g = self._draw(n, remul.num_samples)
         return Pair(x, g, index), y, sample_weight
 
     def pair_by_place(self, data):
@@ -54,7 +54,7 @@ class Batches:
         x, y, sample_weight = self._unpack(data)
         n, transforms, index = pair.batch_size(x), 1, None
         if remul.only_moved:  # all that is left of the two tasks
-            transforms = remul.transforms
+            transforms = remul.num_samples
             n, index = pair.select(n, remul.fraction, transforms)
         g = self._draw(n, transforms)
         y = remul.labels(y)

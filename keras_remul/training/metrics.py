@@ -36,8 +36,8 @@ def _of_rank(mask, leaf):
     return ops.reshape(ops.cast(mask, "bool"), axes)
 
 
-def centred(output, symmetry, mask=None):
-    """Outputs with positions relative to the centre of their nodes.
+def centered(output, symmetry, mask=None):
+    """Outputs with positions relative to the center of their nodes.
 
     The origin is arbitrary; distance from it would flatter a relative error.
 
@@ -51,7 +51,7 @@ def centred(output, symmetry, mask=None):
         taken relative to the mean of the batch.
     """
 
-    def centre(representation, leaf):
+    def center(representation, leaf):
         if not representation.moves_origin:
             return leaf
         leaf = widened(leaf)
@@ -64,4 +64,4 @@ def centred(output, symmetry, mask=None):
         total = ops.sum(ops.where(valid, leaf, 0.0), axis=1, keepdims=True)
         return leaf - total / ops.maximum(count, 1)
 
-    return keras.tree.map_structure(centre, symmetry.outputs, output)
+    return keras.tree.map_structure(center, symmetry.outputs, output)

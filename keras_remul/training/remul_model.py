@@ -13,11 +13,11 @@ from keras_remul.training.batches import Batches
 from keras_remul.training.checks import DataChecks
 from keras_remul.training.leaves import Leaves, full_precision, output_masks
 from keras_remul.training.losses import NestedLoss
-from keras_remul.training.metrics import centred, sample_norms
+from keras_remul.training.metrics import centered, sample_norms
 from keras_remul.training.pair import Pair, Predictions
 from keras_remul.training.random_states import SavesRandomStates
 from keras_remul.training.running_mean import RunningMean
-from keras_remul.training.weighting import Constant, LossWeighting, Measured
+from keras_remul.training.weighting import Constant, LossWeighting, StepMeasures
 from keras_remul.utils.kept_variables import KeepsVariables
 from keras_remul.utils.masking import AttachMask, ReadMasks
 from keras_remul.utils.structures import leafwise, per_output
@@ -87,7 +87,7 @@ class RemulModel(
             with `target="predictions"` L_equi is the spread of the predictions
             around an orbit, for data without a preferred orientation. With
             `Constant(beta=0.0)` it is augmentation alone; so is
-            `Constant(alpha=0.0)` with labels, where `transforms` counts the
+            `Constant(alpha=0.0)` with labels, where `num_samples` counts the
             moved copies and f(x) is not computed. Defaults to False.
         seed: integer seed of the draws of g. Defaults to a random one.
 
@@ -114,7 +114,7 @@ class RemulModel(
         target="labels",
         loss=None,
         fraction=1.0,
-        transforms=1,
+        num_samples=1,
         interval=1,
         augment=False,
         seed=None,
@@ -151,7 +151,7 @@ class RemulModel(
                 "Argument `fraction` must be above 0 and at most 1. Received: "
                 f"fraction={fraction}"
             )
-        for name, value in (("transforms", transforms), ("interval", interval)):
+        for name, value in (("num_samples", transforms), ("interval", interval)):
             if not isinstance(value, int) or value < 1:
                 raise ValueError(
                     f"Argument `{name}` must be an integer, at least 1. "
@@ -160,7 +160,7 @@ class RemulModel(
         self.model = model
         self.symmetry = symmetry
         self.fraction = float(fraction)
-        self.transforms = transforms
+        self.num_samples = transforms
         self.interval = interval
         self.augment = bool(augment)
         self.weighting = weighting
@@ -388,11 +388,11 @@ class RemulModel(
         n = pair.batch_size(x.x)
         self._update_trackers(n, objective, alpha, beta, equivariance, norms)
         if training:
-            size = leaves.without_masked(centred(output, symmetry, mask))
+            size = leaves.without_masked(centered(output, symmetry, mask))
             scale = sample_norms(size, symmetry)
             numbers = ops.stack([*losses, ops.mean(norms), ops.mean(scale)])
             numbers = devices.mean_over_replicas(ops.stop_gradient(numbers))
-            measured = Measured(*ops.unstack(ops.cast(numbers, "float32")))
+            measured = StepMeasures(*ops.unstack(ops.cast(numbers, "float32")))
             if self.weighting.uses_gradient_norms:
                 self.update_with_gradients(losses, measured)
             else:
@@ -472,7 +472,7 @@ class RemulModel(
             "target": self.target,
             "loss": serialize(self.equivariance_loss),
             "fraction": self.fraction,
-            "transforms": self.transforms,
+            "num_samples": self.num_samples,
             "interval": self.interval,
             "augment": self.augment,
             "seed": self.seed,

@@ -371,8 +371,8 @@ def test_baselines_of_run_09(shared_data, tmp_path, capsys):
 def test_ridge_finds_a_linear_law(bodies, rng):
     x, _ = bodies
     mix = np.eye(5) + 0.1 * rng.normal(size=(5, 5))
-    centred = x["positions"] - x["positions"].mean(1, keepdims=True)
-    y = x["positions"] + 2 * x["velocities"] + mix @ centred
+    centered = x["positions"] - x["positions"].mean(1, keepdims=True)
+    y = x["positions"] + 2 * x["velocities"] + mix @ centered
     sets = {name: (x, y) for name in ("train", "validation", "test")}
     symmetry = datasets.symmetry("nbody_charged")
     rows = baselines.baselines(sets, symmetry, horizon=2.0)

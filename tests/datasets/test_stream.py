@@ -53,7 +53,7 @@ def test_an_order_has_each_row_once(size):
 def test_an_order_mixes_what_lies_apart_and_reads_it_once():
     size = 3 * BLOCK * WINDOW
     found = Order(size, [0, 0]).rows(0, size)
-    # Neighbours are no neighbours any more, and a batch comes from all over.
+    # Neighbors are no neighbors any more, and a batch comes from all over.
     assert np.mean(np.abs(np.diff(found)) == 1) < 1e-3
     assert np.std(found[:100]) > 0.2 * size
     # A block of the disk is done with after one window.

@@ -44,7 +44,7 @@ def test_training_is_the_same_with_and_without(rng, wrapped):
         if wrapped:
             model = RemulModel(model, VECTORS, seed=1)
         model.compile("adam", loss="mse", metrics=["mae"])
-        seen = [callbacks.EquivarianceError(x, VECTORS, samples=2)]
+        seen = [callbacks.EquivarianceError(x, VECTORS, num_samples=2)]
         history = model.fit(
             x,
             x,
@@ -76,7 +76,7 @@ def test_a_model_that_diverges_is_named_and_goes_on(rng):
     model = network(keras.layers.Lambda(lambda x: x * float("nan")))
     model = keras.Sequential([model, keras.layers.Dense(3)])
     model.compile("sgd", loss="mse")
-    watch = callbacks.EquivarianceError(x, VECTORS, samples=2, prefix="")
+    watch = callbacks.EquivarianceError(x, VECTORS, num_samples=2, prefix="")
     with pytest.warns(UserWarning, match=r"Epoch 1: `f\(x\)` holds NaN"):
         logs = model.fit(x, x, verbose=0, callbacks=[watch]).history
     assert np.isnan(logs["equivariance_error"]).all()
@@ -90,5 +90,5 @@ def test_arguments_are_checked_before_the_training(rng):
         callbacks.EquivarianceError(x, pairs)
     with pytest.raises(ValueError, match="same number of samples"):
         callbacks.EquivarianceError([x, x[:3]], pairs)
-    with pytest.raises(ValueError, match="`samples` must be an integer"):
-        callbacks.EquivarianceError(x, VECTORS, samples=1)
+    with pytest.raises(ValueError, match="`num_samples` must be an integer"):
+        callbacks.EquivarianceError(x, VECTORS, num_samples=1)

@@ -359,7 +359,7 @@ def test_profile_by_hand(rng):
     model = keras.Model(inputs, norms * doubled)
     x = rng.normal(size=(60, 4, 3)).astype("float32")
     symmetry = Symmetry(groups.SO3(), "vector", "vector")
-    profile = equivariance_profile(model, x, symmetry, samples=30)
+    profile = equivariance_profile(model, x, symmetry, num_samples=30)
     assert profile["norms"] < 1e-6
     # One R turns all vectors of a sample: the change is (Rx - x), and the
     # mean of |Rx - x|^2 / |x|^2 is 2; that of the norm is a little less.
@@ -380,7 +380,7 @@ def test_profile_of_subclassed_models_and_masks(bodies):
     assert all(0.01 < value < 2 for value in profile.values())
     still = Symmetry(groups.Translations(), INPUTS, "point")
     profile_of_shifts = equivariance_profile(model, x, still)
-    assert max(profile_of_shifts.values()) < 1e-4  # positions are centred
+    assert max(profile_of_shifts.values()) < 1e-4  # positions are centered
     padded = {
         key: np.concatenate([value, 9 + value[:, :2]], axis=1)
         for key, value in x.items()
@@ -399,7 +399,7 @@ def test_profile_counts_the_calls_of_a_shared_layer(rng):
     model = keras.Model(inputs, layer(layer(inputs)))
     x = rng.normal(size=(10, 3)).astype("float32")
     symmetry = Symmetry(groups.SO3(), "vector", "vector")
-    parts = equivariance_profile(model, x, symmetry, batch_size=4, samples=2)
+    parts = equivariance_profile(model, x, symmetry, batch_size=4, num_samples=2)
     assert list(parts) == ["shared", "shared#2"]
     assert parts["shared"] == pytest.approx(parts["shared#2"], rel=1e-5)
 
@@ -427,5 +427,5 @@ def test_errors_of_the_profile(rng):
     with pytest.raises(ValueError, match="`model` must be a keras.Model"):
         equivariance_profile(lambda x: x, x, symmetry)
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(3)])
-    with pytest.raises(ValueError, match="`samples` must be at least 1"):
-        equivariance_profile(model, x, symmetry, samples=0)
+    with pytest.raises(ValueError, match="`num_samples` must be at least 1"):
+        equivariance_profile(model, x, symmetry, num_samples=0)

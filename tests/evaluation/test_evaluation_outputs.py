@@ -43,7 +43,7 @@ def test_labels_with_and_without_the_last_axis(rng, shape, group):
     symmetry = Symmetry(group, "vector", "scalar")
     y = height(x).reshape(shape)
     other = y.reshape(shape[:-1]) if len(shape) > 1 else y[:, None]
-    options = {"samples": 3, "seed": 1}
+    options = {"num_samples": 3, "seed": 1}
     expected = evaluate_equivariance(f, x, symmetry, y, **options)
     assert evaluate_equivariance(f, x, symmetry, other, **options) == expected
     assert expected["mse"] == pytest.approx(
@@ -62,7 +62,7 @@ def test_labels_with_and_without_the_last_axis(rng, shape, group):
     ]
     assert by[0] == by[1]
     scale = np.sqrt(((f(x) - y) ** 2).reshape(6, -1).sum(axis=1)).mean()
-    assert by[0]["relative_error"] == pytest.approx(by[0]["error"] / scale)
+    assert by[0]["relative_equivariance_error"] == pytest.approx(by[0]["equivariance_error"] / scale)
 
 
 def elements(group, n, samples, seed):
@@ -85,9 +85,9 @@ def test_nothing_is_broadcast(nodes, argument, outputs):
     for wrong in set(wrong_shapes(shape)) - {shape}:
         data = {argument: np.zeros(wrong, "float32")}
         with pytest.raises(ValueError, match=f"`{argument}` must have the sh"):
-            evaluate_equivariance(f, nodes, symmetry, samples=2, **data)
+            evaluate_equivariance(f, nodes, symmetry, num_samples=2, **data)
     with pytest.raises(ValueError, match="Expected `y` to be one array"):
-        evaluate_equivariance(f, nodes, symmetry, {"a": nodes}, samples=2)
+        evaluate_equivariance(f, nodes, symmetry, {"a": nodes}, num_samples=2)
 
 
 def test_labels_of_a_preset_are_not_broadcast(rng):
@@ -119,7 +119,7 @@ def test_class_labels(rng):
         x,
         both,
         {"class": None, "force": x + 1},
-        samples=3,
+        num_samples=3,
     )
     assert "mse" not in figures and "mse" not in figures["outputs"]["class"]
     assert figures["outputs"]["force"]["mse"] == pytest.approx(1.0, rel=1e-5)
@@ -130,7 +130,7 @@ def test_integer_labels_and_outputs(rng, dtype):
     x = rng.normal(size=(6, 3)).astype("float32")
     symmetry = Symmetry(SO3, "vector", "scalar")
     y = np.array([0, 1, 1, 0, 1, 0])
-    arguments = {"samples": 3, "per_sample": True}
+    arguments = {"num_samples": 3, "per_sample": True}
     f = fn(lambda x: (x[:, :1] > 0).astype(dtype))
     of_float = fn(lambda x: (x[:, :1] > 0).astype("float32"))
     a = evaluate_equivariance(f, x, symmetry, y.astype(dtype), **arguments)
@@ -178,7 +178,7 @@ def test_each_output_has_its_figures(nodes, kind, masked):
     mask = np.array([[1, 1, 0]] * 3 + [[1, 1, 1]] * 3)
     x = {"r": nodes, "mask": mask} if masked else {"r": nodes}
     y = several(nodes + 0.1)
-    options = {"samples": 3, "per_sample": True}
+    options = {"num_samples": 3, "per_sample": True}
     f = fn(lambda x: arranged(kind, several(x["r"])))
     symmetry = Symmetry(SO3, {"r": "vector"}, STRUCTURES[kind])
     whole = evaluate_equivariance(f, x, symmetry, arranged(kind, y), **options)
@@ -205,27 +205,27 @@ def test_each_output_has_its_figures(nodes, kind, masked):
         assert "outputs" not in alone
         for name, value in alone.items():
             np.testing.assert_allclose(part[name], value, rtol=1e-6)
-        squares = squares + alone["average_error"] ** 2
+        squares = squares + alone["average_equivariance_error"] ** 2
     # Together: one vector, but for the relative error.
-    np.testing.assert_allclose(whole["average_error"] ** 2, squares, rtol=1e-5)
-    worst = max(parts, key=lambda part: part["relative_error"].mean())
+    np.testing.assert_allclose(whole["average_equivariance_error"] ** 2, squares, rtol=1e-5)
+    worst = max(parts, key=lambda part: part["relative_equivariance_error"].mean())
     np.testing.assert_array_equal(
-        whole["relative_error"], worst["relative_error"]
+        whole["relative_equivariance_error"], worst["relative_equivariance_error"]
     )
-    assert whole["relative_error"].mean() > 0.1  # the energy hides nothing
+    assert whole["relative_equivariance_error"].mean() > 0.1  # the energy hides nothing
 
 
 def test_ordered_dicts_and_lists_for_tuples(nodes):
     symmetry = Symmetry(SO3, "vector", {"b": "vector", "a": "scalar"})
     plain = fn(lambda x: {"a": x[..., :1], "b": x})
-    expected = evaluate_equivariance(plain, nodes, symmetry, samples=2)
+    expected = evaluate_equivariance(plain, nodes, symmetry, num_samples=2)
     ordered = fn(lambda x: collections.OrderedDict(b=x, a=x[..., :1]))
-    assert evaluate_equivariance(ordered, nodes, symmetry, samples=2) == (
+    assert evaluate_equivariance(ordered, nodes, symmetry, num_samples=2) == (
         expected
     )
     listed = Symmetry(SO3, "point", ("point", "scalar"))
     found = evaluate_equivariance(
-        fn(lambda x: [x, x[..., :1]]), nodes, listed, samples=2
+        fn(lambda x: [x, x[..., :1]]), nodes, listed, num_samples=2
     )
     assert found["outputs"][1] == expected["outputs"]["a"]
 
@@ -243,7 +243,7 @@ def test_keras_models_with_several_outputs(rng):
         )
         symmetry = Symmetry(SO3, "vector", kinds)
         y = model.predict(x, verbose=0)
-        figures = evaluate_equivariance(model, x, symmetry, y, samples=2)
+        figures = evaluate_equivariance(model, x, symmetry, y, num_samples=2)
         assert len(figures["outputs"]) == 2
 
 
@@ -259,13 +259,13 @@ def test_float_dtypes_of_outputs(nodes, dtype):
     def cast(x):
         return ops.cast(x, dtype) if dtype == "bfloat16" else x.astype(dtype)
 
-    exact = evaluate_equivariance(fn(cast), nodes, symmetry, nodes, samples=3)
-    assert exact["relative_error"] < rounding
+    exact = evaluate_equivariance(fn(cast), nodes, symmetry, nodes, num_samples=3)
+    assert exact["relative_equivariance_error"] < rounding
     large = evaluate_equivariance(  # squares overflow float16
-        fn(lambda x: cast(x + 1000)), nodes, symmetry, nodes + 1000, samples=3
+        fn(lambda x: cast(x + 1000)), nodes, symmetry, nodes + 1000, num_samples=3
     )
     assert all(np.isfinite(v) for v in large.values())
-    assert large["relative_error"] > 0.1
+    assert large["relative_equivariance_error"] > 0.1
 
 
 def test_tensors_of_pytorch_on_each_backend(nodes):
@@ -276,8 +276,8 @@ def test_tensors_of_pytorch_on_each_backend(nodes):
     def f(x):
         return torch.tensor(ops.convert_to_numpy(x)) * weight
 
-    figures = evaluate_equivariance(f, nodes, symmetry, samples=2)
-    assert figures["relative_error"] < 1e-6
+    figures = evaluate_equivariance(f, nodes, symmetry, num_samples=2)
+    assert figures["relative_equivariance_error"] < 1e-6
 
 
 # Padding.
@@ -294,7 +294,7 @@ def test_what_is_in_padding_changes_nothing(nodes, junk, outputs):
 
     x = {"r": nodes, "mask": mask}
     symmetry = Symmetry(SO3, {"r": "vector"}, outputs)
-    options = {"samples": 3}
+    options = {"num_samples": 3}
     results = [
         evaluate_equivariance(
             fn(lambda x, fill=fill: f(x, fill)),
@@ -325,9 +325,9 @@ def test_a_mask_covers_what_is_declared_per_node(rng, size):
     }
     total = fn(lambda x: (x["r"] ** 2 * x["mask"][..., None]).sum(axis=1))
     symmetry = Symmetry(SO3, {"r": "vector"}, PerSample("vector"))
-    masked = evaluate_equivariance(total, x, symmetry, samples=3)
+    masked = evaluate_equivariance(total, x, symmetry, num_samples=3)
     short = {"r": x["r"][:, :-1], "mask": x["mask"][:, :-1]}
-    plain = evaluate_equivariance(total, short, symmetry, samples=3)
+    plain = evaluate_equivariance(total, short, symmetry, num_samples=3)
     assert masked == pytest.approx(plain, rel=1e-5)
 
 
@@ -379,9 +379,9 @@ def test_not_finite(nodes, bad):
         (dict(y="text"), "`y` must hold real numbers.*U"),
         (dict(y="large"), "`y` holds NaN, infinite or too large"),
         (dict(reference="complex"), "`reference` must hold real numbers"),
-        (dict(samples=1), "`samples` must be an integer, at least 2"),
-        (dict(samples=2.5), "`samples` must be an integer.*samples=2.5"),
-        (dict(samples=True), "`samples` must be an integer"),
+        (dict(num_samples=1), "`num_samples` must be an integer, at least 2"),
+        (dict(num_samples=2.5), "`num_samples` must be an integer.*num_samples=2.5"),
+        (dict(num_samples=True), "`num_samples` must be an integer"),
         (dict(seed=-1), "`seed` must be an integer, at least 0"),
         (dict(seed=1.5), "`seed` must be an integer"),
         (dict(batch_size=0), "`batch_size` must be an integer, at least 1"),
@@ -411,9 +411,9 @@ def test_complex_outputs(nodes):
 def test_zero_over_zero_is_not_a_number(nodes):
     symmetry = Symmetry(SO3, "vector", "vector")
     f = fn(lambda x: 0 * x)
-    figures = evaluate_equivariance(f, nodes, symmetry, 0 * nodes, samples=2)
-    assert figures["error"] == 0 and figures["mse"] == 0
-    assert np.isnan(figures["relative_error"])
+    figures = evaluate_equivariance(f, nodes, symmetry, 0 * nodes, num_samples=2)
+    assert figures["equivariance_error"] == 0 and figures["mse"] == 0
+    assert np.isnan(figures["relative_equivariance_error"])
     assert np.isnan(figures["orbit_variance_share"])
 
 
@@ -448,7 +448,7 @@ def test_figures_do_not_depend_on_the_batch_size(nodes, group):
     for f in (model, function):
         results = [
             evaluate_equivariance(
-                f, nodes, symmetry, nodes, samples=4, batch_size=size
+                f, nodes, symmetry, nodes, num_samples=4, batch_size=size
             )
             for size in (1, 4, 256)
         ]
@@ -483,7 +483,7 @@ def test_finite_groups_are_averaged_exactly(rng, group):
     bias = rng.normal(size=(3, 2))
     f = fn(lambda x: np.sin(x) + bias)
     a, b = (
-        evaluate_equivariance(f, x, symmetry, x, samples=12, seed=s)
+        evaluate_equivariance(f, x, symmetry, x, num_samples=12, seed=s)
         for s in (0, 1)
     )
     assert a == b

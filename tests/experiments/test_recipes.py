@@ -169,7 +169,7 @@ def objective(**changes):
         target="labels",
         loss=Mine(),
         fraction=0.5,
-        transforms=1,
+        num_samples=1,
         interval=1,
         augment=False,
     )
@@ -205,7 +205,7 @@ OTHERS = [
     ("model.*activation", dict(model=lambda: functional(activation="gelu"))),
     ("model", dict(model=lambda: small().model())),
     ("fraction", dict(objective=objective(fraction=1.0))),
-    ("transforms", dict(objective=objective(transforms=2))),
+    ("num_samples", dict(objective=objective(num_samples=2))),
     ("interval", dict(objective=objective(interval=2))),
     ("augment", dict(objective=objective(augment=True))),
     ("target", dict(objective=objective(target="predictions"))),
@@ -349,7 +349,7 @@ def test_command(tmp_path, capsys):
     result = json.loads((output / "result.json").read_text())
     assert result["epochs"] == 2
     assert result["backend"] == keras.backend.backend()
-    assert result["relative_error"] < 1e-4
+    assert result["relative_equivariance_error"] < 1e-4
     assert (output / "history.csv").read_text().startswith("epoch,")
     assert not (output / "tensorboard").exists()
     with pytest.raises(ValueError, match="to be set.*epoch=2"):

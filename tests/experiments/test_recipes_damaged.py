@@ -264,10 +264,10 @@ def test_numbers_of_numpy(tmp_path):
 
 def test_figures_that_are_no_numbers_are_null(tmp_path, monkeypatch):
     monkeypatch.setattr(
-        recipes, "measure", lambda *a: {"test_mse": 1.0, "error": float("nan")}
+        recipes, "measure", lambda *a: {"test_mse": 1.0, "equivariance_error": float("nan")}
     )
     result = recipe(epochs=1).run(tmp_path, verbose=0)
-    assert result["error"] is None
+    assert result["equivariance_error"] is None
     assert recipe(epochs=1).run(tmp_path, verbose=0) == result
     for path in (tmp_path / "result.json", tmp_path / "preset/metadata.json"):
 

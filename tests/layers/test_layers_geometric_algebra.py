@@ -19,7 +19,7 @@ BLADES = [tuple(g for g in range(4) if m >> (g - 1) % 4 & 1) for m in range(16)]
 
 
 def blade_product(a, b):
-    """Sign and blade of e_a e_b, sorting one neighbour after the other."""
+    """Sign and blade of e_a e_b, sorting one neighbor after the other."""
     word, sign = list(a + b), 1
     swapped = True
     while swapped:

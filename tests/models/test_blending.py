@@ -36,8 +36,8 @@ def linear_data(rng):
             "positions": rng.normal(size=(samples, 5, 3)).astype("float32"),
             "velocities": rng.normal(size=(samples, 5, 3)).astype("float32"),
         }
-        centred = x["positions"] - x["positions"].mean(axis=1, keepdims=True)
-        z = np.concatenate([centred, 2 * x["velocities"]], axis=1)
+        centered = x["positions"] - x["positions"].mean(axis=1, keepdims=True)
+        z = np.concatenate([centered, 2 * x["velocities"]], axis=1)
         y = x["positions"] + (z.reshape(samples, 30) @ w).reshape(samples, 5, 3)
         return x, (y + 0.7).astype("float32")
 
@@ -119,8 +119,8 @@ def test_linear_nodes(bodies):
     rng = np.random.default_rng(0)
     kernel = rng.normal(size=(30, 15)).astype("float32")
     model.linear.kernel.assign(kernel)
-    centred = x["positions"] - x["positions"].mean(axis=1, keepdims=True)
-    z = np.concatenate([centred, 3.0 * x["velocities"]], axis=1)
+    centered = x["positions"] - x["positions"].mean(axis=1, keepdims=True)
+    z = np.concatenate([centered, 3.0 * x["velocities"]], axis=1)
     step = (z.reshape(12, 30) @ kernel).reshape(12, 5, 3)
     np.testing.assert_allclose(predict(model, x), drift + step, atol=1e-4)
     few = {key: value[:, :4] for key, value in x.items()}
@@ -147,7 +147,7 @@ def turning_body(rng):
     group = groups.O2(axis="y")
     symmetry = Symmetry(
         group,
-        {**INPUTS, "joints": representations.Mirrored(LEFT_AND_RIGHT)},
+        {**INPUTS, "joints": representations.MirrorPermutation(LEFT_AND_RIGHT)},
         "point",
     )
     shape = 3 * rng.normal(size=(6, 3))
@@ -190,8 +190,8 @@ def test_aligned_ridge(turning_body):
     ridge.fit(model, train, validation)
     # Not linear in the frame of the reference: that depends on the positions.
     assert mse(model, *test) < 0.1 * np.mean((plain(test[0]) - test[1]) ** 2)
-    result = evaluate_equivariance(model, test[0], symmetry, samples=4)
-    assert result["relative_error"] < 1e-5
+    result = evaluate_equivariance(model, test[0], symmetry, num_samples=4)
+    assert result["relative_equivariance_error"] < 1e-5
 
 
 def test_correction(turning_body, tmp_path):
@@ -237,12 +237,12 @@ def test_correction_by_an_equivariant_model(turning_body):
     egnn = models.EGNN(num_layers=1, hidden_dim=4)
     model = models.Correction(start, egnn, shows_start=False)
     x = {**x, "mask": np.arange(6)[None] < np.full((len(y), 1), 6)}
-    result = evaluate_equivariance(model, x, symmetry, samples=4)
-    assert result["relative_error"] < 1e-5
+    result = evaluate_equivariance(model, x, symmetry, num_samples=4)
+    assert result["relative_equivariance_error"] < 1e-5
     # EGNN would take the step of the regression for scalars.
     model = models.Correction(start, models.EGNN(num_layers=1, hidden_dim=4))
-    result = evaluate_equivariance(model, x, symmetry, samples=4)
-    assert result["relative_error"] > 1e-4
+    result = evaluate_equivariance(model, x, symmetry, num_samples=4)
+    assert result["relative_equivariance_error"] > 1e-4
 
 
 def test_ensemble(bodies, tmp_path):

@@ -153,9 +153,9 @@ for name in NAMES:
     model.compile(keras.optimizers.Adam(1e-2), "mse")
     model.fit(steps, target, BATCH, verbose=0)
     result = evaluate_equivariance(
-        model, x, symmetry(GROUPS[name]), samples=4
+        model, x, symmetry(GROUPS[name]), num_samples=4
     )
-    assert 0 < result["relative_error"] < 1e-12, (name, result)
+    assert 0 < result["relative_equivariance_error"] < 1e-12, (name, result)
 """
 
 

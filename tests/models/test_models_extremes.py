@@ -78,7 +78,7 @@ def test_measures(model):
         kr.evaluate_equivariance(model, none, symmetry())
     x["positions"][0] = 1e30
     try:
-        figures = kr.evaluate_equivariance(model, x, symmetry(), samples=2)
+        figures = kr.evaluate_equivariance(model, x, symmetry(), num_samples=2)
     except ValueError as error:
         assert "NaN or infinite" in str(error)
     else:

@@ -86,15 +86,15 @@ def test_rotations_turn_the_forces_of_egnn_alone():
     )
     for cls in (EGNN, MessagePassingNetwork):
         model = ConservativeForces(small(cls))
-        error = evaluate_equivariance(model, x, symmetry, samples=2)
-        error = error["relative_error"]
+        error = evaluate_equivariance(model, x, symmetry, num_samples=2)
+        error = error["relative_equivariance_error"]
         assert error < 1e-5 if cls is EGNN else error > 1e-2
 
 
 @pytest.mark.parametrize("cls", ALL)
 def test_fit_through_the_second_derivative(cls, tmp_path):
     x, model = bodies(), ConservativeForces(small(cls))
-    # Springs to the centre.
+    # Springs to the center.
     away = x["positions"] - x["positions"].mean(axis=1, keepdims=True)
     energy = 0.5 * np.square(away).sum(axis=(1, 2))[:, None]
     y = {"energy": energy, "forces": -away}

@@ -59,10 +59,10 @@ def symmetry(group=None, **others):
     )
 
 
-def relative_error(model, x=None):
+def relative_equivariance_error(model, x=None):
     x = x or inputs()
-    return evaluate_equivariance(model, x, symmetry(), samples=4)[
-        "relative_error"
+    return evaluate_equivariance(model, x, symmetry(), num_samples=4)[
+        "relative_equivariance_error"
     ]
 
 
@@ -167,7 +167,7 @@ def test_only_egnn_is_equivariant(cls):
     x, model = inputs(), small(cls)
     model.build({key: a.shape for key, a in x.items()})
     amplify(model)
-    error = relative_error(model)
+    error = relative_equivariance_error(model)
     assert error < 1e-5 if cls is EGNN else error > 1e-2
 
 
@@ -179,7 +179,7 @@ def test_egnn_after_training():
     y = steps["positions"] + 0.7 * steps["velocities"] + 1.0
     model.fit(steps, y, batch_size=BATCH, verbose=0)
     assert np.abs(call(model, x) - start).max() > 0.1
-    assert relative_error(model) < 1e-5
+    assert relative_equivariance_error(model) < 1e-5
 
 
 # In a process of its own: JAX decides on float64 when it starts.
@@ -194,8 +194,8 @@ x = {k: rng.normal(size=(4, 5, 3)) for k in ("positions", "velocities")}
 inputs = {"positions": "point", "velocities": "vector"}
 symmetry = kr.Symmetry(kr.groups.E3(), inputs, "point")
 model = kr.models.EGNN(num_layers=1, hidden_dim=4)
-result = kr.evaluate_equivariance(model, x, symmetry, samples=2)
-error = result["relative_error"]
+result = kr.evaluate_equivariance(model, x, symmetry, num_samples=2)
+error = result["relative_equivariance_error"]
 assert 0 < error < 1e-10, error
 """
 
@@ -217,7 +217,7 @@ def test_egnn_with_vectors_among_the_scalars_is_caught():
     model.build({key: a.shape for key, a in x.items()})
     amplify(model)
     sym = symmetry(charges="vector")
-    error = evaluate_equivariance(model, x, sym, samples=4)["relative_error"]
+    error = evaluate_equivariance(model, x, sym, num_samples=4)["relative_equivariance_error"]
     assert error > 1e-2
 
 

@@ -149,7 +149,7 @@ def test_dtypes(dtype):
     model.set_weights(reference.get_weights())
     np.testing.assert_allclose(call(model, x), expected, atol=0.05)
     # Far from the origin no digit is lost, as float16 would lose it: the
-    # positions are centred, and the output added, in the variables' dtype.
+    # positions are centered, and the output added, in the variables' dtype.
     far = {**x, "positions": x["positions"] + 1000.0}
     np.testing.assert_allclose(call(model, far) - 1e3, expected, atol=0.05)
 

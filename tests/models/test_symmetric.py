@@ -51,9 +51,9 @@ def symmetry(group, outputs="point"):
 
 def error(model, sym, x):
     result = evaluate_equivariance(
-        lambda x: outputs(model, x), x, sym, samples=2
+        lambda x: outputs(model, x), x, sym, num_samples=2
     )
-    return result["relative_error"]
+    return result["relative_equivariance_error"]
 
 
 def call(model, x):
@@ -157,8 +157,8 @@ def test_exact_in_a_plane_and_where_third_moments_vanish(wrapper, group):
     assert error(plain, sym, x) > 1e-2
     model = wrapper(plain, sym)
     worst = evaluate_equivariance(
-        lambda x: outputs(model, x), x, sym, samples=2, per_sample=True
-    )["relative_error"]
+        lambda x: outputs(model, x), x, sym, num_samples=2, per_sample=True
+    )["relative_equivariance_error"]
     assert worst.max() < 2e-5
     # Each of them comes out as if it were alone.
     one = {key: a[:1] for key, a in x.items()}

@@ -38,7 +38,7 @@ def vectors():
 
 def test_mean_and_spread_by_hand(rng, vectors):
     x = rng.normal(size=(50, 3)).astype("float32")
-    model = symmetrize(Shifted(), vectors, samples=50)
+    model = symmetrize(Shifted(), vectors, num_samples=50)
     mean, spread = model.predict_with_spread(x)
     # rho(g)^-1 f(phi(g) x) = x + R^-1 a: mean x, variance |a|^2 / 3.
     np.testing.assert_allclose(mean, x, atol=3 * np.sqrt(3 / 50))
@@ -52,7 +52,7 @@ def test_mean_and_spread_by_hand(rng, vectors):
 def test_averaging_removes_the_orbit_variance(rng, vectors):
     x = rng.normal(size=(20, 3)).astype("float32")
     m, model = 4, Shifted()
-    before = evaluate_equivariance(model, x, vectors, y=x, samples=50)
+    before = evaluate_equivariance(model, x, vectors, y=x, num_samples=50)
     errors = [
         np.mean(
             (ops.convert_to_numpy(symmetrize(model, vectors, m, k)(x)) - x) ** 2
@@ -71,16 +71,16 @@ def test_finite_group_is_averaged_exactly(group, rng):
     x = rng.normal(size=(20, 2)).astype("float32")
     turns = Symmetry(group, "vector", "vector")
     cubic, count = Shifted(cube=0.3), group.num_elements
-    averaged = symmetrize(cubic, turns, samples=count)
+    averaged = symmetrize(cubic, turns, num_samples=count)
     mean, spread = averaged.predict_with_spread(x)
     # The fixed vector cancels, the cube keeps quarter turns.
     np.testing.assert_allclose(mean, 0.3 * x**3 + x, atol=1e-5)
     np.testing.assert_allclose(averaged.predict(x, verbose=0), mean, atol=1e-5)
     np.testing.assert_allclose(spread, 3 / np.sqrt(2), rtol=1e-4)
-    assert evaluate_equivariance(averaged, x, turns)["relative_error"] < 1e-6
+    assert evaluate_equivariance(averaged, x, turns)["relative_equivariance_error"] < 1e-6
     # More elements than samples: drawn at random, no longer exact.
-    sampled = symmetrize(cubic, turns, samples=count - 1)
-    error = evaluate_equivariance(sampled, x, turns)["relative_error"]
+    sampled = symmetrize(cubic, turns, num_samples=count - 1)
+    error = evaluate_equivariance(sampled, x, turns)["relative_equivariance_error"]
     assert error > 0.1
 
 
@@ -94,25 +94,25 @@ def test_trains_like_any_model(bodies, tmp_path):
     x["mask"] = np.array([[1, 1, 1, 1, 0]] * 12, "float32")
     y = np.where(x["mask"][..., None], y, 1e6)
     network = models.Transformer(num_layers=1, hidden_dim=8, num_heads=2)
-    model = symmetrize(network, symmetry, samples=2)
+    model = symmetrize(network, symmetry, num_samples=2)
     model.compile(keras.optimizers.Adam(1e-2), "mse")
     losses = model.fit(x, y, epochs=3, verbose=0).history["loss"]
     assert losses[-1] < losses[0] < 100  # padding is no part of it
     mean, spread = model.predict_with_spread(x, batch_size=5)
     assert mean.shape == spread.shape == (12, 5, 3)
     np.testing.assert_allclose(model.predict(x, verbose=0), mean, atol=1e-5)
-    same = symmetrize(RemulModel(network, symmetry), symmetry, samples=2)
+    same = symmetrize(RemulModel(network, symmetry), symmetry, num_samples=2)
     np.testing.assert_allclose(same.predict(x, verbose=0), mean, atol=1e-5)
 
 
 def test_elements_are_those_of_any_backend(vectors):
-    found = symmetrize(Shifted(), vectors, samples=2, seed=3).elements()
+    found = symmetrize(Shifted(), vectors, num_samples=2, seed=3).elements()
     first = ops.convert_to_numpy(found)[0, 0]
     np.testing.assert_allclose(first, [0.91117, 0.01613, 0.41171], atol=1e-4)
 
 
 def test_errors(vectors):
-    with pytest.raises(ValueError, match="`samples` must be an integer"):
-        symmetrize(Shifted(), vectors, samples=1)
+    with pytest.raises(ValueError, match="`num_samples` must be an integer"):
+        symmetrize(Shifted(), vectors, num_samples=1)
     with pytest.raises(ValueError, match="`model` must be a keras.Model"):
         symmetrize(np.sin, vectors)

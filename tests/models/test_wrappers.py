@@ -55,7 +55,7 @@ CASES = {
         net, symmetry(), points="velocities", identity=None, **kwargs
     ),
     Symmetrized: lambda net, **kwargs: Symmetrized(
-        net, symmetry(), samples=3, seed=5, **kwargs
+        net, symmetry(), num_samples=3, seed=5, **kwargs
     ),
 }
 every = pytest.mark.parametrize("cls", CASES, ids=lambda cls: cls.__name__)

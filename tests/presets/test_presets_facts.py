@@ -91,7 +91,7 @@ TWIN = {
     "parameters": 3,
     "test_mse": 1.0,
     "symmetrized_mse": None,
-    "error": 0.1,
+    "equivariance_error": 0.1,
 }
 
 
@@ -101,8 +101,8 @@ TWIN = {
         {"metrics": 3},
         {"metrics": [1]},
         {"metrics": {"test_mse": "x"}},
-        {"metrics": {"error": True}},
-        {"metrics": {"error": 1.0}, "latency": {"cpu": None}},
+        {"metrics": {"equivariance_error": True}},
+        {"metrics": {"equivariance_error": 1.0}, "latency": {"cpu": None}},
         {"description": 3},
         {"twins": 3, "metrics": TWIN},
         {"twins": [TWIN]},
@@ -125,7 +125,7 @@ def test_facts_that_the_card_cannot_show(model, preset, facts):
 
 
 def test_facts_that_the_card_shows(preset):
-    metrics = {k: TWIN[k] for k in ("test_mse", "symmetrized_mse", "error")}
+    metrics = {k: TWIN[k] for k in ("test_mse", "symmetrized_mse", "equivariance_error")}
     update_metadata(
         preset,
         description=None,

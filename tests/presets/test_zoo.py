@@ -133,7 +133,7 @@ def test_figures_of_the_card(name, data_dir, request, monkeypatch):
     data = load_data(dataset, data_dir, request)
     monkeypatch.setattr(datasets, "load_all", lambda *a, **k: data)
     figures = evaluate_preset(name)
-    assert "test_mse" in figures and "error" in figures
+    assert "test_mse" in figures and "equivariance_error" in figures
     for key, (said, found) in figures.items():
         # Each backend draws other elements g from the same seed.
         exact = key in ("test_mse", "test_ood_mse", "train_mse")

@@ -14,8 +14,8 @@ from keras_remul.representations import (
     Grid,
     Homogeneous,
     Irrep,
-    Mirrored,
-    Of,
+    MirrorPermutation,
+    OnFactor,
     PerNode,
     PerSample,
     Point,
@@ -53,7 +53,7 @@ LINEAR = [
     Irrep(3, parity=1),
     DirectSum(["pseudoscalar", "vector", SymmetricMatrix()]),
     Homogeneous(-1.5, "vector"),
-    Mirrored([0, 2, 1, 3]),
+    MirrorPermutation([0, 2, 1, 3]),
 ]
 
 
@@ -173,9 +173,9 @@ EVERY = [
     *LINEAR,
     Point(),
     Grid("vector"),
-    Of("a", DirectSum(["1o", "point"])),
+    OnFactor("a", DirectSum(["1o", "point"])),
     PerNode("scalar"),
-    PerSample(Of("a", "vector")),
+    PerSample(OnFactor("a", "vector")),
 ]
 
 
@@ -203,11 +203,11 @@ def test_names():
     assert get("6e") == Irrep(6)
     assert get("image") == Grid(Scalar())
     assert get("0e + 1o") == DirectSum([Scalar(), Irrep(1)])
-    assert get("vector@left") == Of("left", Vector())
-    assert get("0e + 1o@left") == Of("left", DirectSum(["0e", "1o"]))
+    assert get("vector@left") == OnFactor("left", Vector())
+    assert get("0e + 1o@left") == OnFactor("left", DirectSum(["0e", "1o"]))
     assert get("scalar per node") == PerNode(Scalar())
     assert get("0e + 1o@left per sample") == PerSample(
-        Of("left", DirectSum(["0e", "1o"]))
+        OnFactor("left", DirectSum(["0e", "1o"]))
     )
     for unknown in ("7e", "9o", "1x", "vector + vektor"):
         with pytest.raises(ValueError):
@@ -344,8 +344,8 @@ TWO = groups.Product({"a": groups.SO3(), "b": groups.SO3()})
         (Grid(), groups.SO3(), r"Grid\(Scalar\(\)\).*on a grid"),
         (Grid(), groups.Cyclic(3), "order 1, 2 or 4"),
         (Grid("vector"), groups.CircularShifts((3, 3)), "on vectors"),
-        (Of("c", Vector()), TWO, "factor 'c'"),
-        (Of("a", Vector()), groups.SO3(), "factor 'a'"),
+        (OnFactor("c", Vector()), TWO, "factor 'c'"),
+        (OnFactor("a", Vector()), groups.SO3(), "factor 'a'"),
         (DirectSum(["scalar", "2e"]), groups.O2(), "Irrep"),
     ],
 )
@@ -358,8 +358,8 @@ def test_representations_that_do_not_fit(rep, group, message):
     "make, message",
     [
         (lambda: DirectSum([]), "`representations`"),
-        (lambda: Mirrored([1, 2, 0]), r"`partners`.*\[1, 2, 0\]"),
-        (lambda: Mirrored([3, 0]), "`partners`"),
+        (lambda: MirrorPermutation([1, 2, 0]), r"`partners`.*\[1, 2, 0\]"),
+        (lambda: MirrorPermutation([3, 0]), "`partners`"),
         (lambda: DirectSum("vector"), "`representations`.*'vector'"),
         (lambda: DirectSum(["image", "scalar"]), "Grid"),
         (lambda: Grid("point"), r"Grid must be linear.*Point\(\)"),

@@ -16,8 +16,8 @@ from keras_remul.representations import (
     Grid,
     Homogeneous,
     Irrep,
-    Mirrored,
-    Of,
+    MirrorPermutation,
+    OnFactor,
     PerNode,
     PerSample,
     Point,
@@ -41,12 +41,12 @@ EXAMPLES = {
     Tensor(3): MOTIONS,
     SymmetricMatrix(): MOTIONS,
     FourVector(): groups.O3(),
-    Mirrored([0, 2, 1]): groups.O2(),
+    MirrorPermutation([0, 2, 1]): groups.O2(),
     Irrep(2, parity=-1): groups.O3(),
     DirectSum(["scalar", "point", Irrep(1, parity=1)]): MOTIONS,
     Grid("vector"): groups.Dihedral(4),
     Homogeneous(-1.5, "vector"): groups.Scalings(3.0),
-    Of("turn", "vector"): groups.Product(
+    OnFactor("turn", "vector"): groups.Product(
         {"nodes": groups.Permutations(5), "turn": groups.O3()}
     ),
     PerNode("vector"): groups.Product(
@@ -57,11 +57,11 @@ EXAMPLES = {
 # Nothing is multiplied, so that any dtype is kept.
 MOVED_ONLY = {
     Scalar(): MOTIONS,
-    Mirrored([0, 2, 1]): groups.O3(),
-    DirectSum(["scalar", Mirrored([1, 0])]): groups.O3(),
+    MirrorPermutation([0, 2, 1]): groups.O3(),
+    DirectSum(["scalar", MirrorPermutation([1, 0])]): groups.O3(),
     Grid("scalar"): groups.Dihedral(4),
-    Grid(Mirrored([1, 0])): groups.Dihedral(4),
-    Of("nodes", "scalar"): groups.Product(
+    Grid(MirrorPermutation([1, 0])): groups.Dihedral(4),
+    OnFactor("nodes", "scalar"): groups.Product(
         {"nodes": groups.Permutations(5), "turn": groups.O3()}
     ),
     PerNode("scalar"): groups.Permutations(5),

@@ -45,7 +45,7 @@ def harmonics(degree, v):
 
 
 def others(v):
-    """Differences of the nodes from their neighbours: no origin."""
+    """Differences of the nodes from their neighbors: no origin."""
     return v - np.roll(v, 1, axis=1), v - np.roll(v, 2, axis=1)
 
 

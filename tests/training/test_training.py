@@ -344,7 +344,7 @@ def test_several_transforms_per_sample(bodies):
     x, y = bodies
     spreads = []
     for transforms in (1, 20):
-        wrapper = remul(transforms=transforms, compiled=False)
+        wrapper = remul(num_samples=transforms, compiled=False)
         wrapper.compile(keras.optimizers.SGD(0.0), loss="mse")
         losses = []
         for _ in range(12):
@@ -399,7 +399,7 @@ def test_fraction_and_transforms_with_masks_and_weights(
         models.Transformer(num_layers=1, hidden_dim=8, num_heads=2),
         groups.E3(),
         fraction=fraction,
-        transforms=transforms,
+        num_samples=transforms,
     )
     history = wrapper.fit(
         x, y, sample_weight=np.ones(12), batch_size=5, epochs=2, verbose=0
@@ -706,7 +706,7 @@ def test_nan_in_sample_weight_and_validation_data(bodies):
         (lambda: remul(target="label"), r"`target`.*'labels'.*'label'"),
         (lambda: remul(weighting=1.0), "`weighting`.*Constant"),
         (lambda: remul(fraction=0.0), "`fraction`"),
-        (lambda: remul(transforms=0), "`transforms`"),
+        (lambda: remul(num_samples=0), "`num_samples`"),
         (lambda: remul(interval=1.5), "`interval`"),
         (lambda: weighting.Constant(beta=-1.0), "`beta`.*-1"),
         (lambda: weighting.Constant(alpha=0.0, beta=0.0), "both 0"),

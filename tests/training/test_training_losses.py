@@ -353,7 +353,7 @@ def test_alpha_zero_is_augmentation(rng, make):
     for a, b in zip(alias[1], twin[1], strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5)
     assert alias[2] == twin[2] == {4}
-    assert train(weighting=make(alpha=0.0), transforms=2)[2] == {8}
+    assert train(weighting=make(alpha=0.0), num_samples=2)[2] == {8}
     assert train(weighting=make(alpha=0.0), fraction=0.5)[2] == {2}
     assert train()[2] == {8} and train(weighting=make(beta=0.0))[2] == {4}
 

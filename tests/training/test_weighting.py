@@ -25,7 +25,7 @@ from keras_remul.training.weighting import (
     Constrained,
     GradNorm,
     LossWeighting,
-    Measured,
+    StepMeasures,
     Scheduled,
 )
 
@@ -37,7 +37,7 @@ def measured(objective=1.0, equivariance=1.0, error=1.0, scale=1.0, norms=None):
     tensors = [ops.convert_to_tensor(value, "float32") for value in numbers]
     if norms is not None:
         norms = ops.convert_to_tensor(norms, "float32")
-    return Measured(*tensors, norms)
+    return StepMeasures(*tensors, norms)
 
 
 def numbers(weighting):
@@ -280,7 +280,7 @@ def test_constrained_by_hand():
 
 
 def test_constrained_relative_error_and_limit():
-    constrained = Constrained(0.1, "relative_error", memory=0.0, max_beta=2.0)
+    constrained = Constrained(0.1, "relative_equivariance_error", memory=0.0, max_beta=2.0)
     constrained.update(measured(error=0.3, scale=3.0))
     assert numbers(constrained)[1] == pytest.approx(1.0, rel=1e-6)
     for _ in range(200):
@@ -373,7 +373,7 @@ EXAMPLES = [
     GradNorm(gamma=0.5, learning_rate=0.1, layer="d", name="mine"),
     Constrained(
         0.05,
-        measure="relative_error",
+        measure="relative_equivariance_error",
         alpha=2.0,
         initial_beta=3.0,
         learning_rate=0.1,

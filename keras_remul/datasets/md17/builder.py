@@ -25,7 +25,7 @@ Inputs are the positions x_t of the atoms other than hydrogen, their velocities
 x_{t+1} - x_t and atomic numbers; targets are x_{t+3000}. A step is 0.5 fs.
 500 / 2000 / 2000 windows are chosen at random from the whole trajectory, as in
 the published comparisons (GMN, EGNO), but with a seed of our own; frames of
-different splits can thus be neighbours in time. The law is symmetric under
+different splits can thus be neighbors in time. The law is symmetric under
 E(3) and permutations of equal atoms.
 """
 

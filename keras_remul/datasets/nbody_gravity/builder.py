@@ -60,7 +60,7 @@ The star, of mass log-uniform in [1, 10], is at rest. The planets, of mass
 log-uniform in [0.01, 0.1], start in the ring 0.1 < r < 1, uniformly by area,
 in one plane, with the speed of a circular orbit in one sense or the other,
 plus N(0, 0.01). The bodies are permuted, the system is rotated and shifted by
-N(0, 20) in each direction: centre positions before they enter a network.
+N(0, 20) in each direction: center positions before they enter a network.
 G = 1; 100 steps of the semi-implicit Euler rule with time step 0.001. Systems
 in which a body ends more than 2 from where it began are rejected (0.2 %).
 

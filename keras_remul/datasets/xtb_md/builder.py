@@ -55,7 +55,7 @@ After 2 ps of Langevin equilibration, 50 ps of velocity Verlet with a time step
 of 0.5 fs at constant energy (that of 3 N - 6 harmonic oscillators at 500 K),
 without momentum and angular momentum. Inputs are positions x_t, velocities v_t
 and atomic numbers of all atoms; targets are x_{t+100}. Windows are split by
-time, 40 / 30 / 30 %, with a gap of 50 fs, such that no test frame neighbours a
+time, 40 / 30 / 30 %, with a gap of 50 fs, such that no test frame neighbors a
 training frame; 500 / 2000 / 2000 of them are chosen at random. `small` is
 ethanol for 10 ps, 500 / 500 / 500 windows; `tiny` is ethanol for 1 ps, 20 / 10
 / 10 windows.

@@ -102,7 +102,7 @@ class Data:
         ]
 
     def _leaves(self, x, y):
-        """Leaves of x and of y, centred, and those of y from their start."""
+        """Leaves of x and of y, centered, and those of y from their start."""
         if self.mask is not None:
             x = {key: x[key] for key in x if key != self.symmetry.mask}
         parts = []

@@ -25,8 +25,8 @@ def find_symmetry(
     trials=None,
     tolerance=0.05,
     level=0.95,
-    samples=8,
-    permutations=199,
+    num_samples=8,
+    num_permutations=199,
     center=True,
     regressor=None,
     seed=0,
@@ -35,7 +35,7 @@ def find_symmetry(
 
     For a model, one figure with a bootstrap interval over the inputs:
 
-        relative_error   E' / mean ||f(x)||, see `evaluate_equivariance`;
+        relative_equivariance_error   E' / mean ||f(x)||, see `evaluate_equivariance`;
                          the largest of several outputs
 
     The verdict is "kept" where the interval is below `tolerance`, "broken"
@@ -110,7 +110,7 @@ def find_symmetry(
         samples: elements g per sample. Defaults to 8.
         permutations: draws for the p-value, which is at least
             1 / (permutations + 1). Defaults to 199.
-        center: take each `Point` relative to the centre of the nodes of the
+        center: take each `Point` relative to the center of the nodes of the
             first `Point` among the inputs, before and after each turn, so
             that the origin plays no part. Defaults to True.
         regressor: function of features `(n, p)`, targets `(n, q)` and trials
@@ -216,8 +216,8 @@ def _of_model(model, candidates, x, trials, tolerance, level, samples, seed):
     evidence = []
     for symmetry in candidates:
         errors = evaluate_equivariance(
-            model, x, symmetry, samples=samples, seed=seed, per_sample=True
-        )["relative_error"]
+            model, x, symmetry, num_samples=samples, seed=seed, per_sample=True
+        )["relative_equivariance_error"]
         if np.isnan(errors).any():
             raise ValueError(
                 "An output of the model is zero for all `x`: there is no "
@@ -225,7 +225,7 @@ def _of_model(model, candidates, x, trials, tolerance, level, samples, seed):
             )
         errors = mean_by_trial(errors, trials)
         mean, low, high = _ratio(errors, np.ones_like(errors), level, seed)
-        figures = {"relative_error": mean, "low": low, "high": high}
+        figures = {"relative_equivariance_error": mean, "low": low, "high": high}
         verdict = _verdict(low, high, tolerance, "kept")
         evidence.append(Evidence(symmetry, figures, verdict))
     return SymmetryReport(evidence)

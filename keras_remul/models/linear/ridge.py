@@ -5,7 +5,7 @@ import numpy as np
 
 from keras_remul.models.linear.linear_nodes import LinearNodes
 from keras_remul.models.wrappers import alignment
-from keras_remul.representations import Mirrored
+from keras_remul.representations import MirrorPermutation
 from keras_remul.utils.shapes import check_same_shape
 
 PENALTIES = tuple(10.0**k for k in range(-4, 7))
@@ -69,24 +69,24 @@ class Ridge:
     Args:
         time: t.
         horizon: T.
-        centre: index of the node, or None for the mean.
+        center: index of the node, or None for the mean.
         intercept: whether a constant is added, which is not penalised.
             Defaults to False, as in the published figures.
     """
 
-    def __init__(self, time, horizon, centre=None, intercept=False):
-        self.time, self.horizon, self.centre = time, horizon, centre
+    def __init__(self, time, horizon, center=None, intercept=False):
+        self.time, self.horizon, self.center = time, horizon, center
         self.has_intercept = intercept
         self.weights, self.intercept = None, 0.0
 
     def _inputs(self, x):
         positions = x["positions"].astype("float64")
-        if self.centre is None:
-            centre = positions.mean(axis=1, keepdims=True)
+        if self.center is None:
+            center = positions.mean(axis=1, keepdims=True)
         else:
-            centre = positions[:, self.centre, None]
+            center = positions[:, self.center, None]
         velocities = self.horizon * flat(x["velocities"])
-        return np.concatenate([flat(positions - centre), velocities], axis=1)
+        return np.concatenate([flat(positions - center), velocities], axis=1)
 
     def fit(self, train, validation, penalties=PENALTIES):
         """Fits W for each lambda; the best on validation.
@@ -132,7 +132,7 @@ def make(symmetry, length_unit=1.0, time_unit=1.0):
     equivariant to translations alone.
 
     Args:
-        symmetry: the `Symmetry` of inputs and outputs. A `Mirrored` input is
+        symmetry: the `Symmetry` of inputs and outputs. A `MirrorPermutation` input is
             taken to say which node is which.
         length_unit, time_unit: see `models.Transformer`.
 
@@ -142,7 +142,7 @@ def make(symmetry, length_unit=1.0, time_unit=1.0):
     names = [
         key
         for key, representation in symmetry.inputs.items()
-        if isinstance(representation, Mirrored)
+        if isinstance(representation, MirrorPermutation)
     ]
     identity = names[0] if names else None
     linear = LinearNodes(identity, length_unit, time_unit)

@@ -41,7 +41,7 @@ class Alignment(FramedModel):
             inputs are nested; None where the inputs are the positions.
         identity: key of a one-hot feature `(B, N, N)` that says which node is
             which, where their order may change; as it does in mirror images
-            where the feature is `representations.Mirrored`. Defaults to None:
+            where the feature is `representations.MirrorPermutation`. Defaults to None:
             the order is fixed.
         **kwargs: `name`, `dtype` and `trainable`, for `keras.Model`.
 
@@ -153,7 +153,7 @@ class Alignment(FramedModel):
         return [None, ops.tile(mirror[None], (count, 1, 1))]
 
     def _in_order(self, x, mask=None):
-        p, _ = self.centred(x, mask)
+        p, _ = self.centered(x, mask)
         if self.identity is None:
             return p
         return in_order(p, ops.cast(x[self.identity], p.dtype))

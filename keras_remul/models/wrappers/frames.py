@@ -26,7 +26,7 @@ GROUPS = (
 # the axes, in single precision, are uncertain by more than 1e-4.
 GAP = 1e-3
 # A third moment counts as zero below this times the second moment times the
-# largest distance from the centre.
+# largest distance from the center.
 ASYMMETRY = 1e-4
 MAX_ELEMENTS = 1024
 
@@ -202,8 +202,8 @@ class FramedModel(MovedModel):
             return self.read_masks(self.points_of(inputs))[0]
         return mask
 
-    def centred(self, x, mask=None):
-        """The points less their centre, zero for padding, and the centre."""
+    def centered(self, x, mask=None):
+        """The points less their center, zero for padding, and the center."""
         p = ops.cast(self.points_of(x), keras.config.floatx())
         if p.shape[1] == 0:
             raise ValueError(
@@ -242,7 +242,7 @@ class FramedModel(MovedModel):
 class PrincipalAxes(FramedModel):
     """Base: frames are the principal axes of the points.
 
-    Together with their centre, where the group has translations.
+    Together with their center, where the group has translations.
     """
 
     @staticmethod
@@ -263,9 +263,9 @@ class PrincipalAxes(FramedModel):
 
         Returns:
             Moments `(B, d)`, the smallest first; axes `(B, d, d)`, columns; the
-            points along these `(B, N, d)`; their centre `(B, d)`.
+            points along these `(B, N, d)`; their center `(B, d)`.
         """
-        p, center = self.centred(x, mask)
+        p, center = self.centered(x, mask)
         size = ops.sqrt(ops.max(ops.sum(ops.square(p), axis=-1), axis=1))
         size = ops.stop_gradient(ops.where(size > 0, size, 1.0))
         p = p / size[:, None, None]

@@ -30,7 +30,7 @@ class Symmetrized(MovedModel):
         ValueError: no Keras model, no Symmetry, or `samples` < 2.
     """
 
-    def __init__(self, model, symmetry, samples=16, seed=0, **kwargs):
+    def __init__(self, model, symmetry, num_samples=16, seed=0, **kwargs):
         super().__init__(model, symmetry, **kwargs)
         self.samples = check_count("samples", samples, least=2)
         self.seed = check_count("seed", seed, least=0)
@@ -95,7 +95,7 @@ class Symmetrized(MovedModel):
         }
 
 
-def symmetrize(model, symmetry, samples=16, seed=0):
+def symmetrize(model, symmetry, num_samples=16, seed=0):
     """Averages a model over a group, at test time or in training.
 
     fbar(x) = 1/M sum_m rho(g_m)^-1 f(phi(g_m) x)

@@ -1,6 +1,6 @@
 """How the two losses are weighted."""
 
-from keras_remul.training.weighting.base import LossWeighting, Measured
+from keras_remul.training.weighting.base import LossWeighting, StepMeasures
 from keras_remul.training.weighting.constant import Constant
 from keras_remul.training.weighting.constrained import Constrained
 from keras_remul.training.weighting.gradnorm import GradNorm
@@ -11,6 +11,6 @@ __all__ = [
     "Constrained",
     "GradNorm",
     "LossWeighting",
-    "Measured",
+    "StepMeasures",
     "Scheduled",
 ]

@@ -5,14 +5,14 @@ from typing import NamedTuple
 import keras
 
 
-class Measured(NamedTuple):
+class StepMeasures(NamedTuple):
     """What a training step tells the weighting; scalars, without gradient.
 
     Attributes:
         objective: L_obj of the batch.
         equivariance: L_equi of the batch.
         error: E' of the batch, mean ||f(phi(g) x) - rho(g) f(x)||.
-        scale: mean ||f(x)||, positions relative to the centre of the nodes.
+        scale: mean ||f(x)||, positions relative to the center of the nodes.
         gradient_norms: norms of the gradients of L_obj and of L_equi with
             respect to the weights that `gradient_variables` names, `(2,)`;
             None for weightings that do not ask for them.
@@ -35,7 +35,7 @@ class LossWeighting(keras.layers.Layer):
     inside the compiled step: use `keras.ops`, no Python state.
     """
 
-    # True where `update` wants `Measured.gradient_norms`.
+    # True where `update` wants `StepMeasures.gradient_norms`.
     uses_gradient_norms = False
 
     def __init__(self, **kwargs):
@@ -61,7 +61,7 @@ class LossWeighting(keras.layers.Layer):
         """Called in each training step with both tasks, after `loss_weights`.
 
         Args:
-            measured: the `Measured` of the step.
+            measured: the `StepMeasures` of the step.
         """
 
     def advance(self):
@@ -69,7 +69,7 @@ class LossWeighting(keras.layers.Layer):
         between two of `RemulModel(interval=...)`."""
 
     def gradient_variables(self, model):
-        """The variables of the model for `Measured.gradient_norms`."""
+        """The variables of the model for `StepMeasures.gradient_norms`."""
         raise NotImplementedError
 
     def warning(self):

@@ -6,7 +6,7 @@ from keras import ops
 
 from keras_remul.training.weighting.base import LossWeighting, check_positive
 
-MEASURES = ("error", "relative_error")
+MEASURES = ("equivariance_error", "relative_equivariance_error")
 
 
 @keras.saving.register_keras_serializable(package="keras_remul")
@@ -25,10 +25,10 @@ class Constrained(LossWeighting):
 
     Args:
         tolerance: the error asked for, positive: in the units of the output
-            for `measure="error"`, a ratio for `"relative_error"`.
-        measure: `"error"`, E' of the batch, or `"relative_error"`, E' over
-            mean ||f(x)|| (positions relative to the centre of the nodes); see
-            `evaluate_equivariance`. Defaults to `"error"`.
+            for `measure="equivariance_error"`, a ratio for `"relative_equivariance_error"`.
+        measure: `"equivariance_error"`, E' of the batch, or `"relative_equivariance_error"`, E' over
+            mean ||f(x)|| (positions relative to the center of the nodes); see
+            `evaluate_equivariance`. Defaults to `"equivariance_error"`.
         alpha: weight of the objective. Defaults to 1.0.
         initial_beta: beta at the start. Defaults to 1.0.
         learning_rate: largest change of log beta in a step. Defaults to 0.02.
@@ -50,7 +50,7 @@ class Constrained(LossWeighting):
     def __init__(
         self,
         tolerance,
-        measure="error",
+        measure="equivariance_error",
         alpha=1.0,
         initial_beta=1.0,
         learning_rate=0.02,
@@ -101,7 +101,7 @@ class Constrained(LossWeighting):
 
     def update(self, measured):
         error = measured.error
-        if self.measure == "relative_error":
+        if self.measure == "relative_equivariance_error":
             error = error / ops.maximum(measured.scale, 1e-12)
         old = ops.convert_to_tensor(self.running_error)
         mixed = self.memory * old + (1 - self.memory) * error
