@@ -73,7 +73,7 @@ def main():
                 x,
                 symmetry,
                 num_samples=arguments.samples,
-                reference=x["positions"],
+                origin=x["positions"],
             )["relative_equivariance_error"]
             mse = np.mean((output - y) ** 2)
             moved = np.linalg.norm(output - exact) / span

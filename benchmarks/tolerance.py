@@ -45,7 +45,9 @@ def train(tolerance, arguments, data):
     result = {"tolerance": tolerance, "beta": history["beta"][-1]}
     result["training_error"] = history["equivariance_error"][-1]
     for name, (x, y) in (("validation", valid), ("test", test)):
-        measured = kr.evaluate_equivariance(model, x, symmetry, y, num_samples=10)
+        measured = kr.evaluate_equivariance(
+            model, x, symmetry, y, num_samples=10
+        )
         result[f"{name}_error"] = measured["equivariance_error"]
         result[f"{name}_mse"] = float(
             np.mean((model.predict(x, verbose=0) - y) ** 2)

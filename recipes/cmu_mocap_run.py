@@ -37,8 +37,8 @@ PLAIN = Recipe(
     batch_size=50,
     block=5,
     moved_by=lambda: {
-        "SO(2)": symmetry(groups.SO2(axis="y")),
-        "SO(3)": symmetry(groups.SO3()),
+        "so2": symmetry(groups.SO2(axis="y")),
+        "so3": symmetry(groups.SO3()),
     },
 )
 AUGMENTED = PLAIN.replace(objective=objectives.augmented)

@@ -10,7 +10,9 @@ def plain():
 
 def augmented():
     """Two moved copies of each sample: as many passes as REMUL."""
-    return dict(weighting=weighting.Constant(alpha=0.0, beta=1.0), num_samples=2)
+    return dict(
+        weighting=weighting.Constant(alpha=0.0, beta=1.0), num_samples=2
+    )
 
 
 def remul(**kwargs):

@@ -19,7 +19,11 @@ TWO = {"a": groups.SO3(), "b": groups.SO2(axis=None)}
 def test_each_leaf_has_its_factor(rng):
     symmetry = Symmetry(
         TWO,
-        inputs={"u": "vector@a", "v": OnFactor("b", "vector"), "charge": "scalar"},
+        inputs={
+            "u": "vector@a",
+            "v": OnFactor("b", "vector"),
+            "charge": "scalar",
+        },
         outputs=["vector@b", "0e + 1o@a"],
     )
     g = symmetry.sample(6, seed=0)

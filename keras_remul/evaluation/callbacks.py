@@ -29,13 +29,13 @@ class EquivarianceError(keras.callbacks.Callback):
     Args:
         x: inputs, in the structure of `symmetry.inputs`.
         symmetry: the `Symmetry` to test.
-        samples: elements g per input, at least 2. Defaults to 4.
+        num_samples: elements g per input, at least 2. Defaults to 4.
         seed: integer seed; the same g are drawn at each epoch. Defaults to 0.
         batch_size: inputs per forward pass. Defaults to 256.
         prefix: put before the names. Defaults to `"val_"`.
 
     Raises:
-        ValueError: where x does not fit the symmetry or `samples` < 2.
+        ValueError: where x does not fit the symmetry or `num_samples` < 2.
 
     Example:
 
@@ -50,7 +50,7 @@ class EquivarianceError(keras.callbacks.Callback):
         count_samples(x)
         self.x = x
         self.symmetry = symmetry
-        self.samples = check_count("samples", samples, least=2)
+        self.num_samples = check_count("num_samples", num_samples, least=2)
         self.seed = check_count("seed", seed, least=0)
         self.batch_size = check_count("batch_size", batch_size)
         self.prefix = prefix
@@ -63,14 +63,17 @@ class EquivarianceError(keras.callbacks.Callback):
                 self.model,
                 self.x,
                 self.symmetry,
-                num_samples=self.samples,
+                num_samples=self.num_samples,
                 seed=self.seed,
                 batch_size=self.batch_size,
             )
         except NotFiniteError as error:
             warnings.warn(f"Epoch {epoch + 1}: {error}", stacklevel=2)
             nan = float("nan")
-            result = {"equivariance_error": nan, "relative_equivariance_error": nan}
+            result = {
+                "equivariance_error": nan,
+                "relative_equivariance_error": nan,
+            }
             result["orbit_variance"] = nan
         finally:
             for variable, value in zip(variables, before, strict=True):

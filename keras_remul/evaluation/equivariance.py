@@ -21,18 +21,18 @@ def evaluate_equivariance(
     num_samples=20,
     seed=0,
     batch_size=256,
-    reference=None,
+    origin=None,
     per_sample=False,
 ):
     """Measures how far f(phi(g) x) is from rho(g) f(x).
 
-    With M = `samples` elements g per input and norms over all that one sample
-    has in the output (padding left out):
+    With M = `num_samples` elements g per input and norms over all that one
+    sample has in the output (padding left out):
 
         error            E' = mean_x 1/M sum_m ||f(phi(g_m) x) - rho(g_m) f(x)||
         average_equivariance_error    E = mean_x ||1/M sum_m rho(g_m) f(x)
                                       - 1/M sum_m f(phi(g_m) x)||
-        relative_equivariance_error   E' / mean_x ||f(x) - reference||
+        relative_equivariance_error   E' / mean_x ||f(x) - origin||
         orbit_variance   Var_g[rho(g)^-1 f(phi(g) x)], mean over x and over
                          the components of the output
 
@@ -49,7 +49,8 @@ def evaluate_equivariance(
     Where there are several outputs, an energy and forces, say, each has all of
     these figures under `"outputs"`, in its own units. The figures beside it
     are of the outputs joined to one vector, whatever their units, as those
-    that `RemulModel` logs; but `relative_equivariance_error` is the largest of the outputs.
+    that `RemulModel` logs; but `relative_equivariance_error` is the largest of
+    the outputs.
 
     Exact models score about 1e-7 (relative) in float32. For a sharper test
     set `keras.config.set_floatx("float64")` before the model is built, on JAX
@@ -66,44 +67,46 @@ def evaluate_equivariance(
             one of several outputs leaves its three figures out, as class
             labels must be, and with them those of the outputs joined.
             Optional.
-        samples: M, elements g per input, at least 2. A finite group of M
+        num_samples: M, elements g per input, at least 2. A finite group of M
             elements or fewer is gone through whole, and the measures are
             exact. Defaults to 20.
         seed: integer seed of the draws. Defaults to 0.
         batch_size: inputs per forward pass. Defaults to 256.
-        reference: what is subtracted from f(x) before its norm is taken in
-            `relative_equivariance_error`, in structure and shapes as `y`; the input
-            positions, say, make the error relative to the displacement. By
-            default the center of the nodes is subtracted where an output is a
-            `Point`, and nothing elsewhere: the origin is arbitrary, and
+        origin: what is subtracted from f(x) before its norm is taken in
+            `relative_equivariance_error`, in structure and shapes as `y`; the
+            input positions, say, make the error relative to the displacement.
+            By default the center of the nodes is subtracted where an output is
+            a `Point`, and nothing elsewhere: the origin is arbitrary, and
             distance from it would flatter the ratio.
         per_sample: return arrays `(B,)`, one value per input, in place of
             their means. Defaults to False.
 
     Returns:
-        Dictionary of floats: `error`, `relative_equivariance_error`, `average_equivariance_error`,
+        Dictionary of floats: `equivariance_error`,
+        `relative_equivariance_error`, `average_equivariance_error`,
         `orbit_variance`; with y also `mse` (mean over the orbit),
         `symmetrized_mse` and `orbit_variance_share` (of `mse`); with several
         outputs `outputs`, such dictionaries in the structure of
         `symmetry.outputs`. A ratio to zero is NaN. With
         `per_sample`, the dictionary of the values of each input; its
-        `relative_equivariance_error` is E' of the input over the mean norm of all, so that
-        the mean is the one figure. Where a mask leaves inputs of several
-        sizes, the means of the last four weigh each input by its size.
+        `relative_equivariance_error` is E' of the input over the mean norm of
+        all, so that the mean is the one figure. Where a mask leaves inputs of
+        several sizes, the means of the last four weigh each input by its size.
 
     Raises:
-        ValueError: where x, y, `reference` or the outputs do not fit the
+        ValueError: where x, y, `origin` or the outputs do not fit the
             symmetry or each other, the outputs or labels hold NaN or infinite
-            numbers, or `samples` < 2.
+            numbers, or `num_samples` < 2.
 
     Example:
 
-    >>> evaluate_equivariance(model, x_test, symmetry)["relative_equivariance_error"]
+    >>> figures = evaluate_equivariance(model, x_test, symmetry)
+    >>> figures["relative_equivariance_error"]
     0.031
 
     Reference: arXiv 2410.17878 for E and E'.
     """
-    samples = check_count("samples", samples, least=2)
+    num_samples = check_count("num_samples", num_samples, least=2)
     symmetry.check_inputs(x)
     n = count_samples(x)
     f = as_function(model, batch_size)
@@ -119,17 +122,17 @@ def evaluate_equivariance(
     if not all(leaf.size for leaf in of_x.values()):
         shapes = {f"f(x){path}": leaf.shape for path, leaf in of_x.items()}
         raise ValueError(f"There is nothing to measure: shapes {shapes}")
-    if reference is None:
+    if origin is None:
         relative = centered(nest(symmetry.outputs, of_x), symmetry, mask)
         relative = leaves.outputs(to_numpy(relative), "f(x)")
     else:
-        start = leaves.labels(reference, of_x, "reference")
-        relative = {p: a - start.get(p, 0.0) for p, a in of_x.items()}
+        subtracted = leaves.labels(origin, of_x, "origin")
+        relative = {p: a - subtracted.get(p, 0.0) for p, a in of_x.items()}
     orbit = Moments()  # of rho(g)^-1 f(phi(g) x)
     difference = Moments()  # of f(phi(g) x) - rho(g) f(x)
     gaps = {path: [] for path in of_x}
     squares = {path: [] for path in labels}
-    for g, of_moved, back in walk_orbit(f, x, symmetry, samples, seed):
+    for g, of_moved, back in walk_orbit(f, x, symmetry, num_samples, seed):
         moved = to_numpy(symmetry.transform_outputs(g, output, mask))
         moved = leaves.outputs(moved, "rho(g) f(x)")
         of_moved = leaves.outputs(of_moved, "f(phi(g) x)")
@@ -141,12 +144,12 @@ def evaluate_equivariance(
             gaps[path].append(sums(gap[path] ** 2))
         for path in squares:
             squares[path].append(sums((back[path] - labels[path]) ** 2))
-    exact = finite_elements(symmetry.group, samples) is not None
+    exact = finite_elements(symmetry.group, num_samples) is not None
     variance, sizes = orbit.variance(exact), leaves.sizes(of_x)
     measured = {
         path: {
             "gap": np.array(gaps[path]),
-            "mean gap": sums(difference.mean[path] ** 2),
+            "mean_gap": sums(difference.mean[path] ** 2),
             "output": sums(relative[path] ** 2),
             "variance": sums(variance[path]),
             "size": sizes[path],
@@ -181,8 +184,11 @@ def _figures(measured, per_sample):
     # Values of each sample, and the weights of the samples in the mean.
     result = {
         "equivariance_error": (error, 1.0),
-        "relative_equivariance_error": (error / scale if scale else error * np.nan, 1.0),
-        "average_equivariance_error": (np.sqrt(measured["mean gap"]), 1.0),
+        "relative_equivariance_error": (
+            error / scale if scale else error * np.nan,
+            1.0,
+        ),
+        "average_equivariance_error": (np.sqrt(measured["mean_gap"]), 1.0),
         "orbit_variance": (variance, weight),
     }
     if "square" in measured:

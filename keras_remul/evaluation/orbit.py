@@ -15,28 +15,28 @@ def finite_elements(group, at_most):
     return group.elements() if count and count <= at_most else None
 
 
-def walk_orbit(f, x, symmetry, samples, seed):
-    """Yields g, f(phi(g) x) and rho(g)^-1 f(phi(g) x), `samples` times.
+def walk_orbit(f, x, symmetry, num_samples, seed):
+    """Yields g, f(phi(g) x) and rho(g)^-1 f(phi(g) x), `num_samples` times.
 
-    A finite group of `samples` elements or fewer is gone through once.
+    A finite group of `num_samples` elements or fewer is gone through once.
     """
     mask = symmetry.get_mask(x)
-    for g in draw(symmetry.group, count_samples(x), samples, seed):
+    for g in draw(symmetry.group, count_samples(x), num_samples, seed):
         of_moved = f(to_numpy(symmetry.transform_inputs(g, x)))
         inverse = symmetry.group.inverse(g)
         back = symmetry.transform_outputs(inverse, of_moved, mask)
         yield g, of_moved, to_numpy(back)
 
 
-def draw(group, n, samples, seed):
-    """Batches of n elements: `samples` random ones, or each element once."""
-    samples, seed = (
-        check_count("samples", samples),
+def draw(group, n, num_samples, seed):
+    """Batches of n elements: `num_samples` random ones, or each once."""
+    num_samples, seed = (
+        check_count("num_samples", num_samples),
         check_count("seed", seed, 0),
     )
-    elements = finite_elements(group, samples)
+    elements = finite_elements(group, num_samples)
     if elements is None:
-        seeds = np.random.default_rng(seed).integers(2**31, size=samples)
+        seeds = np.random.default_rng(seed).integers(2**31, size=num_samples)
         for seed_of_batch in seeds:
             yield group.sample(n, seed=int(seed_of_batch))
         return

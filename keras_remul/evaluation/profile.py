@@ -11,7 +11,9 @@ from keras_remul.training import RemulModel
 from keras_remul.utils.leaves import count_samples, to_numpy
 
 
-def equivariance_profile(model, x, symmetry, num_samples=4, seed=0, batch_size=256):
+def equivariance_profile(
+    model, x, symmetry, num_samples=4, seed=0, batch_size=256
+):
     """Measures how much g changes the output h of each layer.
 
     profile[layer] = mean_x,g ||h(phi(g) x) - h(x)|| / mean_x ||h(x)||
@@ -34,7 +36,7 @@ def equivariance_profile(model, x, symmetry, num_samples=4, seed=0, batch_size=2
             called with `training=False`, outside compiled functions.
         x: inputs, arrays in the structure of `symmetry.inputs`.
         symmetry: the `Symmetry`; its outputs play no part here.
-        samples: elements g per input; a finite group of as many elements or
+        num_samples: elements g per input; a finite group of as many elements or
             fewer is gone through whole. Defaults to 4.
         seed: integer seed of the draws. Defaults to 0.
         batch_size: inputs per forward pass. Defaults to 256.
@@ -48,7 +50,7 @@ def equivariance_profile(model, x, symmetry, num_samples=4, seed=0, batch_size=2
 
     Raises:
         ValueError: where `model` is not a Keras model, where x does not fit
-            the symmetry, or where `samples` < 1.
+            the symmetry, or where `num_samples` < 1.
 
     Example:
 
@@ -61,15 +63,16 @@ def equivariance_profile(model, x, symmetry, num_samples=4, seed=0, batch_size=2
             "Argument `model` must be a keras.Model, whose layers can be "
             f"listed. Received: {model!r}"
         )
-    if samples < 1:
+    if num_samples < 1:
         raise ValueError(
-            f"Argument `samples` must be at least 1. Received: {samples}"
+            "Argument `num_samples` must be at least 1. "
+            f"Received: {num_samples}"
         )
     symmetry.check_inputs(x)
     if isinstance(model, RemulModel):
         model = model.model
     n = count_samples(x)
-    elements = list(draw(symmetry.group, n, samples, seed))
+    elements = list(draw(symmetry.group, n, num_samples, seed))
     changes, sizes = {}, {}
     for start in range(0, n, batch_size):
         part = slice(start, start + batch_size)

@@ -10,7 +10,7 @@ from keras_remul.utils.leaves import to_numpy
 
 
 def assert_equivariant(
-    model, symmetry, x, tolerance=1e-5, num_samples=8, seed=0, reference=None
+    model, symmetry, x, tolerance=1e-5, num_samples=8, seed=0, origin=None
 ):
     """Fails unless f(phi(g) x) = rho(g) f(x) to a relative tolerance.
 
@@ -28,9 +28,9 @@ def assert_equivariant(
         x: inputs, two samples or more.
         tolerance: largest relative error E' accepted, of each output. Defaults
             to 1e-5, for float32.
-        samples: elements g per input. Defaults to 8.
+        num_samples: elements g per input. Defaults to 8.
         seed: integer seed of the draws. Defaults to 0.
-        reference: see `evaluate_equivariance`.
+        origin: see `evaluate_equivariance`.
 
     Raises:
         AssertionError: with the figures.
@@ -38,19 +38,20 @@ def assert_equivariant(
     """
     f = as_function(model, batch_size=256)
     _assert_not_trivial(f, symmetry, x, seed)
-    results = _results(f, symmetry, x, samples, seed, reference)
+    results = _results(f, symmetry, x, num_samples, seed, origin)
     for representation, result in results:
         if not result["relative_equivariance_error"] <= tolerance:
             raise AssertionError(
                 f"Not equivariant under {symmetry.group!r}: the output of "
                 f"{representation!r} has the relative error "
-                f"{result['relative_equivariance_error']:.3g} > tolerance {tolerance:.3g} "
+                f"{result['relative_equivariance_error']:.3g} > "
+                f"tolerance {tolerance:.3g} "
                 f"(absolute error {result['equivariance_error']:.3g})."
             )
 
 
 def assert_not_equivariant(
-    model, symmetry, x, at_least=1e-2, num_samples=8, seed=0, reference=None
+    model, symmetry, x, at_least=1e-2, num_samples=8, seed=0, origin=None
 ):
     """Fails unless the relative error E' of an output is `at_least` this large.
 
@@ -62,7 +63,7 @@ def assert_not_equivariant(
     """
     f = as_function(model, batch_size=256)
     _outputs(f, symmetry, x, seed)
-    results = _results(f, symmetry, x, samples, seed, reference)
+    results = _results(f, symmetry, x, num_samples, seed, origin)
     errors = [result["relative_equivariance_error"] for _, result in results]
     if not np.max(errors) >= at_least:
         raise AssertionError(
@@ -72,7 +73,7 @@ def assert_not_equivariant(
         )
 
 
-def _results(f, symmetry, x, samples, seed, reference):
+def _results(f, symmetry, x, num_samples, seed, origin):
     """Each representation of the outputs, and the measures of its leaf."""
 
     def leaf(y, i):
@@ -91,9 +92,9 @@ def _results(f, symmetry, x, samples, seed, reference):
             lambda x, i=i: leaf(f(x), i),
             x,
             alone,
-            num_samples=samples,
+            num_samples=num_samples,
             seed=seed,
-            reference=None if reference is None else leaf(reference, i),
+            origin=None if origin is None else leaf(origin, i),
         )
         results.append((representation, result))
     return results

@@ -29,7 +29,7 @@ def baselines(data, symmetry, horizon, center=None, seed=0):
         seed: seed of the elements. Defaults to 0.
 
     Returns:
-        `{name: {"validation": ..., "test": ..., "test moved": ...}}`, with
+        `{name: {"validation": ..., "test": ..., "test_moved": ...}}`, with
         each further split of `data`; `name` says the fitted t and lambda.
 
     Raises:
@@ -66,12 +66,12 @@ def baselines(data, symmetry, horizon, center=None, seed=0):
 
 
 def with_moved(data, symmetry, seed=0):
-    """The splits, and `"test moved"`, by random elements of the group."""
+    """The splits, and `"test_moved"`, by random elements of the group."""
     x, y = data["test"]
     g = symmetry.sample(len(y), seed=seed)
     moved = symmetry.transform_inputs(g, x), symmetry.transform_outputs(g, y)
     moved = to_numpy(moved)
-    return {**data, "test moved": moved}
+    return {**data, "test_moved": moved}
 
 
 def of_dataset(name, symmetry=None, seed=0, **kwargs):

@@ -63,10 +63,10 @@ def align(symmetry, x, y):
     sign = np.sign(np.take_along_axis(along, farthest, axis=1))
     frame = frame * np.swapaxes(sign, 1, 2)
     frame[:, 2] *= np.linalg.det(frame)[:, None]
-    return move(symmetry, frame.astype("float32"), x, y)
+    return transform_pair(symmetry, frame.astype("float32"), x, y)
 
 
-def move(symmetry, g, x, y):
+def transform_pair(symmetry, g, x, y):
     """phi(g) x and rho(g) y as NumPy arrays."""
     moved = symmetry.transform_inputs(g, x), symmetry.transform_outputs(g, y)
     return to_numpy(moved)
@@ -169,7 +169,9 @@ def run(output="quickstart_output", epochs=30, seed=0, data_dir=None):
     everywhere = training, some
     one_way = align(symmetry, *training), align(symmetry, *some)
     test_one_way = align(symmetry, x, y)
-    test_rotated = move(symmetry, symmetry.sample(len(y), seed=1), x, y)
+    test_rotated = transform_pair(
+        symmetry, symmetry.sample(len(y), seed=1), x, y
+    )
 
     console.print(
         f"\n[bold]2. Training[/bold] on {len(training[1])} systems in all "
@@ -180,7 +182,7 @@ def run(output="quickstart_output", epochs=30, seed=0, data_dir=None):
         model, curves[name] = train(name, symmetry, everywhere, epochs, seed)
         trained[name] = model
         result = evaluate_equivariance(
-            model, x, symmetry, y, num_samples=10, reference=x["positions"]
+            model, x, symmetry, y, num_samples=10, origin=x["positions"]
         )
         rows[name] = {"test_mse": mse(model, x, y), **result}
     console.print(_table_everywhere(rows))

@@ -231,10 +231,10 @@ class Recipe:
         return arguments
 
     def measure_moved(self, model, test):
-        """`{"mse moved by NAME": float}` on the test data, for `moved_by`."""
+        """`{"mse_moved_by_NAME": float}` on the test data, for `moved_by`."""
         x, y = test
         return {
-            f"mse moved by {name}": evaluate_equivariance(
+            f"mse_moved_by_{name}": evaluate_equivariance(
                 model, x, symmetry, y, num_samples=10
             )["mse"]
             for name, symmetry in self.moved_by().items()

@@ -15,6 +15,7 @@ import keras
 import numpy as np
 from matplotlib.figure import Figure
 
+from keras_remul.evaluation.measures import MEASURES
 from keras_remul.experiments import baselines
 from keras_remul.experiments.recipe_file import changes_of, load_recipe
 from keras_remul.experiments.same_run import InUseError
@@ -22,18 +23,18 @@ from keras_remul.utils import atomic
 from keras_remul.utils.plain_files import read_json
 
 RESULTS = "results"
-# Keys of a result, and how a table calls them.
-COLUMNS = {
-    "test_mse": "test MSE",
-    "test_ood_mse": "test_ood MSE",
-    "mse": "test MSE, moved",
-    "mse_moved_by_so2": "by SO(2)",
-    "mse_moved_by_so3": "by SO(3)",
-    "symmetrized_mse": "symmetrised",
-    "orbit_variance_share": "orbit variance",
-    "equivariance_error": "E'",
-    "share_of_network": "share of the network",
-}
+# What a table shows of each result that has it.
+COLUMNS = (
+    "test_mse",
+    "test_ood_mse",
+    "mse",
+    "mse_moved_by_so2",
+    "mse_moved_by_so3",
+    "symmetrized_mse",
+    "orbit_variance_share",
+    "equivariance_error",
+    "share_of_network",
+)
 
 
 def read_tables(recipes):
@@ -171,7 +172,7 @@ def markdown(name, recipes="recipes"):
     some = [result for runs in found.values() for result in runs]
     columns = [key for key in COLUMNS if any(key in run for run in some)]
     heads = ["", "parameters", "seeds", "minutes"]
-    lines = [[*heads, *(COLUMNS[key] for key in columns)]]
+    lines = [[*heads, *(MEASURES[key].column for key in columns)]]
     for recipe, runs in found.items():
         minutes = statistics.mean(run["seconds"] for run in runs) / 60
         row = [_label(recipe), f"{runs[0]['parameters']:,}", str(len(runs))]
@@ -186,7 +187,7 @@ def markdown(name, recipes="recipes"):
             known = {
                 "test_mse": errors["test"],
                 "test_ood_mse": errors.get("test_ood"),
-                "mse": errors["test moved"],
+                "mse": errors["test_moved"],
             }
             values = [known.get(key) for key in columns]
             lines.append(

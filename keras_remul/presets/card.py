@@ -1,17 +1,18 @@
 """Model cards, written from the metadata of a preset and nothing else."""
 
+from keras_remul.evaluation.measures import MEASURES
 from keras_remul.utils.web import anonymous
 
-_FIGURES = {
-    "test_mse": "test MSE",
-    "test_ood_mse": "test MSE, out of distribution",
-    "symmetrized_mse": "test MSE, symmetrised over the group",
-    "equivariance_error": "equivariance error E'",
-    "relative_equivariance_error": "E', relative to the motion",
-    "orbit_variance_share": "share of the MSE that is orbit variance",
-    "train_mse": "training MSE",
-    "validation_mse": "validation MSE",
-}
+_FIGURES = (
+    "test_mse",
+    "test_ood_mse",
+    "symmetrized_mse",
+    "equivariance_error",
+    "relative_equivariance_error",
+    "orbit_variance_share",
+    "train_mse",
+    "validation_mse",
+)
 _TRAINING = (
     "recipe",
     "target",
@@ -168,8 +169,8 @@ def _usage(name):
 
 def _figures(facts, metrics):
     rows = [
-        (text, _figure(metrics[key]))
-        for key, text in _FIGURES.items()
+        (MEASURES[key].title, _figure(metrics[key]))
+        for key in _FIGURES
         if key in metrics
     ]
     rows += [
@@ -186,7 +187,7 @@ def _twins(name, facts):
         + (f"{twin['parameters']:,}",)
         for twin in ({"name": name, **_own(facts)}, *facts["twins"])
     ]
-    return _table(("preset", *(_FIGURES.get(k, k) for k in keys)), rows)
+    return _table(("preset", *(MEASURES[key].title for key in keys)), rows)
 
 
 def _own(facts):

@@ -15,8 +15,8 @@ import math
 import keras
 
 from keras_remul.presets.allowed import CLASSES, DTYPES, FUNCTIONS
+from keras_remul.presets.renamed import OWN_PACKAGE, current
 
-OWN_PACKAGE = "keras_remul"
 _DEEPEST = 64
 _OBJECTS = 10_000
 _BYTES_AN_OBJECT = 256  # an array in a file of weights takes more
@@ -172,6 +172,7 @@ class _Check:
 
     def named(self, node, depth, tensors):
         """A copy of a node that Keras would make into an object."""
+        node = current(node)
         name = node["class_name"]
         if not isinstance(name, str) or "config" not in node:
             self.refuse(

@@ -35,7 +35,7 @@ def measure(model, symmetry, data):
             result[f"{split}_mse"] = mean_squared_error(model, x, y)
     x, y = data["test"]
     return result | evaluate_equivariance(
-        model, x, symmetry, y, num_samples=10, reference=x["positions"]
+        model, x, symmetry, y, num_samples=10, origin=x["positions"]
     )
 
 

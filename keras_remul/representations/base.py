@@ -128,7 +128,8 @@ def check_vectors(representation, group, dimensions=None):
         names = group.names("dimension") if hasattr(group, "names") else []
         hint = (
             f" Its factors {names} all do, in ways that do not commute: say "
-            f"which one counts, such as OnFactor({names[0]!r}, {representation!r})."
+            "which one counts, such as "
+            f"OnFactor({names[0]!r}, {representation!r})."
             if names
             else ""
         )

@@ -39,8 +39,9 @@ def get(identifier):
             `"symmetric_matrix"`, `"four_vector"`, `"image"`; degree and parity
             of an irrep, `"1o"` or `"2e"` (`"0e"` is a scalar, `"0o"` a
             pseudoscalar); several joined by `+` for a `DirectSum`;
-            `"vector@name"` for `OnFactor("name", "vector")`; and `"scalar per node"`
-            or `"scalar per sample"` for `PerNode` and `PerSample`.
+            `"vector@name"` for `OnFactor("name", "vector")`; and
+            `"scalar per node"` or `"scalar per sample"` for `PerNode` and
+            `PerSample`.
 
     Raises:
         ValueError: for an unknown name, with the nearest known one.
@@ -197,7 +198,7 @@ class OnFactor(_Wrapper):
 
     >>> Symmetry(
     ...     Product({"left": SO3(), "right": SO3()}),
-    ...     inputs={"a": OnFactor("left", "vector"), "b": OnFactor("right", "vector")},
+    ...     inputs={"a": OnFactor("left", "vector"), "b": "vector@right"},
     ...     outputs="scalar",
     ... )
     """

@@ -52,13 +52,15 @@ class Batches:
         """x and y moved by g, for augmentation."""
         remul = self.remul
         x, y, sample_weight = self._unpack(data)
-        n, transforms, index = pair.batch_size(x), 1, None
+        n, num_samples, index = pair.batch_size(x), 1, None
         if remul.only_moved:  # all that is left of the two tasks
-            transforms = remul.num_samples
-            n, index = pair.select(n, remul.fraction, transforms)
-        g = self._draw(n, transforms)
+            num_samples = remul.num_samples
+            n, index = pair.select(n, remul.fraction, num_samples)
+        g = self._draw(n, num_samples)
         y = remul.labels(y)
-        return pair.move(remul.symmetry, x, y, sample_weight, g, index)
+        return pair.transform_batch(
+            remul.symmetry, x, y, sample_weight, g, index
+        )
 
     def _unpack(self, data):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
@@ -67,11 +69,11 @@ class Batches:
         build_for(self.remul, x)
         return x, y, sample_weight
 
-    def _draw(self, n, transforms):
+    def _draw(self, n, num_samples):
         return pair.draw(
             self.remul.symmetry,
             n,
-            transforms,
+            num_samples,
             self.remul.seed_generator,
             devices.replica(training=True),
         )

@@ -98,43 +98,43 @@ def batch_size(x):
     return ops.shape(keras.tree.flatten(x)[0])[0]
 
 
-def select(n, fraction, transforms):
+def select(n, fraction, num_samples):
     """The samples that are moved, the first ones, perhaps several times.
 
     Args:
         n: number of samples.
         fraction: share of them that is moved.
-        transforms: elements g for each of these.
+        num_samples: elements g for each of these.
 
     Returns:
         Their number without repetitions, and an index, or None for all once.
     """
-    if fraction == 1 and transforms == 1:
+    if fraction == 1 and num_samples == 1:
         return n, None
     if isinstance(n, int):  # a static shape, which JAX needs
         count = math.ceil(fraction * n)
     else:
         count = ops.cast(ops.ceil(fraction * ops.cast(n, "float32")), "int32")
-    return count, ops.tile(ops.arange(count, dtype="int32"), [transforms])
+    return count, ops.tile(ops.arange(count, dtype="int32"), [num_samples])
 
 
-def draw(symmetry, n, transforms, seed, replica=(0, 1)):
-    """Elements `(transforms n, ...)` for n samples.
+def draw(symmetry, n, num_samples, seed, replica=(0, 1)):
+    """Elements `(num_samples n, ...)` for n samples.
 
     Args:
         symmetry: the `Symmetry`.
         n: number of samples of this replica.
-        transforms: elements for each of them.
+        num_samples: elements for each of them.
         seed: a `SeedGenerator`.
         replica: index and number of the replicas that share the batch. Each
             draws for all and keeps its part, so that their g differ, and are
             those of one replica with the whole batch.
     """
     place, count = replica
-    g = symmetry.sample(transforms * count * n, seed=seed)
+    g = symmetry.sample(num_samples * count * n, seed=seed)
     if count == 1:
         return g
-    first = ops.arange(transforms) * (count * n) + place * n
+    first = ops.arange(num_samples) * (count * n) + place * n
     return take(g, ops.reshape(first[:, None] + ops.arange(n), (-1,)))
 
 
@@ -154,7 +154,7 @@ def draw_by_place(symmetry, n, seen, replica=(0, 1)):
     return take(g, index)
 
 
-def move(symmetry, x, y, sample_weight, g, index=None):
+def transform_batch(symmetry, x, y, sample_weight, g, index=None):
     """(phi(g) x, rho(g) y, sample_weight) of the samples `index`."""
     x, y, sample_weight = (take(data, index) for data in (x, y, sample_weight))
     moved_x = symmetry.transform_inputs(g, x)

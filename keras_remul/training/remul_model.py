@@ -79,7 +79,7 @@ class RemulModel(
         fraction: share of each training batch, in (0, 1], that the
             equivariance task sees: its first samples, so shuffle the data.
             The cost falls in proportion. Defaults to 1.0.
-        transforms: elements g per sample and training step. Defaults to 1.
+        num_samples: elements g per sample and training step. Defaults to 1.
         interval: the equivariance task is trained at every `interval`-th step
             of the optimizer, the others are plain. Defaults to 1.
         augment: whether x and y of each training step are moved by a random g
@@ -151,7 +151,10 @@ class RemulModel(
                 "Argument `fraction` must be above 0 and at most 1. Received: "
                 f"fraction={fraction}"
             )
-        for name, value in (("num_samples", transforms), ("interval", interval)):
+        for name, value in (
+            ("num_samples", num_samples),
+            ("interval", interval),
+        ):
             if not isinstance(value, int) or value < 1:
                 raise ValueError(
                     f"Argument `{name}` must be an integer, at least 1. "
@@ -160,7 +163,7 @@ class RemulModel(
         self.model = model
         self.symmetry = symmetry
         self.fraction = float(fraction)
-        self.num_samples = transforms
+        self.num_samples = num_samples
         self.interval = interval
         self.augment = bool(augment)
         self.weighting = weighting

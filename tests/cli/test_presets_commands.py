@@ -26,7 +26,10 @@ def test_presets(capsys, tmp_path):
     assert status == 0
     assert "105,476" in said and "0.007093" in said
     files = {"metadata.json": {"sha256": "0" * 64, "size": 1}}
-    odd = {"parameters": "many", "metrics": {"test_mse": None, "equivariance_error": 0.25}}
+    odd = {
+        "parameters": "many",
+        "metrics": {"test_mse": None, "equivariance_error": 0.25},
+    }
     for summary in ({}, {"summary": odd}, {"summary": []}, {"summary": {}}):
         manifest = {"presets": {"theirs": {"files": files, **summary}}}
         (tmp_path / "manifest.json").write_text(json.dumps(manifest))

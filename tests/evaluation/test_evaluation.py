@@ -139,7 +139,10 @@ def test_small_average_error_of_a_broken_function(rng):
         return 0.3 * ops.convert_to_numpy(x) ** 3
 
     result = evaluate_equivariance(cubic, x, sym, num_samples=500)
-    assert result["average_equivariance_error"] < 0.3 * result["equivariance_error"]
+    assert (
+        result["average_equivariance_error"]
+        < 0.3 * result["equivariance_error"]
+    )
 
 
 def test_identity_of_the_split(bodies):
@@ -163,7 +166,11 @@ def test_values_of_each_sample(bodies):
     values = evaluate_equivariance(model, x, sym, per_sample=True, **arguments)
     assert {v.shape for v in values.values()} == {(12,)}
     assert values.keys() == result.keys()
-    for name in ("equivariance_error", "relative_equivariance_error", "average_equivariance_error"):
+    for name in (
+        "equivariance_error",
+        "relative_equivariance_error",
+        "average_equivariance_error",
+    ):
         assert values[name].mean() == pytest.approx(result[name], rel=1e-6)
     size = x["mask"].sum(axis=1)
     for name in ("orbit_variance", "mse", "symmetrized_mse"):
@@ -212,7 +219,8 @@ def pull(x):
 
 for group in (kr.groups.SO3(), kr.groups.E3(), kr.groups.SO2(axis="y")):
     symmetry = kr.Symmetry(group, inputs, "point")
-    error = kr.evaluate_equivariance(pull, x, symmetry)["relative_equivariance_error"]
+    error = kr.evaluate_equivariance(pull, x, symmetry)
+    error = error["relative_equivariance_error"]
     assert 0 < error < 1e-12, error
 
 inputs = keras.Input((4, 3))
@@ -235,7 +243,7 @@ def test_float64_is_exact_to_its_precision():
     assert run.returncode == 0, run.stderr
 
 
-def test_reference_and_center(bodies):
+def test_origin_and_center(bodies):
     x, _ = bodies
     sym = symmetry(groups.SO3())
 
@@ -244,7 +252,7 @@ def test_reference_and_center(bodies):
 
     far = {**x, "positions": x["positions"] + 100.0}
     result = evaluate_equivariance(
-        numpy_inputs(fn), far, sym, reference=far["positions"]
+        numpy_inputs(fn), far, sym, origin=far["positions"]
     )
     norm = 0.1 * np.sqrt(5)
     assert result["relative_equivariance_error"] == pytest.approx(
@@ -293,7 +301,9 @@ def test_metric_of_training_agrees_with_the_evaluation(bodies):
     logs = wrapper.evaluate(
         many, np.repeat(y, 40, 0), batch_size=480, verbose=0, return_dict=True
     )
-    expected = evaluate_equivariance(model, x, sym, num_samples=40)["equivariance_error"]
+    expected = evaluate_equivariance(model, x, sym, num_samples=40)[
+        "equivariance_error"
+    ]
     assert logs["equivariance_error"] == pytest.approx(expected, rel=0.1)
 
 
@@ -315,7 +325,9 @@ def test_callback_serves_plain_models(bodies):
         ],
     ).history
     last = evaluate_equivariance(model, x, sym, num_samples=4)
-    assert history["val_equivariance_error"][-1] == pytest.approx(last["equivariance_error"])
+    assert history["val_equivariance_error"][-1] == pytest.approx(
+        last["equivariance_error"]
+    )
     assert history["val_orbit_variance"][-1] == pytest.approx(
         last["orbit_variance"]
     )

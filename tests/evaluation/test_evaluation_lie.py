@@ -399,7 +399,9 @@ def test_profile_counts_the_calls_of_a_shared_layer(rng):
     model = keras.Model(inputs, layer(layer(inputs)))
     x = rng.normal(size=(10, 3)).astype("float32")
     symmetry = Symmetry(groups.SO3(), "vector", "vector")
-    parts = equivariance_profile(model, x, symmetry, batch_size=4, num_samples=2)
+    parts = equivariance_profile(
+        model, x, symmetry, batch_size=4, num_samples=2
+    )
     assert list(parts) == ["shared", "shared#2"]
     assert parts["shared"] == pytest.approx(parts["shared#2"], rel=1e-5)
 

@@ -57,16 +57,18 @@ def test_labels_with_and_without_the_last_axis(rng, shape, group):
         rel=1e-5,
     )
     by = [
-        evaluate_equivariance(f, x, symmetry, reference=r, **options)
+        evaluate_equivariance(f, x, symmetry, origin=r, **options)
         for r in (y, other)
     ]
     assert by[0] == by[1]
     scale = np.sqrt(((f(x) - y) ** 2).reshape(6, -1).sum(axis=1)).mean()
-    assert by[0]["relative_equivariance_error"] == pytest.approx(by[0]["equivariance_error"] / scale)
+    assert by[0]["relative_equivariance_error"] == pytest.approx(
+        by[0]["equivariance_error"] / scale
+    )
 
 
-def elements(group, n, samples, seed):
-    for s in np.random.default_rng(seed).integers(2**31, size=samples):
+def elements(group, n, num_samples, seed):
+    for s in np.random.default_rng(seed).integers(2**31, size=num_samples):
         yield group.sample(n, seed=int(s))
 
 
@@ -76,7 +78,7 @@ def wrong_shapes(shape):
     yield from (shape[1:], (1, *shape), (*shape, 2), (), (shape[0] + 1,))
 
 
-@pytest.mark.parametrize("argument", ["y", "reference"])
+@pytest.mark.parametrize("argument", ["y", "origin"])
 @pytest.mark.parametrize("outputs", ["vector", "scalar"])
 def test_nothing_is_broadcast(nodes, argument, outputs):
     symmetry = Symmetry(SO3, "vector", outputs)
@@ -207,12 +209,19 @@ def test_each_output_has_its_figures(nodes, kind, masked):
             np.testing.assert_allclose(part[name], value, rtol=1e-6)
         squares = squares + alone["average_equivariance_error"] ** 2
     # Together: one vector, but for the relative error.
-    np.testing.assert_allclose(whole["average_equivariance_error"] ** 2, squares, rtol=1e-5)
-    worst = max(parts, key=lambda part: part["relative_equivariance_error"].mean())
-    np.testing.assert_array_equal(
-        whole["relative_equivariance_error"], worst["relative_equivariance_error"]
+    np.testing.assert_allclose(
+        whole["average_equivariance_error"] ** 2, squares, rtol=1e-5
     )
-    assert whole["relative_equivariance_error"].mean() > 0.1  # the energy hides nothing
+    worst = max(
+        parts, key=lambda part: part["relative_equivariance_error"].mean()
+    )
+    np.testing.assert_array_equal(
+        whole["relative_equivariance_error"],
+        worst["relative_equivariance_error"],
+    )
+    assert (
+        whole["relative_equivariance_error"].mean() > 0.1
+    )  # the energy hides nothing
 
 
 def test_ordered_dicts_and_lists_for_tuples(nodes):
@@ -259,10 +268,16 @@ def test_float_dtypes_of_outputs(nodes, dtype):
     def cast(x):
         return ops.cast(x, dtype) if dtype == "bfloat16" else x.astype(dtype)
 
-    exact = evaluate_equivariance(fn(cast), nodes, symmetry, nodes, num_samples=3)
+    exact = evaluate_equivariance(
+        fn(cast), nodes, symmetry, nodes, num_samples=3
+    )
     assert exact["relative_equivariance_error"] < rounding
     large = evaluate_equivariance(  # squares overflow float16
-        fn(lambda x: cast(x + 1000)), nodes, symmetry, nodes + 1000, num_samples=3
+        fn(lambda x: cast(x + 1000)),
+        nodes,
+        symmetry,
+        nodes + 1000,
+        num_samples=3,
     )
     assert all(np.isfinite(v) for v in large.values())
     assert large["relative_equivariance_error"] > 0.1
@@ -301,7 +316,7 @@ def test_what_is_in_padding_changes_nothing(nodes, junk, outputs):
             x,
             symmetry,
             f(x, fill) + 1,
-            reference=f(x, fill) + 2,
+            origin=f(x, fill) + 2,
             **options,
         )
         for fill in (0.0, junk)
@@ -362,8 +377,8 @@ def test_not_finite(nodes, bad):
     good = fn(lambda x: f(x, 6))
     with pytest.raises(NotFiniteError, match=r"`y\['b'\]` holds NaN"):
         evaluate_equivariance(good, nodes, symmetry, f(nodes))
-    with pytest.raises(NotFiniteError, match="`reference"):
-        evaluate_equivariance(good, nodes, symmetry, reference=f(nodes))
+    with pytest.raises(NotFiniteError, match="`origin"):
+        evaluate_equivariance(good, nodes, symmetry, origin=f(nodes))
 
     def of_moved(x):
         return f(x, 6 if np.allclose(x, nodes) else 0)
@@ -378,9 +393,12 @@ def test_not_finite(nodes, bad):
         (dict(y="complex"), "`y` must hold real numbers.*complex64"),
         (dict(y="text"), "`y` must hold real numbers.*U"),
         (dict(y="large"), "`y` holds NaN, infinite or too large"),
-        (dict(reference="complex"), "`reference` must hold real numbers"),
+        (dict(origin="complex"), "`origin` must hold real numbers"),
         (dict(num_samples=1), "`num_samples` must be an integer, at least 2"),
-        (dict(num_samples=2.5), "`num_samples` must be an integer.*num_samples=2.5"),
+        (
+            dict(num_samples=2.5),
+            "`num_samples` must be an integer.*num_samples=2.5",
+        ),
         (dict(num_samples=True), "`num_samples` must be an integer"),
         (dict(seed=-1), "`seed` must be an integer, at least 0"),
         (dict(seed=1.5), "`seed` must be an integer"),
@@ -394,7 +412,7 @@ def test_arguments_that_make_no_sense(nodes, arguments, message):
         "text": nodes.astype(str),
         "large": np.full(nodes.shape, 1e200),
     }
-    for key in ("y", "reference"):
+    for key in ("y", "origin"):
         if key in arguments:
             arguments = {**arguments, key: made[arguments[key]]}
     symmetry = Symmetry(SO3, "vector", "vector")
@@ -411,7 +429,9 @@ def test_complex_outputs(nodes):
 def test_zero_over_zero_is_not_a_number(nodes):
     symmetry = Symmetry(SO3, "vector", "vector")
     f = fn(lambda x: 0 * x)
-    figures = evaluate_equivariance(f, nodes, symmetry, 0 * nodes, num_samples=2)
+    figures = evaluate_equivariance(
+        f, nodes, symmetry, 0 * nodes, num_samples=2
+    )
     assert figures["equivariance_error"] == 0 and figures["mse"] == 0
     assert np.isnan(figures["relative_equivariance_error"])
     assert np.isnan(figures["orbit_variance_share"])

@@ -7,7 +7,7 @@ from keras import ops
 from keras_remul import Symmetry, find_symmetry, groups
 from keras_remul.evaluation.search import quadratic_ridge, ridge
 from keras_remul.evaluation.search.data import Data
-from keras_remul.evaluation.search.law import law
+from keras_remul.evaluation.search.orientation import shared_orientation
 from keras_remul.evaluation.search.power import detectable
 
 AXES = {axis: groups.SO2(axis=axis) for axis in "xyz"}
@@ -40,20 +40,20 @@ def test_data_with_gravity(falling):
     kept = report[groups.SO2(axis="y")]
     assert kept.figures["cost"] == pytest.approx(1.0, abs=0.03)
     assert kept.figures["transfer"] == pytest.approx(1.0, abs=0.1)
-    assert abs(kept.figures["alignment"]) < 0.01
-    assert kept.law == "not detected" and kept.figures["p"] > 0.05
+    assert abs(kept.figures["shared_orientation"]) < 0.01
+    assert kept.distribution == "not detected" and kept.figures["p"] > 0.05
     assert kept.figures["detectable_linear"] <= 1 / 8
     for group in (AXES["x"], AXES["z"], groups.SO3()):
         broken = report[group]
-        assert broken.verdict == broken.law == "broken"
+        assert broken.verdict == broken.distribution == "broken"
         assert broken.figures["cost_low"] > 10  # 1.5^2 / 3 against 0.1^2
         assert broken.figures["p"] == 1 / 200
     table = str(report).splitlines()
     assert len(table) == 5
     assert table[0].split() == [
         "group", "cost", "cost_low", "cost_high", "transfer",
-        "detectable_linear", "detectable_quadratic", "alignment", "p",
-        "verdict", "law",
+        "detectable_linear", "detectable_quadratic", "shared_orientation", "p",
+        "verdict", "distribution",
     ]  # fmt: skip
     with pytest.raises(KeyError, match="not among the candidates"):
         report[groups.O3()]
@@ -64,8 +64,8 @@ def test_relation_and_law_differ(rng):
     x = (0.1 * rng.normal(size=(200, 3)) + [3.0, 0, 0]).astype("float32")
     y = (2 * x + 0.1 * rng.normal(size=x.shape)).astype("float32")
     evidence = find_symmetry((x, y), candidates(groups.SO3())).evidence[0]
-    assert evidence.law == "broken"
-    assert evidence.figures["alignment"] > 0.5
+    assert evidence.distribution == "broken"
+    assert evidence.figures["shared_orientation"] > 0.5
     assert evidence.figures["cost"] < 1.05
     assert evidence.verdict == "not detected"
 
@@ -78,7 +78,9 @@ def test_p_value_is_uniform_under_an_invariant_law(rng):
     for seed in range(40):
         x = rng.normal(size=(6, 3)).repeat(5, axis=0).astype("float32")
         data = Data(x, x, symmetry, trials, center=True)
-        p_values.append(law(data, num_permutations=19, seed=seed)[1])
+        p_values.append(
+            shared_orientation(data, num_permutations=19, seed=seed)[1]
+        )
     assert np.mean(np.array(p_values) <= 0.2) < 0.45
     assert 0.3 < np.mean(p_values) < 0.7
 
@@ -94,10 +96,16 @@ def test_models(rng):
     )
     assert [e.verdict for e in report.evidence] == ["broken", "kept", "broken"]
     figures = report[groups.SO3()].figures
-    assert figures["low"] < figures["relative_equivariance_error"] < figures["high"]
+    assert (
+        figures["low"]
+        < figures["relative_equivariance_error"]
+        < figures["high"]
+    )
     # E' = 4/3 |a|, here 1.33 over the mean norm
     scale = np.linalg.norm(falls(x), axis=1).mean()
-    assert figures["relative_equivariance_error"] == pytest.approx(4 / 3 / scale, rel=0.1)
+    assert figures["relative_equivariance_error"] == pytest.approx(
+        4 / 3 / scale, rel=0.1
+    )
     error = figures["relative_equivariance_error"]
     undecided = find_symmetry(
         falls, candidates(groups.SO3()), x, tolerance=error
@@ -134,8 +142,8 @@ def test_points_padding_and_other_regressors(bodies):
     options = {"num_samples": 2, "num_permutations": 19}
     first = find_symmetry((x, y), both[:1], **options).evidence[0]
     again = find_symmetry((padded, labels), both[:1], **options).evidence[0]
-    assert again.figures["alignment"] == pytest.approx(
-        first.figures["alignment"], rel=1e-3
+    assert again.figures["shared_orientation"] == pytest.approx(
+        first.figures["shared_orientation"], rel=1e-3
     )
     assert again.figures["p"] == first.figures["p"]
 
@@ -302,7 +310,9 @@ def test_the_centre_of_points_at_several_times(rng):
         find_symmetry((x + s, y + s), one, **FEW).evidence[0].figures
         for s in (0, shift)
     )
-    assert a["alignment"] == pytest.approx(b["alignment"], abs=1e-3)
+    assert a["shared_orientation"] == pytest.approx(
+        b["shared_orientation"], abs=1e-3
+    )
     joined = candidates(groups.SO3(), inputs="point + vector", outputs="point")
     both = np.concatenate([x, x], axis=-1)
     with pytest.raises(ValueError, match="leaves of their own"):
@@ -423,7 +433,7 @@ def test_motion_as_recorded_has_one_heading(runs):
     x, y, trials = runs
     report = find_symmetry((x, y), MOTION, trials=trials, num_permutations=99)
     # All trials run along z: the law is that of no rotation, upright or not.
-    assert [e.law for e in report.evidence] == ["broken"] * 4
+    assert [e.distribution for e in report.evidence] == ["broken"] * 4
     cost = {a: report[AXES[a]].figures["cost"] for a in "xyz"}
     assert cost["y"] < cost["x"]
     assert report[groups.SO3()].verdict == "broken"
@@ -434,12 +444,12 @@ def test_motion_of_any_heading_singles_out_the_vertical(runs):
     x, y, trials = with_any_direction(runs, "y")
     report = find_symmetry((x, y), MOTION, trials=trials, num_permutations=99)
     assert [s.group for s in report.not_detected()] == [AXES["y"]]
-    assert report[AXES["y"]].law == "not detected"
+    assert report[AXES["y"]].distribution == "not detected"
     for group in (AXES["x"], AXES["z"], groups.SO3()):
-        assert report[group].verdict == report[group].law == "broken"
+        assert report[group].verdict == report[group].distribution == "broken"
     # The control: had the trials been rolled about z instead, then z.
     x, y, trials = with_any_direction(runs, "z")
     report = find_symmetry((x, y), MOTION, trials=trials, num_permutations=99)
     of_z = report[AXES["z"]]
-    assert of_z.verdict == of_z.law == "not detected"
-    assert report[AXES["y"]].law == "broken"
+    assert of_z.verdict == of_z.distribution == "not detected"
+    assert report[AXES["y"]].distribution == "broken"

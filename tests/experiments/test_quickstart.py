@@ -25,7 +25,9 @@ def test_align_leaves_one_orientation(bodies):
     symmetry = datasets.symmetry("nbody_charged")
     g = symmetry.sample(12, seed=0)
     once = quickstart.align(symmetry, x, y)
-    turned = quickstart.align(symmetry, *quickstart.move(symmetry, g, x, y))
+    turned = quickstart.align(
+        symmetry, *quickstart.transform_pair(symmetry, g, x, y)
+    )
     keras.tree.map_structure(
         lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), once, turned
     )

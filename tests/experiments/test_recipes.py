@@ -432,7 +432,7 @@ def test_moved_by_further_groups(tmp_path):
     result = small(moved_by=symmetries, epochs=2).run(tmp_path, verbose=0)
     for name in ("SO(3)", "O(3)"):
         # Far from equivariant after two epochs.
-        error = result[f"mse moved by {name}"]
+        error = result[f"mse_moved_by_{name}"]
         assert abs(error / result["test_mse"] - 1) > 1e-4
 
 

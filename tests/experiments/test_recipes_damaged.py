@@ -264,7 +264,9 @@ def test_numbers_of_numpy(tmp_path):
 
 def test_figures_that_are_no_numbers_are_null(tmp_path, monkeypatch):
     monkeypatch.setattr(
-        recipes, "measure", lambda *a: {"test_mse": 1.0, "equivariance_error": float("nan")}
+        recipes,
+        "measure",
+        lambda *a: {"test_mse": 1.0, "equivariance_error": float("nan")},
     )
     result = recipe(epochs=1).run(tmp_path, verbose=0)
     assert result["equivariance_error"] is None

@@ -37,7 +37,7 @@ def symmetry(group, partners=None):
 def body(rng):
     """Samples of a body that changes its shape a little."""
 
-    def make(dim=3, num_samples=8):
+    def make(dim=3, samples=8):
         shape = 2 * rng.normal(size=(6, dim))
         x = shape + 0.2 * rng.normal(size=(samples, 6, dim))
         v = rng.normal(size=(samples, 6, dim))
@@ -61,7 +61,7 @@ def network(x):
 
 def error(model, sym, x):
     result = evaluate_equivariance(
-        lambda x: outputs(model, x), x, sym, num_samples=2
+        lambda x: outputs(model, x), x, sym, samples=2
     )
     return result["relative_equivariance_error"]
 
@@ -165,7 +165,7 @@ def test_errors(body):
 LINES = [groups.SO3(), groups.O3(), groups.SO2(axis="y"), groups.SO2(axis=None)]
 
 
-def on_a_line(group, nodes=4, num_samples=3):
+def on_a_line(group, nodes=4, samples=3):
     """Nodes on the vertical; in the plane, in one place."""
     x = np.zeros((samples, nodes, group.dimension), "float32")
     if group.dimension == 3:
@@ -198,7 +198,7 @@ def test_two_nodes_are_enough_about_an_axis(body):
 
 @pytest.mark.parametrize("group", GROUPS, ids=repr)
 def test_says_where_the_rotation_is_not_determined(group, body):
-    x = body(group.dimension, num_samples=3)
+    x = body(group.dimension, samples=3)
     model = Alignment(network(x), symmetry(group))
     model(x)
     assert not model.determined(x).any()  # no reference yet

@@ -217,7 +217,9 @@ def test_egnn_with_vectors_among_the_scalars_is_caught():
     model.build({key: a.shape for key, a in x.items()})
     amplify(model)
     sym = symmetry(charges="vector")
-    error = evaluate_equivariance(model, x, sym, num_samples=4)["relative_equivariance_error"]
+    error = evaluate_equivariance(model, x, sym, num_samples=4)[
+        "relative_equivariance_error"
+    ]
     assert error > 1e-2
 
 

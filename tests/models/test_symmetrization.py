@@ -77,10 +77,15 @@ def test_finite_group_is_averaged_exactly(group, rng):
     np.testing.assert_allclose(mean, 0.3 * x**3 + x, atol=1e-5)
     np.testing.assert_allclose(averaged.predict(x, verbose=0), mean, atol=1e-5)
     np.testing.assert_allclose(spread, 3 / np.sqrt(2), rtol=1e-4)
-    assert evaluate_equivariance(averaged, x, turns)["relative_equivariance_error"] < 1e-6
+    assert (
+        evaluate_equivariance(averaged, x, turns)["relative_equivariance_error"]
+        < 1e-6
+    )
     # More elements than samples: drawn at random, no longer exact.
     sampled = symmetrize(cubic, turns, num_samples=count - 1)
-    error = evaluate_equivariance(sampled, x, turns)["relative_equivariance_error"]
+    error = evaluate_equivariance(sampled, x, turns)[
+        "relative_equivariance_error"
+    ]
     assert error > 0.1
 
 

@@ -225,7 +225,9 @@ def test_weights_in_shards(bodies, tmp_path):
 def test_metadata_and_card_change_and_the_model_does_not(
     transformer, bodies, tmp_path
 ):
-    facts = dict(dataset="bodies", metrics={"test_mse": 0.5, "equivariance_error": 0.1})
+    facts = dict(
+        dataset="bodies", metrics={"test_mse": 0.5, "equivariance_error": 0.1}
+    )
     save_to_preset(transformer, tmp_path / "p", x=bodies[0], metadata=facts)
     card = (tmp_path / "p" / "README.md").read_text()
     assert "# p" in card and "| test MSE | 0.5 |" in card

@@ -125,7 +125,10 @@ def test_facts_that_the_card_cannot_show(model, preset, facts):
 
 
 def test_facts_that_the_card_shows(preset):
-    metrics = {k: TWIN[k] for k in ("test_mse", "symmetrized_mse", "equivariance_error")}
+    metrics = {
+        k: TWIN[k]
+        for k in ("test_mse", "symmetrized_mse", "equivariance_error")
+    }
     update_metadata(
         preset,
         description=None,

@@ -337,7 +337,7 @@ TWO = groups.Product({"a": groups.SO3(), "b": groups.SO3()})
         (Vector(), groups.Permutations(4), r"Vector\(\).*acts on vectors"),
         (Point(), groups.CircularShifts((3, 3)), r"Point\(\).*on vectors"),
         (Tensor(2), groups.Permutations(4), r"Tensor\(rank=2\)"),
-        (Vector(), TWO, r"\['a', 'b'\].*Of\('a', Vector\(\)\)"),
+        (Vector(), TWO, r"\['a', 'b'\].*OnFactor\('a', Vector\(\)\)"),
         (Homogeneous(1), TWO, "do not commute"),
         (FourVector(), groups.O2(), "3 or 4 dimensions.*2 dimensions"),
         (Pseudovector(), groups.Lorentz(), "3 dimensions.*4 dimensions"),

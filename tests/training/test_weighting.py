@@ -25,8 +25,8 @@ from keras_remul.training.weighting import (
     Constrained,
     GradNorm,
     LossWeighting,
-    StepMeasures,
     Scheduled,
+    StepMeasures,
 )
 
 INPUTS = {"positions": "point", "velocities": "vector", "charges": "scalar"}
@@ -280,7 +280,9 @@ def test_constrained_by_hand():
 
 
 def test_constrained_relative_error_and_limit():
-    constrained = Constrained(0.1, "relative_equivariance_error", memory=0.0, max_beta=2.0)
+    constrained = Constrained(
+        0.1, "relative_equivariance_error", memory=0.0, max_beta=2.0
+    )
     constrained.update(measured(error=0.3, scale=3.0))
     assert numbers(constrained)[1] == pytest.approx(1.0, rel=1e-6)
     for _ in range(200):

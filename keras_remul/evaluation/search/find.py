@@ -4,7 +4,7 @@ import numpy as np
 
 from keras_remul.evaluation import evaluate_equivariance
 from keras_remul.evaluation.search.data import Data
-from keras_remul.evaluation.search.law import law
+from keras_remul.evaluation.search.orientation import shared_orientation
 from keras_remul.evaluation.search.power import detectable
 from keras_remul.evaluation.search.relation import (
     cross_validate,
@@ -35,7 +35,8 @@ def find_symmetry(
 
     For a model, one figure with a bootstrap interval over the inputs:
 
-        relative_equivariance_error   E' / mean ||f(x)||, see `evaluate_equivariance`;
+        relative_equivariance_error
+                         E' / mean ||f(x)||, see `evaluate_equivariance`;
                          the largest of several outputs
 
     The verdict is "kept" where the interval is below `tolerance`, "broken"
@@ -73,16 +74,16 @@ def find_symmetry(
        symmetry: it is the cost of imposing the symmetry on *that* regressor.
        The transfer is 1 only where the data show all orientations too.
 
-    2. Is the *law* of (x, y) the same in all orientations?
+    2. Is the *distribution* of (x, y) the same in all orientations?
 
         alignment   1 - D(z) / mean_k D(g_k z), with D the mean distance of
                     two samples z = (x, y) of different trials: about 0 for an
-                    invariant law, more where the data share an orientation
-        p           P(D(g z) <= D(z)), from `permutations` draws
+                    invariant one, more where the data share an orientation
+        p           P(D(g z) <= D(z)), from `num_permutations` draws
 
-       Each draw turns every trial by its own g. If the law of a trial is
-       invariant, the turned data and the data are equal in law, so the test
-       is exact, however samples of one trial depend on each other, for
+       Each draw turns every trial by its own g. If its distribution is
+       invariant, the turned data and the data are equally distributed, so
+       the test is exact, however samples of one trial depend on each other, for
        compact groups and independent trials. "broken" where
        p <= 1 - `level`, else "not detected". It is a true statement about
        the data, whether the cause is physics (gravity) or how they were taken
@@ -106,10 +107,10 @@ def find_symmetry(
             By default each sample is one.
         tolerance: relative error, or cost above 1, that counts as kept.
             Defaults to 0.05.
-        level: of the intervals and the test of the law. Defaults to 0.95.
-        samples: elements g per sample. Defaults to 8.
-        permutations: draws for the p-value, which is at least
-            1 / (permutations + 1). Defaults to 199.
+        level: of the intervals and of the second test. Defaults to 0.95.
+        num_samples: elements g per sample. Defaults to 8.
+        num_permutations: draws for the p-value, which is at least
+            1 / (num_permutations + 1). Defaults to 199.
         center: take each `Point` relative to the center of the nodes of the
             first `Point` among the inputs, before and after each turn, so
             that the origin plays no part. Defaults to True.
@@ -173,7 +174,7 @@ def find_symmetry(
             trials,
             tolerance,
             level,
-            samples,
+            num_samples,
             seed,
         )
     x, y = model_or_data
@@ -188,7 +189,7 @@ def find_symmetry(
 
         def compare(data):
             plain, turned, transferred = cross_validate(
-                data, regressor or ridge, samples, seed
+                data, regressor or ridge, num_samples, seed
             )
             cost, low, high = _ratio(turned, plain, level, seed)
             figures = {"cost": cost, "cost_low": low, "cost_high": high}
@@ -203,20 +204,30 @@ def find_symmetry(
                 figures[f"detectable_{name}"] = detectable(
                     data, degree, lambda d: compare(d)[1] == "broken", seed
                 )
-        figures["alignment"], p_value = law(data, permutations, seed)
+        share, p_value = shared_orientation(data, num_permutations, seed)
+        figures["shared_orientation"] = share
         figures["p"] = p_value
-        of_law = "broken" if p_value <= 1 - level + 1e-9 else "not detected"
+        of_distribution = (
+            "broken" if p_value <= 1 - level + 1e-9 else "not detected"
+        )
         if np.isnan(p_value):
-            of_law = "undecided"
-        evidence.append(Evidence(symmetry, figures, verdict, of_law))
+            of_distribution = "undecided"
+        evidence.append(Evidence(symmetry, figures, verdict, of_distribution))
     return SymmetryReport(evidence)
 
 
-def _of_model(model, candidates, x, trials, tolerance, level, samples, seed):
+def _of_model(
+    model, candidates, x, trials, tolerance, level, num_samples, seed
+):
     evidence = []
     for symmetry in candidates:
         errors = evaluate_equivariance(
-            model, x, symmetry, num_samples=samples, seed=seed, per_sample=True
+            model,
+            x,
+            symmetry,
+            num_samples=num_samples,
+            seed=seed,
+            per_sample=True,
         )["relative_equivariance_error"]
         if np.isnan(errors).any():
             raise ValueError(
@@ -225,7 +236,11 @@ def _of_model(model, candidates, x, trials, tolerance, level, samples, seed):
             )
         errors = mean_by_trial(errors, trials)
         mean, low, high = _ratio(errors, np.ones_like(errors), level, seed)
-        figures = {"relative_equivariance_error": mean, "low": low, "high": high}
+        figures = {
+            "relative_equivariance_error": mean,
+            "low": low,
+            "high": high,
+        }
         verdict = _verdict(low, high, tolerance, "kept")
         evidence.append(Evidence(symmetry, figures, verdict))
     return SymmetryReport(evidence)

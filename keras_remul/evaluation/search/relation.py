@@ -6,7 +6,7 @@ _FOLDS = 10
 _MOST_PRODUCTS = 700
 
 
-def cross_validate(data, regressor, samples, seed):
+def cross_validate(data, regressor, num_samples, seed):
     """Mean squared errors of each held-out trial, three arrays.
 
     Of a regressor fitted to the data as they are, of one fitted to turned
@@ -22,7 +22,7 @@ def cross_validate(data, regressor, samples, seed):
             "The targets are all zero, points relative to where they start: "
             "there is no relation to ask about."
         )
-    copies = [data.turned(s) for s in rng.integers(2**31, size=samples)]
+    copies = [data.turned(s) for s in rng.integers(2**31, size=num_samples)]
     errors = np.zeros((3, len(trials)))
 
     def squares(f, features, targets):
@@ -35,7 +35,7 @@ def cross_validate(data, regressor, samples, seed):
         turned = regressor(
             np.concatenate([c[0][kept] for c in copies]),
             np.concatenate([c[1][kept] for c in copies]),
-            np.tile(trials[kept], samples),
+            np.tile(trials[kept], num_samples),
         )
         errors[0, held] = squares(f, features[held], targets[held])
         errors[1, held] = squares(turned, features[held], targets[held])

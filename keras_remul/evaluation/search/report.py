@@ -16,13 +16,14 @@ class Evidence:
         verdict: `"broken"`, `"undecided"` or, of a model, `"kept"`, of data
             `"not detected"`: no breaking was seen, which says as much as
             `detectable_linear` and `detectable_quadratic` do.
-        law: for data, the same for the law of the data; else None.
+        distribution: for data, the verdict on their distribution; else
+            None.
     """
 
     symmetry: Symmetry
     figures: dict
     verdict: str
-    law: str | None = None
+    distribution: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,8 +63,8 @@ class SymmetryReport:
                 for name, v in e.figures.items()
             }
             row["verdict"] = e.verdict
-            if e.law is not None:
-                row["law"] = e.law
+            if e.distribution is not None:
+                row["distribution"] = e.distribution
             rows.append(row)
         lines = [list(rows[0]), *(row.values() for row in rows)]
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]

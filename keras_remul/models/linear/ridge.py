@@ -132,8 +132,8 @@ def make(symmetry, length_unit=1.0, time_unit=1.0):
     equivariant to translations alone.
 
     Args:
-        symmetry: the `Symmetry` of inputs and outputs. A `MirrorPermutation` input is
-            taken to say which node is which.
+        symmetry: the `Symmetry` of inputs and outputs. A
+            `MirrorPermutation` input is taken to say which node is which.
         length_unit, time_unit: see `models.Transformer`.
 
     Returns:

@@ -41,8 +41,8 @@ class Alignment(FramedModel):
             inputs are nested; None where the inputs are the positions.
         identity: key of a one-hot feature `(B, N, N)` that says which node is
             which, where their order may change; as it does in mirror images
-            where the feature is `representations.MirrorPermutation`. Defaults to None:
-            the order is fixed.
+            where the feature is `representations.MirrorPermutation`.
+            Defaults to None: the order is fixed.
         **kwargs: `name`, `dtype` and `trainable`, for `keras.Model`.
 
     Raises:

@@ -22,24 +22,24 @@ class Symmetrized(MovedModel):
     Args:
         model: any Keras model with the inputs and outputs of `symmetry`.
         symmetry: a `Symmetry`.
-        samples: M, at least 2; see `symmetrize`. Defaults to 16.
+        num_samples: M, at least 2; see `symmetrize`. Defaults to 16.
         seed: integer seed of the draw. Defaults to 0.
         **kwargs: `name`, `dtype` and `trainable`, for `keras.Model`.
 
     Raises:
-        ValueError: no Keras model, no Symmetry, or `samples` < 2.
+        ValueError: no Keras model, no Symmetry, or `num_samples` < 2.
     """
 
     def __init__(self, model, symmetry, num_samples=16, seed=0, **kwargs):
         super().__init__(model, symmetry, **kwargs)
-        self.samples = check_count("samples", samples, least=2)
+        self.num_samples = check_count("num_samples", num_samples, least=2)
         self.seed = check_count("seed", seed, least=0)
 
     @property
     def exact(self):
         """Whether the mean is over the whole group, each element once."""
         count = self.symmetry.group.num_elements
-        return count is not None and count <= self.samples
+        return count is not None and count <= self.num_samples
 
     def elements(self):
         """The M elements g_m, a batch."""
@@ -48,7 +48,7 @@ class Symmetrized(MovedModel):
             return group.elements()
         # Of NumPy, so that all backends draw the same ones.
         rng = np.random.default_rng(self.seed)
-        z = rng.normal(size=(self.samples, group.num_normals))
+        z = rng.normal(size=(self.num_samples, group.num_normals))
         return group.from_normal(
             ops.convert_to_tensor(z, keras.config.floatx())
         )
@@ -69,7 +69,7 @@ class Symmetrized(MovedModel):
             in double precision. The mean is what `predict` gives. The spread
             is the standard deviation over g of single predictions
             rho(g)^-1 f(phi(g) x), zero for an equivariant model; the standard
-            error of the mean is the spread over the root of `samples`, or
+            error of the mean is the spread over the root of `num_samples`, or
             zero where a finite group was gone through whole.
 
         Raises:
@@ -90,7 +90,7 @@ class Symmetrized(MovedModel):
     def get_config(self):
         return {
             **super().get_config(),
-            "samples": self.samples,
+            "num_samples": self.num_samples,
             "seed": self.seed,
         }
 
@@ -109,8 +109,8 @@ def symmetrize(model, symmetry, num_samples=16, seed=0):
     Args:
         model: a Keras model.
         symmetry: the `Symmetry` to average over.
-        samples: M, at least 2. For a finite group of M elements or fewer the
-            average is over all of them, once each: exactly equivariant.
+        num_samples: M, at least 2. For a finite group of M elements or fewer
+            the average is over all of them, once each: exactly equivariant.
             Defaults to 16.
         seed: integer seed of the draw. Defaults to 0.
 
@@ -128,4 +128,4 @@ def symmetrize(model, symmetry, num_samples=16, seed=0):
     Reference: Murphy et al., "Janossy pooling", arXiv 1811.01900, for averages
     over a sampled group.
     """
-    return Symmetrized(model, symmetry, samples, seed)
+    return Symmetrized(model, symmetry, num_samples, seed)

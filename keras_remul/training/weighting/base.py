@@ -11,8 +11,9 @@ class StepMeasures(NamedTuple):
     Attributes:
         objective: L_obj of the batch.
         equivariance: L_equi of the batch.
-        error: E' of the batch, mean ||f(phi(g) x) - rho(g) f(x)||.
-        scale: mean ||f(x)||, positions relative to the center of the nodes.
+        equivariance_error: E' of the batch, mean ||f(phi(g) x) - rho(g) f(x)||.
+        output_norm: mean ||f(x)||, positions relative to the center of the
+            nodes.
         gradient_norms: norms of the gradients of L_obj and of L_equi with
             respect to the weights that `gradient_variables` names, `(2,)`;
             None for weightings that do not ask for them.
@@ -20,8 +21,8 @@ class StepMeasures(NamedTuple):
 
     objective: object
     equivariance: object
-    error: object
-    scale: object
+    equivariance_error: object
+    output_norm: object
     gradient_norms: object = None
 
 

@@ -25,9 +25,11 @@ class Constrained(LossWeighting):
 
     Args:
         tolerance: the error asked for, positive: in the units of the output
-            for `measure="equivariance_error"`, a ratio for `"relative_equivariance_error"`.
-        measure: `"equivariance_error"`, E' of the batch, or `"relative_equivariance_error"`, E' over
-            mean ||f(x)|| (positions relative to the center of the nodes); see
+            for `measure="equivariance_error"`, a ratio for
+            `"relative_equivariance_error"`.
+        measure: `"equivariance_error"`, E' of the batch, or
+            `"relative_equivariance_error"`, E' over mean ||f(x)||
+            (positions relative to the center of the nodes); see
             `evaluate_equivariance`. Defaults to `"equivariance_error"`.
         alpha: weight of the objective. Defaults to 1.0.
         initial_beta: beta at the start. Defaults to 1.0.
@@ -100,9 +102,9 @@ class Constrained(LossWeighting):
         return self.alpha, ops.exp(ops.convert_to_tensor(self.log_beta))
 
     def update(self, measured):
-        error = measured.error
+        error = measured.equivariance_error
         if self.measure == "relative_equivariance_error":
-            error = error / ops.maximum(measured.scale, 1e-12)
+            error = error / ops.maximum(measured.output_norm, 1e-12)
         old = ops.convert_to_tensor(self.running_error)
         mixed = self.memory * old + (1 - self.memory) * error
         running = ops.where(old < 0, error, mixed)

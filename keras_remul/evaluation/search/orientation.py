@@ -1,4 +1,4 @@
-"""Whether the law of the data is the same in all orientations."""
+"""Whether the distribution of the data is the same in all orientations."""
 
 import keras
 import numpy as np
@@ -8,8 +8,8 @@ from keras_remul.evaluation.search.data import Data
 _MOST_PAIRED = 400  # samples between which all distances are taken
 
 
-def law(data, permutations, seed):
-    """The alignment of the samples, and the p-value of an invariant law.
+def shared_orientation(data, num_permutations, seed):
+    """How far samples share an orientation, and the p-value of "not at all".
 
     Both are NaN where the samples that are compared are all of one trial.
     """
@@ -39,12 +39,12 @@ def law(data, permutations, seed):
     drawn = np.array(
         [
             mean_distance(few.turned(seed_of_draw, by_trial=True))
-            for seed_of_draw in rng.integers(2**31, size=permutations)
+            for seed_of_draw in rng.integers(2**31, size=num_permutations)
         ]
     )
     # Ties in all but rounding, as under a group that does nothing, count.
     as_low = np.sum(drawn <= observed * (1 + 1e-6))
-    p_value = (1 + as_low) / (1 + permutations)
+    p_value = (1 + as_low) / (1 + num_permutations)
     mean = drawn.mean()
-    alignment = 1 - observed / mean if mean else 0.0
-    return float(alignment), float(p_value)
+    share = 1 - observed / mean if mean else 0.0
+    return float(share), float(p_value)

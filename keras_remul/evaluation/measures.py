@@ -1,0 +1,47 @@
+"""What is measured of a model, and what tables and cards call it.
+
+The keys are those of `evaluate_equivariance`, of results of recipes, and of
+the `metrics` of a preset.
+"""
+
+from typing import NamedTuple
+
+
+class Measure(NamedTuple):
+    """How a figure is written.
+
+    Attributes:
+        title: in words.
+        column: at the head of a column, in a few letters.
+    """
+
+    title: str
+    column: str
+
+
+MEASURES = {
+    "test_mse": Measure("test MSE", "test MSE"),
+    "test_ood_mse": Measure("test MSE, out of distribution", "test_ood MSE"),
+    "mse": Measure("test MSE, mean over the group", "test MSE, moved"),
+    "mse_moved_by_so2": Measure("test MSE, moved by SO(2)", "by SO(2)"),
+    "mse_moved_by_so3": Measure("test MSE, moved by SO(3)", "by SO(3)"),
+    "symmetrized_mse": Measure(
+        "test MSE, symmetrised over the group", "symmetrised"
+    ),
+    "equivariance_error": Measure("equivariance error E'", "E'"),
+    "relative_equivariance_error": Measure(
+        "E', relative to the motion", "E', relative"
+    ),
+    "average_equivariance_error": Measure("average error E", "E"),
+    "orbit_variance": Measure("orbit variance", "variance"),
+    "orbit_variance_share": Measure(
+        "share of the MSE that is orbit variance", "orbit variance"
+    ),
+    "train_mse": Measure("training MSE", "training MSE"),
+    "validation_mse": Measure("validation MSE", "validation MSE"),
+    "share_of_network": Measure(
+        "share of the network in the average", "share of the network"
+    ),
+    "parameters": Measure("parameters", "parameters"),
+    "seconds": Measure("seconds of training", "seconds"),
+}
