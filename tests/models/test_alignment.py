@@ -61,7 +61,7 @@ def network(x):
 
 def error(model, sym, x):
     result = evaluate_equivariance(
-        lambda x: outputs(model, x), x, sym, samples=2
+        lambda x: outputs(model, x), x, sym, num_samples=2
     )
     return result["relative_equivariance_error"]
 

@@ -106,7 +106,7 @@ TWIN = {
         {"description": 3},
         {"twins": 3, "metrics": TWIN},
         {"twins": [TWIN]},
-        {"twins": [{**TWIN, "error": "x"}], "metrics": TWIN},
+        {"twins": [{**TWIN, "equivariance_error": "x"}], "metrics": TWIN},
         {"twins": [{"name": "t"}], "metrics": TWIN},
         {"picture": "a.png"},
         {"picture": {"file": "a.png"}},

@@ -128,7 +128,7 @@ class Constrained(LossWeighting):
             else "train for longer, or raise `learning_rate` or `initial_beta`"
         )
         return (
-            f"The {self.measure} at the end of training is {error:.3g}, above "
+            f"The {self.measure.replace('_', ' ')} at the end of training is {error:.3g}, above "
             f"the tolerance of {self.tolerance:.3g}, with beta = {beta:.3g}; "
             f"{hint}."
         )
