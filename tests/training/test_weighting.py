@@ -338,7 +338,9 @@ ALL = {
 @pytest.mark.parametrize(
     "policy", ["float32", "mixed_float16", "mixed_bfloat16"]
 )
-@pytest.mark.filterwarnings("ignore:The error at the end of training")
+@pytest.mark.filterwarnings(
+    "ignore:The equivariance error at the end of training"
+)
 def test_trains_and_resumes_exactly(bodies, tmp_path, kind, policy):
     x, y = bodies
     keras.config.set_dtype_policy(policy)
