@@ -127,8 +127,9 @@ class Constrained(LossWeighting):
             if beta >= 0.99 * self.max_beta
             else "train for longer, or raise `learning_rate` or `initial_beta`"
         )
+        measure = self.measure.replace("_", " ")
         return (
-            f"The {self.measure.replace('_', ' ')} at the end of training is {error:.3g}, above "
+            f"The {measure} at the end of training is {error:.3g}, above "
             f"the tolerance of {self.tolerance:.3g}, with beta = {beta:.3g}; "
             f"{hint}."
         )
