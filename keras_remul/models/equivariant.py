@@ -65,7 +65,7 @@ class EquivariantModel(NodeModel):
         sizes = [lengths(v, 1e-6) for v in vectors]
         scalars = ops.concatenate([*sizes, *x.values()], axis=-1)
         step = self.displacement(vectors, scalars, nodes.mask, training)
-        return self.move(nodes, step)
+        return self.write_positions(nodes, step)
 
     def get_config(self):
         config = super().get_config()

@@ -93,7 +93,7 @@ class LinearNodes(NodeModel):
         step = ops.reshape(step, shape)
         if self.identity is not None:
             step = in_order(step, ops.swapaxes(order, 1, 2))
-        return self.move(nodes, step)
+        return self.write_positions(nodes, step)
 
     def get_config(self):
         config = super().get_config()

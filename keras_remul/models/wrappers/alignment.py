@@ -6,7 +6,7 @@ from keras import ops
 
 from keras_remul import backend, groups
 from keras_remul.graphs import in_order
-from keras_remul.models.wrappers.frames import GAP, FramedModel
+from keras_remul.models.wrappers.axes import GAP, FramedModel
 from keras_remul.symmetry import Symmetry
 
 GROUPS = (groups.SO2, groups.O2, groups.SO3, groups.O3)

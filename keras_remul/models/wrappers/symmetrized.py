@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_remul.models.wrappers.frames import MovedModel, for_each_sample
+from keras_remul.models.wrappers.moved import MovedModel, for_each_sample
 from keras_remul.utils.leaves import to_numpy
 from keras_remul.utils.moments import Moments
 from keras_remul.utils.validation import check_count

@@ -1,0 +1,144 @@
+"""Frames of points: their center and principal axes."""
+
+import keras
+from keras import ops
+
+from keras_remul import backend, groups
+from keras_remul.models.wrappers.moved import MovedModel
+from keras_remul.symmetry import Symmetry
+from keras_remul.utils import linalg
+
+# Those that hold all rotations of the space, so that principal axes fit.
+AROUND = (groups.SO2, groups.O2)
+GROUPS = (
+    *AROUND,
+    groups.SE2,
+    groups.E2,
+    groups.SO3,
+    groups.O3,
+    groups.SE3,
+    groups.E3,
+)
+# Moments that differ by less, relative to the largest, count as equal: there
+# the axes, in single precision, are uncertain by more than 1e-4.
+GAP = 1e-3
+
+
+class FramedModel(MovedModel):
+    """Base: a model seen from frames of the points of its input.
+
+    Args:
+        model: any Keras model with the inputs and outputs of `symmetry`.
+        symmetry: a `Symmetry`.
+        points: key of the positions `(B, N, d)` among the inputs, or their
+            index in a list; a list of these, the outermost first, where the
+            inputs are nested; None where the inputs are the positions.
+        **kwargs: `name`, `dtype` and `trainable`, for `keras.Model`.
+
+    Raises:
+        ValueError: `model` or `symmetry` is of another kind.
+    """
+
+    def __init__(self, model, symmetry, points="positions", **kwargs):
+        super().__init__(model, symmetry, **kwargs)
+        nested = isinstance(points, (list, tuple))
+        self.points = list(points) if nested else points
+
+    def points_of(self, x):
+        """The positions among the inputs, or their shape among the shapes."""
+        if self.points is None:
+            return x
+        path = self.points if isinstance(self.points, list) else [self.points]
+        for key in path:
+            x = x[key]
+        return x
+
+    def mask_of(self, inputs):
+        mask = super().mask_of(inputs)
+        if mask is None:
+            return self.read_masks(self.points_of(inputs))[0]
+        return mask
+
+    def centered(self, x, mask=None):
+        """The points less their center, zero for padding, and the center."""
+        p = ops.cast(self.points_of(x), keras.config.floatx())
+        if p.shape[1] == 0:
+            raise ValueError(
+                f"The points hold no nodes, their shape is {tuple(p.shape)}. "
+                "Leave out samples without any, or pad them and give a mask."
+            )
+        if mask is None:
+            center = ops.mean(p, axis=1)  # (B, d)
+            return p - center[:, None], center
+        valid = ops.cast(mask, "bool")[:, :, None]
+        count = ops.sum(ops.cast(valid, p.dtype), axis=1)
+        center = ops.sum(ops.where(valid, p, 0.0), axis=1)
+        center = center / ops.maximum(count, 1.0)
+        return ops.where(valid, p - center[:, None], 0.0), center
+
+    def determined(self, x):
+        """Whether there is one way, but for rounding, to place the frames.
+
+        Where it is False the output is finite, and so are its derivatives, but
+        it is not equivariant: ask before you rely on it.
+
+        Args:
+            x: inputs, arrays.
+
+        Returns:
+            Booleans `(B,)`, an array of NumPy.
+        """
+        raise NotImplementedError
+
+    def get_config(self):
+        nested = isinstance(self.points, list)
+        points = list(self.points) if nested else self.points
+        return {**super().get_config(), "points": points}
+
+
+class PrincipalAxes(FramedModel):
+    """Base: frames are the principal axes of the points.
+
+    Together with their center, where the group has translations.
+    """
+
+    @staticmethod
+    def check_symmetry(symmetry):
+        group = getattr(symmetry, "group", None)
+        about_axis = isinstance(group, AROUND) and group.axis is not None
+        if not isinstance(symmetry, Symmetry) or not (
+            isinstance(group, GROUPS) and not about_axis
+        ):
+            raise ValueError(
+                "Argument `symmetry` must be a Symmetry under all rotations "
+                "of the space: SO3, O3, SE3, E3, or SO2(axis=None), O2(), SE2, "
+                f"E2 in the plane. Received: {symmetry!r}"
+            )
+
+    def principal_axes(self, x, mask=None):
+        """Moments and axes of the points, in units of their size.
+
+        Returns:
+            Moments `(B, d)`, the smallest first; axes `(B, d, d)`, columns; the
+            points along these `(B, N, d)`; their center `(B, d)`.
+        """
+        p, center = self.centered(x, mask)
+        size = ops.sqrt(ops.max(ops.sum(ops.square(p), axis=-1), axis=1))
+        size = ops.stop_gradient(ops.where(size > 0, size, 1.0))
+        p = p / size[:, None, None]
+        moments = backend.matmul(ops.swapaxes(p, 1, 2), p)
+        moments, axes = linalg.eigh(moments)
+        return moments, axes, backend.matmul(p, axes), center
+
+    def determined(self, x):
+        x = keras.tree.map_structure(ops.convert_to_tensor, x)
+        moments, *_ = self.principal_axes(x, self.mask_of(x))
+        gap = ops.min(moments[:, 1:] - moments[:, :-1], axis=1)
+        return ops.convert_to_numpy(gap > GAP * moments[:, -1])
+
+    def assembled(self, axes, signs, center):
+        """The elements of axes `(B, d, d)` with signs `(B, d)`."""
+        frame = axes * ops.cast(signs, axes.dtype)[:, None, :]
+        if self.symmetry.group.has_translations:
+            return self.symmetry.group.assemble(frame, center)
+        return frame

@@ -1,0 +1,86 @@
+"""What the models of moving nodes write: positions or scalars, masked."""
+
+import keras
+from keras import ops
+
+READOUTS = ("positions", "nodes", "graph")
+
+
+class NodeWriter:
+    """The part of a `NodeModel` that makes its output."""
+
+    def build_readout(self, width):
+        """Builds the last layer, from nodes of this width."""
+        moves = self.readout == "positions"
+        if self.frames and not moves:
+            raise ValueError(
+                'Argument `frames` needs readout="positions". Received: '
+                f"frames={self.frames}, readout={self.readout!r}"
+            )
+        width_of_steps = self.node_shapes["positions"] * (self.frames or 1)
+        self.head = keras.layers.Dense(
+            width_of_steps if moves else self.units,
+            kernel_initializer=keras.initializers.VarianceScaling(
+                1e-2 if moves else 1.0
+            ),
+            dtype=self.dtype_policy,
+            name="head",
+        )
+        self.head.build((None, None, width))
+        if moves:
+            self.build_velocity_scale()
+
+    def build_velocity_scale(self):
+        if "velocities" in self.node_shapes:
+            self.velocity_scale = self.add_weight(
+                shape=(self.frames, 1) if self.frames else (),
+                initializer=self.velocity_initializer,
+                name="velocity_scale",
+            )
+
+    def write(self, nodes, h):
+        """The output of the model, from nodes h `(B, N, C)`."""
+        h = self.head(h)
+        if self.readout == "positions":
+            return self.write_positions(nodes, h)
+        return self.finish(nodes, ops.cast(h, self.geometry_dtype))
+
+    def write_positions(self, nodes, step):
+        """x + s v + step, for vectors `(B, N, D)`, or `(B, N, T D)`."""
+        y, v = nodes.positions, nodes.features.get("velocities")
+        step = ops.cast(step, self.geometry_dtype)
+        if self.frames:
+            shape = (*ops.shape(y)[:2], self.frames, y.shape[-1])
+            step = ops.reshape(step, shape)
+            y = ops.expand_dims(y, 2)
+            v = None if v is None else ops.expand_dims(v, 2)
+        if v is not None:
+            scale = ops.cast(self.velocity_scale, v.dtype)
+            step = scale * v + step
+        return self.finish(nodes, y + self.length_unit * step)
+
+    def finish(self, nodes, y):
+        """y `(B, N, ...)` with its mask; for a graph, the sum over nodes."""
+        if self.readout == "graph":
+            if nodes.mask is not None:
+                y = ops.where(nodes.mask[:, :, None], y, 0.0)
+            return ops.sum(y, axis=1)
+        return y if nodes.mask is None else self.attach_mask([y, nodes.mask])
+
+    def compute_mask(self, inputs, previous_mask=None):
+        mask = inputs.get("mask")
+        if mask is None or self.readout == "graph":
+            return None
+        mask = ops.cast(mask, "bool")
+        return ops.expand_dims(mask, 2) if self.frames else mask
+
+    def compute_output_spec(self, inputs, training=None):
+        batch, num_nodes, dim = inputs["positions"].shape
+        shape = {
+            "positions": (batch, num_nodes, self.frames, dim)
+            if self.frames
+            else (batch, num_nodes, dim),
+            "nodes": (batch, num_nodes, self.units),
+            "graph": (batch, self.units),
+        }[self.readout]
+        return keras.KerasTensor(shape, dtype=self.geometry_dtype)
