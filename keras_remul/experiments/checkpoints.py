@@ -40,19 +40,14 @@ class DamagedError(ValueError):
 
 def check_places(folder):
     """Raises ValueError where a file or the preset could not be written."""
-    for name in FILES:
-        path = folder / name
-        if path.exists() and not path.is_file():
+    for name in (*FILES, PRESET):
+        path, kind = folder / name, "a preset" if name == PRESET else "a file"
+        fits = is_preset(path) if name == PRESET else path.is_file()
+        if path.exists() and not fits:
             raise ValueError(
-                f"{path} is no file, where a run writes one. Move it away, or "
-                "give another folder."
+                f"{path} exists and is not {kind}, where a run writes one. "
+                "Move it away, or give another folder."
             )
-    path = folder / PRESET
-    if path.exists() and not is_preset(path):
-        raise ValueError(
-            f"{path} exists and is not a preset, where a run writes one. Move "
-            "it away, or give another folder."
-        )
 
 
 def describe(content):
@@ -122,6 +117,49 @@ def read_history(path):
 def _digest(history):
     text = json.dumps(history, sort_keys=True, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def save(remul, folder, history, before, block):
+    """Writes a block; the one before it is the last to be given up.
+
+    Args:
+        remul: the `RemulModel` after the block.
+        folder: `pathlib.Path` of the run.
+        history: that of the run, with the block.
+        before: what this returned for the block before, or `begun`.
+        block: epochs of a block.
+
+    Returns:
+        The history with its `best_epoch` and `files`.
+    """
+    done, files = len(history["loss"]), dict(history.get("files", {}))
+    name = f"epoch_{done}.weights.h5"
+    files[name] = save_weights(remul, folder / name)
+    if history["val_mse"][-1] <= min(history["val_mse"]):
+        history = {**history, "best_epoch": done}
+        name = f"best_{done}.weights.h5"
+        files[name] = save_weights(remul.model, folder / name)
+    needed = names(history)
+    history = {**history, "files": {name: files[name] for name in needed}}
+    # The history says which weights count: a kill in between costs one block.
+    if "files" in before:
+        needed += names(before)
+        atomic.write_json(folder / PREVIOUS, sealed(before))
+    atomic.write_json(folder / HISTORY, sealed(history))
+    write_csv(folder / CSV, history, block)
+    tidy(folder, needed)
+    return history
+
+
+def save_result(folder, result, history):
+    """Writes the result of a run, whose history then knows its sha256."""
+    known = describe(atomic.as_json(result).encode())
+    history = {**history, "files": {**history["files"], RESULT: known}}
+    # One that is written anew goes first: a kill leaves none of before.
+    (folder / RESULT).unlink(missing_ok=True)
+    atomic.write_json(folder / HISTORY, sealed(history))
+    atomic.write_json(folder / RESULT, result)
+    tidy_finished(folder)
 
 
 def names(history):
@@ -247,14 +285,15 @@ def tidy_finished(folder):
 def write_csv(path, history, block):
     """The history, a row per epoch; validation at the ends of blocks."""
     count = len(history["loss"])
-    rows = {epoch: {"epoch": epoch} for epoch in range(1, count + 1)}
+    columns = {"epoch": [*range(1, count + 1)]}
     for name, values in history.items():
         if isinstance(values, list):
             every = block if name.startswith("val_") else 1
+            columns[name] = [None] * count
             for i, value in enumerate(values, start=1):
-                rows[min(i * every, count)][name] = value
+                columns[name][min(i * every, count) - 1] = value
     stream = io.StringIO()
-    table = csv.DictWriter(stream, fieldnames=rows[count].keys())
-    table.writeheader()
-    table.writerows(rows.values())
+    table = csv.writer(stream)
+    table.writerow(columns)
+    table.writerows(zip(*columns.values(), strict=True))
     atomic.write(path, stream.getvalue())

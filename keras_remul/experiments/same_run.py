@@ -28,19 +28,16 @@ def locked(folder):
         InUseError: another process holds it.
         OSError: the lock cannot be written.
     """
-    lock = FileLock(folder / LOCK, timeout=0)
     try:
         with atomic.naming(folder / LOCK):
-            lock.acquire()
+            lock = FileLock(folder / LOCK).acquire(timeout=0)
     except Timeout:
         raise InUseError(
             f"{folder} is in use: another process trains there. Wait for it, "
             "or give another folder."
         ) from None
-    try:
+    with lock:
         yield
-    finally:
-        lock.release()
 
 
 def digests(data):
@@ -156,33 +153,33 @@ def check(facts, folder):
             f"copy, or remove {folder} to train anew."
         )
     found = list(_differences(there, facts, ""))
+    if not found:
+        return
     other = [d for d in found if _NONE not in d]
-    unsaid = [path for path, old, _ in found if old is _NONE]
-    if unsaid and not other:
-        raise ValueError(
-            f"{folder} holds a run that does not say its {', '.join(unsaid)}, "
-            "perhaps of an earlier version: it cannot be told whether it is "
-            "this one. Give another folder, or remove it."
+    paths = [path for path, *_ in found]
+    if not other and any(old is _NONE for _, old, _ in found):
+        unsaid = [path for path, old, _ in found if old is _NONE]
+        text = (
+            f"that does not say its {', '.join(unsaid)}, perhaps of an earlier "
+            "version: it cannot be told whether it is this one. Give another "
+            "folder"
         )
-    changed = [path for path, *_ in found if path.startswith("data.")]
-    if found and len(changed) == len(found):
-        splits = ", ".join(path.removeprefix("data.") for path in changed)
-        raise ValueError(
-            f"{folder} holds a run on other data: the sha256 of {splits} is "
-            f"another than in {CONFIG}. Give the data of that run back, or "
-            "another folder, or remove it."
+    elif all(path.startswith("data.") for path in paths):
+        splits = ", ".join(path.removeprefix("data.") for path in paths)
+        text = (
+            f"on other data: the sha256 of {splits} is another than in "
+            f"{CONFIG}. Give the data of that run back, or another folder"
         )
-    if found:
-        texts = [
+    else:
+        differences = [
             f"{path}={old!r} (here {new!r})"
-            for path, old, new in (other or found)[:_SHOWN]
+            for path, old, new in (other or found)
         ]
-        more = len(other or found) - len(texts)
-        raise ValueError(
-            f"{folder} holds a run with {', '.join(texts)}"
-            + (f" and {more} more differences" if more else "")
-            + ". Give another folder, or remove it."
-        )
+        text = f"with {', '.join(differences[:_SHOWN])}"
+        if len(differences) > _SHOWN:
+            text += f" and {len(differences) - _SHOWN} more differences"
+        text += ". Give another folder"
+    raise ValueError(f"{folder} holds a run {text}, or remove it.")
 
 
 class _None:

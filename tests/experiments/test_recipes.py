@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from keras_remul import (
+    RemulModel,
     cli,
     datasets,
     from_preset,
@@ -22,7 +23,7 @@ from keras_remul import (
     weighting,
 )
 from keras_remul.datasets import loading, registry
-from keras_remul.experiments import Recipe, checkpoints, recipe, same_run
+from keras_remul.experiments import Recipe, checkpoints, same_run
 from keras_remul.experiments.recipe_file import load_recipe
 from keras_remul.utils import atomic
 
@@ -79,7 +80,7 @@ def test_recipe_loads(name, tmp_path):
     model = loaded.model()
     assert model(x).shape == y.shape
     symmetry = datasets.symmetry(loaded.dataset)
-    recipe.RemulModel(model, symmetry, **loaded.objective())
+    RemulModel(model, symmetry, **loaded.objective())
 
 
 def test_a_killed_run_goes_on_with_the_same_numbers(tmp_path, monkeypatch):
@@ -88,7 +89,7 @@ def test_a_killed_run_goes_on_with_the_same_numbers(tmp_path, monkeypatch):
     def killed(*args, **kwargs):
         raise KeyboardInterrupt
 
-    write, count = recipe._write, []
+    write, count = atomic.write_json, []
 
     def write_once(path, content):
         # The kill comes after the weights and before the history.
@@ -98,7 +99,7 @@ def test_a_killed_run_goes_on_with_the_same_numbers(tmp_path, monkeypatch):
                 killed()
         write(path, content)
 
-    monkeypatch.setattr(recipe, "_write", write_once)
+    monkeypatch.setattr(atomic, "write_json", write_once)
     with pytest.raises(KeyboardInterrupt):
         small().run(tmp_path / "killed", verbose=0)
     again = small().run(tmp_path / "killed", verbose=0)
@@ -247,20 +248,20 @@ def identity_of(recipe):
 def test_a_folder_gives_no_result_of_another_recipe(field, changes, tmp_path):
     """Neither a finished run's, nor one's that was stopped."""
     facts, result = identity_of(base()), {"test_mse": 0.5}
-    recipe._write(tmp_path / "config.json", facts)
+    atomic.write_json(tmp_path / "config.json", facts)
     known = checkpoints.describe(atomic.as_json(result).encode())
     history = checkpoints.begun(same_run.digest(facts)) | {
         "loss": [1.0],
         "best_epoch": 1,
         "files": {"result.json": known},
     }
-    recipe._write(tmp_path / "history.json", checkpoints.sealed(history))
-    recipe._write(tmp_path / "result.json", result)
+    atomic.write_json(tmp_path / "history.json", checkpoints.sealed(history))
+    atomic.write_json(tmp_path / "result.json", result)
     (tmp_path / "preset").mkdir()
     (tmp_path / "preset" / "metadata.json").touch()
     assert base().run(tmp_path) == result
     for file in ("result.json", "history.json"):
-        recipe._write(tmp_path / file, {"loss": [1.0]})
+        atomic.write_json(tmp_path / file, {"loss": [1.0]})
         with pytest.raises(ValueError, match=f"holds a run with .*{field}"):
             base().replace(**changes).run(tmp_path)
         (tmp_path / file).unlink()
@@ -270,7 +271,7 @@ def test_every_field_of_a_recipe_is_compared():
     fields = {field.name for field in dataclasses.fields(Recipe)}
     tried = {key for _, changes in OTHERS for key in changes}
     assert fields <= tried
-    arguments = inspect.signature(recipe.RemulModel.__init__).parameters
+    arguments = inspect.signature(RemulModel.__init__).parameters
     given = {"self", "kwargs", "seed", "model", "symmetry", *objective()()}
     assert set(arguments) <= given
 
@@ -283,18 +284,18 @@ def test_names_that_keras_numbers_make_no_other_recipe(tmp_path):
 
 def test_a_folder_of_an_earlier_version(tmp_path):
     facts = identity_of(base())
-    recipe._write(tmp_path / "result.json", {"test_mse": 0.5})
+    atomic.write_json(tmp_path / "result.json", {"test_mse": 0.5})
     with pytest.raises(ValueError, match="no config.json"):
         base().run(tmp_path)
     remul = facts["remul"]["config"]
     del remul["fraction"], remul["weighting"]["config"]["memory"]
     del facts["block"]
-    recipe._write(tmp_path / "config.json", facts)
+    atomic.write_json(tmp_path / "config.json", facts)
     unsaid = "block, remul.weighting.memory, remul.fraction"
     with pytest.raises(ValueError, match=f"does not say its {unsaid}"):
         base().run(tmp_path)
     facts["epochs"] = 9
-    recipe._write(tmp_path / "config.json", facts)
+    atomic.write_json(tmp_path / "config.json", facts)
     with pytest.raises(ValueError, match="with epochs=9 .here 1.*remove"):
         base().run(tmp_path)
     (tmp_path / "config.json").write_text("{")

@@ -13,8 +13,7 @@ from killed_run import recipe, small_data
 from test_recipes_killed import contents
 
 from keras_remul import datasets
-from keras_remul.experiments import checkpoints, same_run
-from keras_remul.experiments import recipe as recipes
+from keras_remul.experiments import checkpoints, runs, same_run
 from keras_remul.utils import atomic
 from keras_remul.utils.weights_memory import weights_as_bytes
 
@@ -264,7 +263,7 @@ def test_numbers_of_numpy(tmp_path):
 
 def test_figures_that_are_no_numbers_are_null(tmp_path, monkeypatch):
     monkeypatch.setattr(
-        recipes,
+        runs,
         "measure",
         lambda *a: {"test_mse": 1.0, "equivariance_error": float("nan")},
     )

@@ -11,8 +11,8 @@ from killed_run import recipe, small_data
 from test_recipes_damaged import stop
 
 from keras_remul import datasets, from_preset
-from keras_remul.experiments import checkpoints, same_run
-from keras_remul.experiments import recipe as recipes
+from keras_remul.experiments import checkpoints, fitting, same_run
+from keras_remul.utils import atomic
 
 
 @pytest.fixture(scope="module")
@@ -38,12 +38,12 @@ def folder(tmp_path, runs, monkeypatch):
 
 
 def untrained(monkeypatch):
-    """Makes the training of an epoch fail: what is tested comes before."""
+    """Makes the first batch fail: what is tested comes before."""
 
     def fails(*arguments):
-        raise AssertionError("an epoch was trained")
+        raise AssertionError("it was trained")
 
-    monkeypatch.setattr(type(recipe()), "_epoch", fails)
+    monkeypatch.setattr(fitting.Shuffled, "__getitem__", fails)
 
 
 @pytest.mark.parametrize("state", ["stopped", "finished"])
@@ -106,7 +106,7 @@ def test_a_preset_that_is_gone_is_written_anew(folder, monkeypatch):
 def test_a_kill_while_a_preset_is_written_anew(folder, monkeypatch):
     run = folder / "finished0"
     shutil.rmtree(run / "preset")
-    write = recipes._write
+    write = atomic.write_json
 
     def killed(path, content):
         if path.name == "result.json":
@@ -116,7 +116,7 @@ def test_a_kill_while_a_preset_is_written_anew(folder, monkeypatch):
     # Another machine: the new result is not the old one.
     monkeypatch.setattr(os, "cpu_count", lambda: 99)
     with monkeypatch.context() as patch:
-        patch.setattr(recipes, "_write", killed)
+        patch.setattr(atomic, "write_json", killed)
         with pytest.raises(KeyboardInterrupt):
             recipe().run(run, verbose=0)
     assert "99 cores" in recipe().run(run, verbose=0)["machine"]

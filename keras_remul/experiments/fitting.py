@@ -1,0 +1,198 @@
+"""The training of a recipe: Keras' `fit`, in blocks that outlive a kill.
+
+`Blocks` saves in the place of Keras' own checkpoints, which are not written in
+one step, hold no history, and do not tell a damaged file from a whole one.
+"""
+
+import math
+import time
+
+import keras
+import numpy as np
+
+from keras_remul.experiments import checkpoints, same_run
+from keras_remul.utils import atomic
+
+
+class Shuffled(keras.utils.PyDataset):
+    """Batches of arrays, in an order that `shuffle` gives for each epoch.
+
+    Args:
+        x: nested structure of arrays `(S, ...)`.
+        y: array `(S, ...)`.
+        recipe: the `Recipe`, for its batch size, passes and seed.
+    """
+
+    def __init__(self, x, y, recipe):
+        super().__init__()
+        self.x, self.y, self.recipe = x, y, recipe
+        self.shuffle(epoch=0)
+
+    def shuffle(self, epoch):
+        """The order depends on the seed and this number alone."""
+        rng = np.random.default_rng([self.recipe.seed, epoch + 1])
+        passes = range(self.recipe.passes)
+        orders = [rng.permutation(len(self.y)) for _ in passes]
+        self.order = np.concatenate(orders)
+
+    def __len__(self):
+        return math.ceil(len(self.order) / self.recipe.batch_size)
+
+    def __getitem__(self, index):
+        size = self.recipe.batch_size
+        rows = self.order[index * size : (index + 1) * size]
+        return keras.tree.map_structure(lambda a: a[rows], (self.x, self.y))
+
+
+class Blocks(keras.callbacks.Callback):
+    """Saves at the end of each block of epochs.
+
+    Args:
+        recipe, folder, identity, verbose: see `fit`.
+        noted: the `keras.callbacks.History` of this `fit`.
+        history: that of the run before it.
+
+    Attributes:
+        history: that of the run, as it was saved last.
+
+    Raises:
+        ValueError: at the end of an epoch, where the training diverges.
+    """
+
+    def __init__(self, recipe, folder, identity, verbose, noted, history):
+        super().__init__()
+        self.recipe, self.folder = recipe, folder
+        self.identity, self.verbose = identity, verbose
+        self.noted, self.history = noted, history
+        self._before_fit = history
+
+    def on_train_begin(self, logs=None):
+        self._start = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        _check_converges(logs, epoch + 1, self.history.get("best_epoch"))
+        if "val_mse" in logs:
+            self._save()
+            self._start = time.perf_counter()
+
+    def _save(self):
+        history = dict(self.history)
+        history["seconds"] += time.perf_counter() - self._start
+        for name, values in self.noted.history.items():
+            history[name] = self._before_fit.get(name, []) + values
+        # Not before: a run that never had a number leaves its folder free.
+        atomic.write_json(self.folder / same_run.CONFIG, self.identity)
+        self.history = checkpoints.save(
+            self.model, self.folder, history, self.history, self.recipe.block
+        )
+        if self.verbose == 2:
+            print(
+                f"{self.folder.name}: epoch {len(history['loss'])} of "
+                f"{self.recipe.epochs}, validation MSE "
+                f"{history['val_mse'][-1]:.5f}, "
+                f"{history['seconds'] / 60:.1f} min",
+                flush=True,
+            )
+
+
+def fit(recipe, remul, data, folder, identity, verbose, callbacks):
+    """Trains a `RemulModel`, or goes on with what is in the folder.
+
+    Args:
+        recipe: the `Recipe`.
+        remul: its `RemulModel`, which becomes that of the last epoch.
+        data: dict of `"train"` and `"validation"` to (x, y).
+        folder: `pathlib.Path` of the run.
+        identity: see `same_run.identity`.
+        verbose, callbacks: those of `Recipe.run`.
+
+    Returns:
+        The history of the run, as it was saved.
+
+    Raises:
+        ValueError: see `Recipe.run`.
+    """
+    batches = Shuffled(*data["train"], recipe)
+    _compile(recipe, remul, recipe.epochs * len(batches))
+    remul.model(keras.tree.map_structure(lambda a: a[:1], batches.x))
+    remul.built = True
+    remul.optimizer.build(remul.trainable_variables)
+    run = same_run.digest(identity)
+    history = checkpoints.last_whole(folder, run)
+    if history is None:
+        _check_weights(remul.model)
+        history = checkpoints.begun(run)
+    done, end = len(history.get("loss", [])), recipe.epochs
+    if done:
+        name, _ = checkpoints.names(history)
+        checkpoints.load_weights(remul, folder, name, history["files"])
+    if done == end:
+        return history
+    shuffle = keras.callbacks.LambdaCallback(
+        on_epoch_begin=lambda epoch, logs: batches.shuffle(epoch)
+    )
+    noted = keras.callbacks.History()
+    blocks = Blocks(recipe, folder, identity, verbose, noted, history)
+    remul.fit(
+        batches,
+        shuffle=False,  # Keras' order is another one in each process
+        initial_epoch=done,
+        epochs=end,
+        validation_data=data["validation"],
+        validation_batch_size=500,
+        validation_freq=[*range(recipe.block, end, recipe.block), end],
+        verbose=int(verbose == 1),
+        # The others may add to the logs, and change the model that is saved.
+        callbacks=[shuffle, noted, *callbacks, blocks],
+    )
+    done = len(blocks.history.get("loss", []))
+    if done < end:
+        raise ValueError(
+            f"A callback stopped the training of {folder}; {done} of {end} "
+            "epochs are saved. A recipe trains all of them and keeps the best: "
+            "take the callback out, and the run goes on."
+        )
+    return blocks.history
+
+
+def _compile(recipe, remul, steps):
+    rate = keras.optimizers.schedules.CosineDecay(
+        0.0,
+        steps,
+        warmup_target=recipe.learning_rate,
+        warmup_steps=steps // 20,
+    )
+    remul.compile(
+        keras.optimizers.AdamW(rate, weight_decay=recipe.weight_decay),
+        loss="mse",
+        metrics=[keras.metrics.MeanSquaredError("mse")],
+    )
+
+
+def _check_converges(logs, epoch, best):
+    """Raises ValueError where a loss is no number any more."""
+    for name in ("loss", "val_mse"):
+        if not math.isfinite(logs.get(name, 0.0)):
+            raise ValueError(
+                f"The training diverged: {name} is {logs[name]} after epoch "
+                f"{epoch}. Try a smaller learning_rate, and look for large "
+                "numbers in the data. "
+                + (
+                    f"The best weights so far are those of epoch {best}; a "
+                    "run with other settings needs a folder of its own."
+                    if best
+                    else "There are no weights to keep."
+                )
+            )
+
+
+def _check_weights(model):
+    """Raises ValueError where a weight is no number before the first step."""
+    for variable in model.weights:
+        value = keras.ops.convert_to_numpy(variable)
+        if value.dtype.kind == "f" and not np.isfinite(value).all():
+            raise ValueError(
+                f"The weight {variable.path} holds NaN or infinity before the "
+                "first step, so the training does not begin. Look at the "
+                "initializers of the model, or at the weights that it loads."
+            )

@@ -1,0 +1,153 @@
+"""What a recipe does in its folder: data, training, figures, a preset."""
+
+import os
+import platform
+import random
+import sys
+
+import keras
+
+from keras_remul import datasets
+from keras_remul.evaluation import evaluate_equivariance
+from keras_remul.experiments import checkpoints, fitting, same_run
+from keras_remul.models import Correction
+from keras_remul.models.linear import ridge
+from keras_remul.models.linear.blending import blend_with_ridge
+from keras_remul.presets import save_to_preset
+from keras_remul.presets.evaluate import mean_squared_error, measure
+from keras_remul.presets.files import is_preset
+from keras_remul.training import RemulModel
+from keras_remul.utils import atomic, validation
+from keras_remul.version import __version__
+
+# Fields of a recipe that are numbers, as its result says them.
+_NUMBERS = (
+    "epochs",
+    "passes",
+    "batch_size",
+    "learning_rate",
+    "weight_decay",
+    "ridge",
+    "seed",
+)
+
+
+def run(recipe, folder, data_dir, verbose, callbacks):
+    """`Recipe.run`, in a folder that nobody else works in."""
+    checkpoints.check_places(folder)
+    symmetry = recipe.symmetry or (lambda: datasets.symmetry(recipe.dataset))
+    keras.utils.set_random_seed(recipe.seed)
+    model = recipe.model()
+    remul = RemulModel(
+        model, symmetry(), seed=recipe.seed, **recipe.arguments()
+    )
+    config = _config(recipe, remul)
+    # Preparing data draws random numbers, reading what is there does not; the
+    # weights, which are drawn next, must not depend on that.
+    state = random.getstate()
+    data = datasets.load_all(recipe.dataset, data_dir=data_dir)
+    random.setstate(state)
+    identity = _identity(recipe, remul, data)
+    same_run.check(identity, folder)
+    finished = checkpoints.finished(folder, same_run.digest(identity))
+    # Without its preset, that is written anew, from the weights.
+    if finished and is_preset(folder / checkpoints.PRESET):
+        checkpoints.tidy_finished(folder)
+        return finished
+    validation.check_finite(data, f"{recipe.dataset}: data")
+    if isinstance(model, Correction):
+        ridge.fit(model.start, data["train"], data["validation"])
+        model.adapt(*data["train"])
+    if verbose == "auto":
+        verbose = 1 if sys.stdout.isatty() else 2
+    history = fitting.fit(
+        recipe, remul, data, folder, identity, verbose, callbacks
+    )
+    _, best = checkpoints.names(history)
+    checkpoints.load_weights(model, folder, best, history["files"])
+    return _finish(recipe, remul, data, folder, history, config)
+
+
+def _config(recipe, remul):
+    return {
+        "dataset": recipe.dataset,
+        "model": {type(remul.model).__name__: remul.model.get_config()},
+        "symmetry": repr(remul.symmetry),
+        "weighting": repr(remul.weighting),
+        "target": remul.target,
+        "num_samples": remul.num_samples,
+        "augment": remul.augment,
+        **{name: getattr(recipe, name) for name in _NUMBERS},
+    }
+
+
+def _identity(recipe, remul, data):
+    """All that the numbers of a run depend on, but for code."""
+    serialize = keras.saving.serialize_keras_object
+    names = ("dataset", "block", *_NUMBERS)
+    facts = {
+        **{name: getattr(recipe, name) for name in names},
+        "backend": keras.backend.backend(),
+        "remul": {"class_name": "", "config": remul.get_config()},
+        "moved_by": [
+            [name, serialize(symmetry)]
+            for name, symmetry in recipe.moved_by().items()
+        ],
+        "data": same_run.digests(data),
+    }
+    return same_run.identity(facts)
+
+
+def _finish(recipe, remul, data, folder, history, config):
+    """Measures the best model; writes preset and result, and returns this."""
+    model, symmetry = remul.model, remul.symmetry
+    validation_mse, blend = min(history["val_mse"]), {}
+    if recipe.ridge:
+        model = blend_with_ridge(
+            model, data["train"], data["validation"], symmetry
+        )
+        blend = {"share_of_network": model.shares[0]}
+        validation_mse = mean_squared_error(model, *data["validation"])
+    metrics = measure(model, symmetry, data)
+    metrics["validation_mse"] = validation_mse
+    metrics = atomic.finite(metrics)
+    x, y = data["test"]
+    moved = {
+        f"mse_moved_by_{name}": evaluate_equivariance(
+            model, x, other, y, num_samples=10
+        )["mse"]
+        for name, other in recipe.moved_by().items()
+    }
+    result = {
+        **config,
+        "parameters": model.count_params(),
+        "seconds": history["seconds"],
+        "best_epoch": history["best_epoch"],
+        **blend,
+        **metrics,
+        **moved,
+        "backend": keras.backend.backend(),
+        "versions": {
+            "keras": keras.__version__,
+            "keras_remul": __version__,
+        },
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+    }
+    result = atomic.finite(result)
+    save_to_preset(
+        model,
+        folder / checkpoints.PRESET,
+        x={key: value[:16] for key, value in x.items()},
+        symmetry=symmetry,
+        metadata={
+            "dataset": recipe.dataset,
+            "metrics": metrics,
+            "training": {
+                key: result[key]
+                for key in (*config, "best_epoch", "seconds", "machine")
+                if key not in ("dataset", "model", "symmetry")
+            },
+        },
+    )
+    checkpoints.save_result(folder, result, history)
+    return result
