@@ -41,10 +41,10 @@ $(VENV)/made:
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	@touch $@
 
-# The package with one backend.
+# The package with one backend and the data sets.
 $(VENV)/with-%: $(VENV)/made $(SOURCES)
 	@echo "Installing keras-remul with $* into $(VENV) ..."
-	$(PIP) --editable ".[$*]"
+	$(PIP) --editable ".[$*,datasets]"
 	@touch $@
 
 # The package with all backends and the tools of the tests.

@@ -20,10 +20,25 @@ def _builder(arguments):
 
 
 def list_command(arguments):
-    """Table of all data sets and configurations."""
+    """Table of all data sets and configurations.
+
+    Configurations are classes of TFDS: without it, the data sets alone.
+    """
+    try:
+        classes = [
+            (name, registry.builder_class(name))
+            for name in registry.list_datasets()
+        ]
+    except ImportError as error:
+        table = Table("name", "inputs", "target")
+        for name in registry.list_datasets():
+            spec = registry.entry(name)
+            table.add_row(name, ", ".join(spec.inputs), spec.target)
+        show(table)
+        say(f"Configurations, and what is prepared: {error}")
+        return
     table = Table("name", "what", "prepared")
-    for name in registry.list_datasets():
-        cls = registry.builder_class(name)
+    for name, cls in classes:
         for config in cls.builder_configs.values():
             arguments.name = f"{name}/{config.name}"
             prepared = "yes" if _builder(arguments).is_prepared() else "no"

@@ -9,11 +9,17 @@ import numpy as np
 import tensorflow_datasets as tfds
 from etils import epath
 from tensorflow_datasets.core.utils import tqdm_utils
+from tqdm.auto import tqdm
 
 from keras_remul.datasets import manifest, registry, sources
 from keras_remul.utils.plain_files import sha256
 
 BLOCK = 10_000  # samples that are in memory at once
+
+
+def shows_progress():
+    """Whether TFDS shows progress bars, see `tfds.display_progress_bar`."""
+    return isinstance(tqdm_utils.tqdm(disable=True), tqdm)
 
 
 class ArrayBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
@@ -65,15 +71,20 @@ class ArrayBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     @property
     def verbose(self):
         """Whether progress bars are shown."""
-        return getattr(tqdm_utils, "_active", True)
+        return shows_progress()
+
+    def download_and_prepare(self, *, download_config=None, **kwargs):
+        # The download manager tells of this folder once it has a file alone.
+        self.manual_dir = download_config and download_config.manual_dir
+        super().download_and_prepare(download_config=download_config, **kwargs)
 
     def manual_path(self, dl_manager, name):
         """Path in the folder of manual downloads, whether it exists or not."""
         try:
             folder = dl_manager.manual_dir
         except AssertionError:  # the folder is absent or empty
-            folder = dl_manager._manual_dir
-        return epath.Path(folder) / name
+            folder = self.manual_dir or dl_manager.download_dir / "manual"
+        return epath.Path(folder).expanduser() / name
 
     def manual_file(self, dl_manager, name):
         """Path of a file in the folder of manual downloads.

@@ -23,28 +23,29 @@ def _file_format():
         return "tfrecord"
     if _installed("array_record"):
         return "array_record"
-    raise ImportError(
-        "Preparing a data set needs a package that writes its files: "
-        "`pip install array-record` (not for Windows) or "
-        "`pip install tensorflow`. Neither is installed."
+    raise registry.needs_extra(
+        "Preparing a data set without TensorFlow (on Windows: install that)",
+        "array_record",
     )
 
 
 @contextlib.contextmanager
 def _quiet(verbose):
     """Switches bars and messages of TFDS off where `verbose` is 0."""
-    from tensorflow_datasets.core.utils import tqdm_utils
+    import tensorflow_datasets as tfds
+
+    from keras_remul.datasets.builder import shows_progress
 
     if verbose:
         yield
         return
-    active = getattr(tqdm_utils, "_active", True)
-    tqdm_utils.display_progress_bar(False)
+    shown = shows_progress()
+    tfds.disable_progress_bar()
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             yield
     finally:
-        tqdm_utils.display_progress_bar(active)
+        tfds.display_progress_bar(shown)
 
 
 @contextlib.contextmanager
@@ -76,6 +77,7 @@ def builder_maker(name, config=None, data_dir=None):
     Raises:
         ValueError: for an unknown name or configuration, or two of them; the
             function itself, where what TFDS wrote down is damaged.
+        ImportError: without the extra `datasets`.
     """
     _, in_name = registry.split_name(name)
     cls = registry.builder_class(name)
@@ -177,7 +179,8 @@ def load(
 
     The data set is kept by TFDS under `data_dir`, and written there in one
     step: an interrupted preparation leaves no half data set. Works on each
-    backend; TensorFlow need not be installed. With it, TFDS writes TFRecords,
+    backend; TensorFlow need not be installed, TensorFlow Datasets must: it is
+    in the extra `datasets`. With TensorFlow, TFDS writes TFRecords,
     which `tfds.load` reads; without it, ArrayRecords, which `tfds.data_source`
     reads. This function reads the arrays beside them.
 
@@ -212,6 +215,7 @@ def load(
             the same name; where a file that is prepared from is faulty.
         FileNotFoundError: where the data set is not there and `download` is
             False, or a file to be downloaded by hand is not there.
+        ImportError: without `pip install "keras-remul[datasets]"`.
 
     Example:
 
@@ -301,7 +305,7 @@ def stream(
         ValueError: as `load`; for a `batch_size` below 1; for data sets that
             differ in their features; while it is read, where several
             processes do so and there is no `seed`.
-        FileNotFoundError: as `load`.
+        FileNotFoundError, ImportError: as `load`.
 
     Example:
 

@@ -147,9 +147,25 @@ def entry(name):
 
 
 def builder_class(name):
-    """The TFDS builder class of a data set; imports tensorflow_datasets."""
+    """The TFDS builder class of a data set; imports tensorflow_datasets.
+
+    Raises:
+        ValueError: for an unknown name.
+        ImportError: where a package of the extra `datasets` is not installed.
+    """
     module, _, attribute = entry(name).builder.partition(":")
-    return getattr(importlib.import_module(module), attribute)
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except ModuleNotFoundError as error:
+        raise needs_extra(f"The data set {name!r}", error.name) from error
+
+
+def needs_extra(what, package):
+    """The error where a package of the extra `datasets` is not installed."""
+    return ImportError(
+        f"{what} needs the package {package}, which is not installed. Try: "
+        'pip install "keras-remul[datasets]"'
+    )
 
 
 def list_datasets():
@@ -170,6 +186,9 @@ def register():
 
     Returns:
         The names that are registered now.
+
+    Raises:
+        ImportError: without the extra `datasets`.
 
     Example:
 
