@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import tensorflow_datasets as tfds
+from scipy.spatial.distance import cdist
 
 from keras_remul.datasets import archives
 from keras_remul.utils.validation import check_count
@@ -71,12 +72,10 @@ def check_trajectory(path, key, positions, numbers_key, numbers):
 
 def _distances(positions):
     """Distances of all pairs, `(T, N, N)`, infinite to an atom itself."""
-    x = positions.astype("float64")
-    squares = np.zeros((*x.shape[:2], x.shape[1]))
-    for i in range(3):
-        squares += (x[:, :, None, i] - x[:, None, :, i]) ** 2
-    squares[:, range(x.shape[1]), range(x.shape[1])] = np.inf
-    return np.sqrt(squares)
+    distances = np.stack([cdist(frame, frame) for frame in positions])
+    atoms = np.arange(positions.shape[1])
+    distances[:, atoms, atoms] = np.inf
+    return distances
 
 
 def check_angstrom(positions, where):

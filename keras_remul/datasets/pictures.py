@@ -2,6 +2,7 @@
 
 import numpy as np
 from matplotlib.figure import Figure
+from scipy.spatial.distance import cdist
 
 from keras_remul.datasets import loading, registry
 
@@ -25,7 +26,7 @@ def edges(x):
         return [(child, PARENTS[child]) for child in range(1, len(PARENTS))]
     if "atomic_numbers" in x:
         p = x["positions"][0]
-        distance = np.linalg.norm(p[:, None] - p[None], axis=-1)
+        distance = cdist(p, p)
         hydrogen = x["atomic_numbers"][0, :, 0] == 1
         count = hydrogen[:, None].astype(int) + hydrogen
         longest = np.array([*LONGEST_BONDS, 0.0])[count]

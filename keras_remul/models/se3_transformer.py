@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_remul.graphs import displacements
 from keras_remul.layers.exact import VectorDense, exact_product
 from keras_remul.layers.lengths import lengths
 from keras_remul.layers.se3_block import IrrepDense, SE3TransformerBlock
@@ -141,7 +142,7 @@ class SE3Transformer(EquivariantModel):
         """Kernels, distances and neighbors, the same in all blocks."""
         n, degrees = ops.shape(x)[1], self.num_degrees
         x = widened(x)  # derivatives at r = 0 overflow float16
-        r = x[:, None] - x[:, :, None]  # (B, N, N, 3), from i to j
+        r = -displacements(x)[0]  # (B, N, N, 3), from i to j
         distance = lengths(r, 1e-6)
         y = spherical_harmonics(2 * degrees - 2, r / distance)
         y, distance = ops.cast(y, dtype), ops.cast(distance, dtype)

@@ -254,9 +254,18 @@ def _verdict(low, high, threshold, below):
 
 def _ratio(a, b, level, seed):
     """mean a / mean b, and its bootstrap interval over trials."""
-    n = len(a)
-    index = np.random.default_rng(seed).integers(n, size=(_BOOTSTRAPS, n))
-    ratios = a[index].mean(axis=1) / b[index].mean(axis=1)
-    tail = (1 - level) / 2
-    low, high = np.quantile(ratios, [tail, 1 - tail])
-    return float(a.mean() / b.mean()), float(low), float(high)
+    from scipy import stats  # slow to import: where it is needed
+
+    def ratio(a, b, axis=-1):
+        return a.mean(axis=axis) / b.mean(axis=axis)
+
+    low, high = stats.bootstrap(
+        (a, b),
+        ratio,
+        paired=True,
+        n_resamples=_BOOTSTRAPS,
+        confidence_level=level,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    return float(ratio(a, b)), float(low), float(high)

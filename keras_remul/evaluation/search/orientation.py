@@ -13,6 +13,8 @@ def shared_orientation(data, num_permutations, seed):
 
     Both are NaN where the samples that are compared are all of one trial.
     """
+    from scipy.spatial import distance  # slow to import: where it is needed
+
     n = len(data.trials)
     rng = np.random.default_rng(seed)
     chosen = np.sort(rng.permutation(n)[:_MOST_PAIRED])
@@ -31,9 +33,7 @@ def shared_orientation(data, num_permutations, seed):
 
     def mean_distance(matrices):
         z = matrices[-1]
-        square = np.sum(z**2, axis=1)
-        square = square[:, None] + square[None] - 2 * z @ z.T
-        return np.sqrt(np.maximum(square, 0.0))[apart].mean()
+        return distance.cdist(z, z)[apart].mean()
 
     observed = mean_distance(few.matrices(few.x, few.y))
     drawn = np.array(
