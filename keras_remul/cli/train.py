@@ -1,11 +1,9 @@
 """The command `keras-remul train`."""
 
-import importlib.util
-
-import keras
 from rich.table import Table
 
 from keras_remul.cli.output import say, show
+from keras_remul.experiments.event_files import EventFiles
 from keras_remul.experiments.recipe_file import (
     UsageError,
     changes_of,
@@ -24,16 +22,6 @@ SHOWN = (
 )
 
 
-def _tensorboard(folder):
-    packages = ("tensorboard", "tensorflow")
-    if not all(importlib.util.find_spec(package) for package in packages):
-        raise ValueError(
-            "--tensorboard needs TensorFlow, on each backend. Try: pip install "
-            '"keras-remul[tensorboard]"'
-        )
-    return keras.callbacks.TensorBoard(folder, write_graph=False)
-
-
 def train(arguments):
     """Runs a recipe and shows the result."""
     changes = changes_of(arguments.set)
@@ -46,7 +34,7 @@ def train(arguments):
     output = arguments.output or f"runs/{name}_seed{recipe.seed}"
     callbacks = []
     if arguments.tensorboard:
-        callbacks.append(_tensorboard(f"{output}/tensorboard"))
+        callbacks.append(EventFiles(f"{output}/tensorboard"))
     result = recipe.run(
         output, data_dir=arguments.data_dir, callbacks=callbacks
     )

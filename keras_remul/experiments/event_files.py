@@ -1,0 +1,48 @@
+"""Logs for TensorBoard, without TensorFlow."""
+
+import pathlib
+
+import keras
+
+
+class EventFiles(keras.callbacks.Callback):
+    """Writes the logs of each epoch where TensorBoard finds them.
+
+    `keras.callbacks.TensorBoard` needs TensorFlow, on each backend. Of what it
+    writes this writes the numbers of epochs, in the same files and by the same
+    names: `train/` and `validation/`, `epoch_loss` and the like.
+
+    Args:
+        folder: the files go into folders in it, which are made.
+
+    Raises:
+        ImportError: where `tensorboard` is not installed.
+    """
+
+    def __init__(self, folder):
+        super().__init__()
+        try:
+            from tensorboard.summary import Writer
+        except ImportError as error:
+            raise ImportError(
+                "Logs for TensorBoard need the package tensorboard. Try: "
+                'pip install "keras-remul[tensorboard]"'
+            ) from error
+        self._new_writer = Writer
+        self._folder, self._writers = pathlib.Path(folder), {}
+
+    def on_epoch_end(self, epoch, logs=None):
+        for name, value in (logs or {}).items():
+            part = "validation" if name.startswith("val_") else "train"
+            if part not in self._writers:
+                path = str(self._folder / part)
+                self._writers[part] = self._new_writer(path)
+            tag = f"epoch_{name.removeprefix('val_')}"
+            self._writers[part].add_scalar(tag, value, epoch)
+        for writer in self._writers.values():
+            writer.flush()  # a run may be killed at any time
+
+    def on_train_end(self, logs=None):
+        for writer in self._writers.values():
+            writer.close()
+        self._writers = {}
