@@ -1,11 +1,14 @@
 """JAX: state is passed in and out of a step, never changed in place."""
 
 import contextlib
+import functools
 import warnings
 
 import jax
 import jax.numpy as jnp
 import keras
+
+from keras_remul.backend import keras_internals
 
 
 def matmul(a, b):
@@ -99,16 +102,14 @@ def restored(model):
     variables = [*model.variables, *model.metrics_variables]
     if getattr(model, "optimizer", None) is not None:
         variables += model.optimizer.variables
-    before = [(v, v._value) for v in variables]
+    before = keras_internals.values(variables)
     try:
         yield
     except BaseException:
         # Keras takes the values out of the model while it runs: those of the
         # last step, or, where there was none, those before.
         model.jax_state_sync()
-        for variable, value in before:
-            if variable._value is None and value is not None:
-                variable._value = value
+        keras_internals.put_back(variables, before)
         raise
 
 
@@ -142,17 +143,32 @@ class TaskGradients:
         self._task = losses, measured
 
     def compute_loss_and_updates(
-        self, trainable_variables, non_trainable_variables, *args, **kwargs
+        self,
+        trainable_variables,
+        non_trainable_variables,
+        metrics_variables,
+        x,
+        y,
+        sample_weight,
+        training=False,
+        optimizer_variables=None,
     ):
-        compute = super().compute_loss_and_updates
+        compute = functools.partial(
+            super().compute_loss_and_updates,
+            non_trainable_variables=non_trainable_variables,
+            metrics_variables=metrics_variables,
+            x=x,
+            y=y,
+            sample_weight=sample_weight,
+            training=training,
+            optimizer_variables=optimizer_variables,
+        )
         if not (
             self.weighting.uses_gradient_norms
-            and kwargs["training"]
-            and self.has_both_tasks(args[1])
+            and training
+            and self.has_both_tasks(x)
         ):
-            return compute(
-                trainable_variables, non_trainable_variables, *args, **kwargs
-            )
+            return compute(trainable_variables)
         wanted = self.weighting.gradient_variables(self.model)
         wanted = {id(v) for v in wanted}
         variables = self.trainable_variables
@@ -162,9 +178,7 @@ class TaskGradients:
             everything = list(trainable_variables)
             for place, value in zip(places, values, strict=True):
                 everything[place] = value
-            result = compute(
-                everything, non_trainable_variables, *args, **kwargs
-            )
+            result = compute(everything)
             (losses, measured), self._task = self._task, None
             return losses, (result, measured)
 

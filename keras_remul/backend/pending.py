@@ -1,4 +1,4 @@
-"""Variables that were made, but have no value yet: a private part of Keras.
+"""Variables that were made, but have no value yet.
 
 Within `keras.StatelessScope` a variable is only noted in a list of Keras, and
 gets its value at the scope's end. Two things are done with that list here. A
@@ -8,8 +8,8 @@ Keras would fail on them at the end of every later scope.
 """
 
 import keras
-import numpy as np
-from keras.src.backend.common import global_state
+
+from keras_remul.backend import keras_internals
 
 
 def make_to_load(make):
@@ -19,9 +19,7 @@ def make_to_load(make):
         make: function without arguments. Whatever it raises leaves no trace,
             and no memory is taken for weights before it returns.
     """
-    noted = global_state.get_global_attribute(
-        "uninitialized_variables", [], set_to_default=True
-    )
+    noted = keras_internals.uninitialized_variables()
     before = len(noted)
     try:
         with keras.StatelessScope(initialize_variables=False):
@@ -31,11 +29,6 @@ def make_to_load(make):
         del noted[before:]
     for variable in made:
         # No draws: JAX would compile that of each shape, for seconds in all.
-        if keras.backend.is_float_dtype(variable.dtype):
-            variable._initializer = _zeros
-        variable._deferred_initialize()
+        floats = keras.backend.is_float_dtype(variable.dtype)
+        keras_internals.initialize(variable, zeros=floats)
     return model
-
-
-def _zeros(shape, dtype=None):
-    return np.zeros(shape, dtype)

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_remul.backend.keras_internals import with_sublayers
 from keras_remul.evaluation.orbit import draw
 from keras_remul.training import RemulModel
 from keras_remul.utils.leaves import count_samples, to_numpy
@@ -102,7 +103,7 @@ def _features(model, x):
     """What each layer puts out, lists of float64 arrays by its path."""
     calls = []
     with contextlib.ExitStack() as stack:
-        for layer in model._flatten_layers(include_self=False):
+        for layer in with_sublayers(model)[1:]:
             stack.enter_context(_recorded(layer, calls))
         model(x, training=False)
     result, counts = {}, {}

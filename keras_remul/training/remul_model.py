@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_remul import backend
-from keras_remul.backend import devices
+from keras_remul.backend import devices, keras_internals
 from keras_remul.symmetry import Symmetry
 from keras_remul.training import pair
 from keras_remul.training.batches import Batches
@@ -334,12 +334,14 @@ class RemulModel(
         if training:
             self.weighting.advance()
         total = total if training else objective
-        own = map(self._aggregate_additional_loss, self.losses)
-        return sum((ops.cast(loss, total.dtype) for loss in own), total)
+        for loss in self.losses:
+            own = keras_internals.summed_loss(self, loss)
+            total = total + ops.cast(own, total.dtype)
+        return total
 
     def _objective(self, x, y, y_pred, sample_weight):
         """l(f(x), y); 0 where it has no weight and no labels or no loss."""
-        loss = self._compile_loss
+        loss = keras_internals.compiled_loss(self)
         if self.only_moved:
             loss = self._nested_loss
         if not self.weighting.uses_objective and (loss is None or y is None):

@@ -6,6 +6,7 @@ import functools
 import keras
 
 from keras_remul import backend
+from keras_remul.backend.keras_internals import with_sublayers
 from keras_remul.utils.validation import check_no_overflow
 
 
@@ -53,7 +54,7 @@ class KeepsVariables:
     def _can_build_optimizer(self):
         if self.optimizer is None or self.optimizer.built:
             return False
-        return all(layer.built for layer in self._flatten_layers())
+        return all(layer.built for layer in with_sublayers(self))
 
     @functools.wraps(keras.Model.predict)
     def predict(self, *args, **kwargs):

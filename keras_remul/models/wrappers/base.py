@@ -57,7 +57,7 @@ class Wrapper(KeepsVariables, keras.Model):
     def build(self, input_shape):
         for model in self.wrapped():
             # Others are built by `build_parts`, which knows the dtypes too.
-            if not model.built and not keras_default(model.build):
+            if not model.built and has_build(model):
                 model.build(input_shape)
 
     def build_parts(self, inputs):
@@ -118,9 +118,9 @@ class Wrapper(KeepsVariables, keras.Model):
         return cls(**config)
 
 
-def keras_default(method):
-    """Whether a method of a layer is the one of Keras, not of a subclass."""
-    return getattr(method, "_is_default", False)
+def has_build(layer):
+    """Whether the class of a layer says how it is built, without a call."""
+    return type(layer).build not in (keras.Layer.build, keras.Model.build)
 
 
 def _as_list(value):

@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from keras_remul.models.base import NodeModel
-from keras_remul.models.wrappers.base import Wrapper, keras_default
+from keras_remul.models.wrappers.base import Wrapper, has_build
 from keras_remul.utils.shapes import check_same_shape
 
 START = "start"
@@ -66,7 +66,7 @@ class Correction(Wrapper):
         self.shows_start = shows_start
 
     def build(self, input_shape):
-        if not self.start.built and not keras_default(self.start.build):
+        if not self.start.built and has_build(self.start):
             self.start.build(input_shape)
         self.start.trainable = False  # of all that has been built
         self.scale = self.add_weight(
@@ -74,7 +74,7 @@ class Correction(Wrapper):
         )
         if self.shows_start:
             input_shape = {**input_shape, START: input_shape["positions"]}
-        if not self.model.built and not keras_default(self.model.build):
+        if not self.model.built and has_build(self.model):
             if isinstance(self.model, NodeModel):
                 self.model.velocity_initializer = "zeros"
             self.model.build(input_shape)
