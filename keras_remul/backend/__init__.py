@@ -4,6 +4,18 @@
 signatures, so that a diff of two of them shows only the framework:
 
     matmul(a, b)                   batched product in full precision
+    linear(x, kernel, bias)        x times a matrix over the last axis, plus a
+                                   bias, which may be None
+    layer_norm(x, gamma, beta, epsilon)
+                                   layer normalisation over the last axis, in
+                                   float32 at least
+    gelu(x)                        its approximation by tanh
+    attention(qkv, heads, mask, bias)
+                                   softmax(q k^T / sqrt(F) + bias) v, for qkv
+                                   (B, N, 3 C), q, k, v of each head in turn;
+                                   a mask (B, N), a bias (B, heads, N, N)
+    intercepts_calls()             whether the framework does more on a call of
+                                   any layer than to call it
     is_traced(x)                   whether x has no numbers yet: in a function
                                    that is being compiled
     jvp(fn)                        function (t, v, *args): the derivative of
@@ -38,11 +50,16 @@ import keras
 if keras.backend.backend() == "jax":
     from keras_remul.backend.jax import (
         TaskGradients,
+        attention,
         cond,
         every,
+        gelu,
+        intercepts_calls,
         is_traced,
         jvp,
         kept_generators,
+        layer_norm,
+        linear,
         load_exported,
         map_batch,
         matmul,
@@ -53,11 +70,16 @@ if keras.backend.backend() == "jax":
 elif keras.backend.backend() == "torch":
     from keras_remul.backend.torch import (
         TaskGradients,
+        attention,
         cond,
         every,
+        gelu,
+        intercepts_calls,
         is_traced,
         jvp,
         kept_generators,
+        layer_norm,
+        linear,
         load_exported,
         map_batch,
         matmul,
@@ -68,11 +90,16 @@ elif keras.backend.backend() == "torch":
 elif keras.backend.backend() == "tensorflow":
     from keras_remul.backend.tensorflow import (
         TaskGradients,
+        attention,
         cond,
         every,
+        gelu,
+        intercepts_calls,
         is_traced,
         jvp,
         kept_generators,
+        layer_norm,
+        linear,
         load_exported,
         map_batch,
         matmul,
@@ -88,11 +115,16 @@ else:
 
 __all__ = [
     "TaskGradients",
+    "attention",
     "cond",
     "every",
+    "gelu",
+    "intercepts_calls",
     "is_traced",
     "jvp",
     "kept_generators",
+    "layer_norm",
+    "linear",
     "load_exported",
     "map_batch",
     "matmul",

@@ -6,6 +6,7 @@ import warnings
 
 import keras
 import tensorflow as tf
+from keras import ops
 
 from keras_remul.backend import devices
 
@@ -16,6 +17,41 @@ def matmul(a, b):
     # There tf.matmul rounds its operands to TF32 and has no argument against
     # it. XLA makes one loop of this.
     return tf.reduce_sum(a[..., :, :, None] * b[..., None, :, :], axis=-2)
+
+
+def linear(x, kernel, bias):
+    y = ops.matmul(x, kernel)
+    return y if bias is None else y + bias
+
+
+def layer_norm(x, gamma, beta, epsilon):
+    return ops.layer_normalization(x, gamma, beta, -1, epsilon)
+
+
+def gelu(x):
+    return tf.nn.gelu(x, approximate=True)
+
+
+def attention(qkv, heads, mask, bias):
+    dtype, width = qkv.dtype, qkv.shape[-1] // (3 * heads)
+    nodes = tf.shape(qkv)[1] if qkv.shape[1] is None else qkv.shape[1]
+    qkv = tf.reshape(qkv, (-1, nodes, heads, 3 * width))
+    # Split, not sliced: the gradient of a slice is a whole array.
+    q, k, v = tf.split(tf.transpose(qkv, (0, 2, 1, 3)), 3, axis=-1)
+    logits = tf.matmul(q * width**-0.5, k, transpose_b=True)  # (B, K, N, N)
+    if dtype in (tf.float16, tf.bfloat16):
+        logits = tf.cast(logits, tf.float32)
+    if bias is not None:
+        logits = logits + tf.cast(bias, logits.dtype)
+    if mask is not None:
+        logits = tf.where(mask[:, None, None, :], logits, -1e30)
+    weights = tf.cast(tf.nn.softmax(logits), dtype)
+    y = tf.transpose(tf.matmul(weights, v), (0, 2, 1, 3))
+    return tf.reshape(y, (-1, nodes, heads * width))
+
+
+def intercepts_calls():
+    return False
 
 
 def is_traced(x):

@@ -3,7 +3,9 @@
 import keras
 from keras import ops
 
+from keras_remul import backend
 from keras_remul.layers.attend import softmax
+from keras_remul.layers.plain import dense
 
 
 @keras.saving.register_keras_serializable(package="keras_remul")
@@ -78,28 +80,22 @@ class MultiHeadSelfAttention(keras.layers.Layer):
             self.drop.build((None, self.num_heads, None, None))
 
     def call(self, x, mask=None, bias=None, training=None):
-        num_nodes = ops.shape(x)[1]
-        # Products of matrices, not of stacks of them: the gradient of a kernel
-        # is then one product too, which is what XLA is quick at on a CPU.
-        qkv = ops.reshape(
-            self.qkv(ops.reshape(x, (-1, x.shape[-1]))),
-            (-1, num_nodes, self.num_heads, 3 * self.dim // self.num_heads),
-        )  # (B, N, K, 3 C/K)
+        qkv = dense(self.qkv, x)  # (B, N, 3 C), of each head in turn
         if mask is not None:
-            mask = ops.cast(mask, "bool")[:, None, None, :]  # (B, 1, 1, N)
-        y = self._attend(qkv, mask, bias, training)  # (B, N, K, C/K)
-        y = self.output_dense(ops.reshape(y, (-1, self.dim)))
-        return ops.reshape(y, (-1, num_nodes, self.dim))
+            mask = ops.cast(mask, "bool")
+        if self.drop is None:
+            y = backend.attention(qkv, self.num_heads, mask, bias)
+        else:
+            y = self._attend_with_dropout(qkv, mask, bias, training)
+        return dense(self.output_dense, y)
 
-    def _attend(self, qkv, mask, bias, training):
-        # torch has a fused kernel. The others are fastest with plain products,
-        # and Keras' float16 attention does not run on JAX on a CPU.
-        # Split, not sliced: the gradient of a slice is a whole array.
-        fused = keras.backend.backend() == "torch" and bias is None
-        if fused and self.drop is None:
-            q, k, v = ops.split(qkv, 3, axis=-1)  # each (B, N, K, C/K)
-            return ops.dot_product_attention(q, k, v, mask=mask)
+    def _attend_with_dropout(self, qkv, mask, bias, training):
+        num_nodes = ops.shape(qkv)[1]
+        qkv = ops.reshape(
+            qkv, (-1, num_nodes, self.num_heads, 3 * self.dim // self.num_heads)
+        )
         qkv = ops.transpose(qkv, (0, 2, 1, 3))  # (B, K, N, 3 C/K)
+        # Split, not sliced: the gradient of a slice is a whole array.
         q, k, v = ops.split(qkv, 3, axis=-1)  # each (B, K, N, C/K)
         logits = ops.matmul(q * self.scale, ops.swapaxes(k, -1, -2))
         if self.compute_dtype in ("float16", "bfloat16"):
@@ -107,12 +103,12 @@ class MultiHeadSelfAttention(keras.layers.Layer):
         if bias is not None:
             logits = logits + ops.cast(bias, logits.dtype)
         if mask is not None:
-            logits = ops.where(mask, logits, -1e30)
+            logits = ops.where(mask[:, None, None, :], logits, -1e30)
         weights = softmax(logits)
         weights = ops.cast(weights, self.compute_dtype)
-        if self.drop is not None:
-            weights = self.drop(weights, training=training)
-        return ops.transpose(ops.matmul(weights, v), (0, 2, 1, 3))
+        weights = self.drop(weights, training=training)
+        y = ops.transpose(ops.matmul(weights, v), (0, 2, 1, 3))
+        return ops.reshape(y, (-1, num_nodes, self.dim))
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:-1], self.dim)

@@ -1,9 +1,10 @@
 """One pre-norm transformer block."""
 
 import keras
-from keras import ops
 
+from keras_remul import backend
 from keras_remul.layers.attention import MultiHeadSelfAttention
+from keras_remul.layers.plain import apply, dense, norm
 
 
 @keras.saving.register_keras_serializable(package="keras_remul")
@@ -102,14 +103,17 @@ class TransformerBlock(keras.layers.Layer):
             drop.build(input_shape)
 
     def call(self, x, mask=None, bias=None, training=None):
-        y = self.attention(
-            self.attention_norm(x), mask=mask, bias=bias, training=training
+        y = apply(
+            self.attention,
+            MultiHeadSelfAttention,
+            norm(self.attention_norm, x),
+            mask=mask,
+            bias=bias,
+            training=training,
         )
         x = x + self._drop(y, training)
-        # Flat, as in the attention: see there.
-        y = ops.reshape(self.mlp_norm(x), (-1, self.dim))
-        y = self.mlp_out(ops.gelu(self.mlp_in(y), approximate=True))
-        y = ops.reshape(y, (-1, ops.shape(x)[1], self.dim))
+        y = dense(self.mlp_in, norm(self.mlp_norm, x))
+        y = dense(self.mlp_out, backend.gelu(y))
         return x + self._drop(y, training)
 
     def _drop(self, y, training):

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_remul.layers import PairBias, TransformerBlock
+from keras_remul.layers.plain import apply, dense, norm
 from keras_remul.models.base import NodeModel
 
 
@@ -171,7 +172,7 @@ class Transformer(NodeModel):
 
     def call(self, inputs, training=None):
         nodes = self.read(inputs)
-        h = self.embedding(self.embedded(nodes))
+        h = dense(self.embedding, self.embedded(nodes))
         num_nodes = ops.shape(h)[1]
         mask, biases = nodes.mask, [None] * self.num_layers
         if self.pair_bias:
@@ -183,8 +184,15 @@ class Transformer(NodeModel):
         if self.num_registers:
             h, mask, biases = self._append_registers(h, mask, biases)
         for block, bias in zip(self.blocks, biases, strict=True):
-            h = block(h, mask=mask, bias=bias, training=training)  # (B, N, C)
-        return self.write(nodes, self.norm(h[:, :num_nodes]))
+            h = apply(
+                block,
+                TransformerBlock,
+                h,  # (B, N, C)
+                mask=mask,
+                bias=bias,
+                training=training,
+            )
+        return self.write(nodes, norm(self.norm, h[:, :num_nodes]))
 
     def _append_registers(self, h, mask, biases):
         count = self.num_registers

@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from keras_remul.layers.plain import dense
+
 READOUTS = ("positions", "nodes", "graph")
 
 
@@ -40,7 +42,7 @@ class NodeWriter:
 
     def write(self, nodes, h):
         """The output of the model, from nodes h `(B, N, C)`."""
-        h = self.head(h)
+        h = dense(self.head, h)
         if self.readout == "positions":
             return self.write_positions(nodes, h)
         return self.finish(nodes, ops.cast(h, self.geometry_dtype))
