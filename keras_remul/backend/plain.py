@@ -7,19 +7,30 @@ sublayers on an array of the right dtype. Whether a layer has no more to it than
 its class says is read off private parts of Keras.
 """
 
+import operator
+
 import keras
 from keras import layers
 from keras.src.backend.common import global_state
 
 from keras_remul import backend
 
-_CALLS = {cls: cls.call for cls in (layers.Dense, layers.LayerNormalization)}
-_HOOKS = (
-    "_forward_hooks",
-    "_forward_pre_hooks",
-    "_backward_hooks",
-    "_backward_pre_hooks",
-)
+# The variables of the layers of Keras, and their `call` as it was imported.
+_WEIGHTS = {
+    layers.Dense: ("_kernel", "bias", layers.Dense.call),
+    layers.LayerNormalization: (
+        "gamma",
+        "beta",
+        layers.LayerNormalization.call,
+    ),
+}
+_LAST = [-1]
+# What must be empty or None; the hooks are those of torch.nn.Module.
+_EXTRAS = ["activity_regularizer", "_remat_mode"]
+if keras.backend.backend() == "torch":
+    _EXTRAS += ["_forward_hooks", "_forward_pre_hooks"]
+    _EXTRAS += ["_backward_hooks", "_backward_pre_hooks"]
+_extras = operator.itemgetter("_dtype_policy", *_EXTRAS)
 
 
 def is_plain(layer, cls):
@@ -34,23 +45,70 @@ def is_plain(layer, cls):
         layer: a built layer.
         cls: the class that it is expected to be of.
     """
+    return _adds_nothing(layer, cls) and _nobody_else_does()
+
+
+def plain_weights(dense, norms, dtype):
+    """The weights of layers, in pairs, if all of them are plain.
+
+    Args:
+        dense: built layers, each expected to be a `keras.layers.Dense`.
+        norms: those expected to be a `keras.layers.LayerNormalization`, of the
+            last axis.
+        dtype: that of the array which they are to be called on.
+
+    Returns:
+        List of kernel and bias, which may be None, of the former, then gamma
+        and beta of the latter; or None, where a layer is not plain or has
+        another dtype.
+    """
+    if not _nobody_else_does():
+        return None
+    scopes = global_state.GLOBAL_STATE_TRACKER.__dict__
+    direct = (
+        scopes.get("stateless_scope") is None
+        and scopes.get("torch_device") is None
+    )
+    result = []
+    expected = [layers.Dense] * len(dense)
+    expected += [layers.LayerNormalization] * len(norms)
+    for layer, cls in zip((*dense, *norms), expected, strict=True):
+        if not _adds_nothing(layer, cls):
+            return None
+        first, second, call = _WEIGHTS[cls]
+        state = layer.__dict__
+        if cls.call is not call or state.get("lora_enabled"):
+            return None
+        if state.get("axis", _LAST) != _LAST:
+            return None
+        first, second = state[first], state[second]
+        if first is None or (second is None and "axis" in state):
+            return None
+        # Past the questions that `value` asks, if their answers are known.
+        one = first._value if direct else first.value
+        if second is not None:
+            second = second._value if direct else second.value
+        if one.dtype != dtype:
+            return None
+        result.append((one, second))
+    return result
+
+
+def _adds_nothing(layer, cls):
+    """Whether a layer is one of its class, without anything of its own."""
     state = layer.__dict__
-    policy = state["_dtype_policy"]
-    if not (
-        type(layer) is cls
-        and type(policy) is keras.DTypePolicy
-        and policy._compute_dtype == policy._variable_dtype
-        and "call" not in state
-        and _CALLS.get(cls, cls.call) is cls.call
-        and not state.get("lora_enabled")
-        and state["activity_regularizer"] is None
-        and state["_remat_mode"] is None
-    ):
-        return False
-    # Those of torch.nn.Module; the other backends have none.
-    for name in _HOOKS:
-        if state.get(name):
-            return False
+    policy, *extras = _extras(state)
+    return not (
+        type(layer) is not cls
+        or any(extras)
+        or type(policy) is not keras.DTypePolicy
+        or policy._compute_dtype != policy._variable_dtype
+        or "call" in state
+    )
+
+
+def _nobody_else_does():
+    """Whether there is nothing either that is added to calls of all layers."""
     scopes = global_state.GLOBAL_STATE_TRACKER.__dict__
     autocast = scopes.get("autocast_scope")
     return (
@@ -58,15 +116,3 @@ def is_plain(layer, cls):
         and scopes.get("distribution") is None
         and not backend.intercepts_calls()
     )
-
-
-def value(variable):
-    """`variable.value`, in a plain layer: past the questions that it asks."""
-    scopes = global_state.GLOBAL_STATE_TRACKER.__dict__
-    if (
-        variable._value is None
-        or scopes.get("stateless_scope") is not None
-        or scopes.get("torch_device") is not None
-    ):
-        return variable.value
-    return variable._value

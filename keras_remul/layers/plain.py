@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from keras_remul import backend
-from keras_remul.backend.plain import is_plain, value
+from keras_remul.backend.plain import is_plain, plain_weights
 
 
 def dense(layer, x):
@@ -21,28 +21,25 @@ def dense(layer, x):
     Returns:
         `(..., C')`.
     """
-    if is_plain(layer, keras.layers.Dense):
-        kernel = value(layer._kernel)
-        if x.dtype == kernel.dtype:
-            bias = None if layer.bias is None else value(layer.bias)
-            y = backend.linear(x, kernel, bias)
-            if layer.activation is keras.activations.linear:
-                return y
-            return layer.activation(y)
-    y = layer(ops.reshape(x, (-1, x.shape[-1])))
-    return ops.reshape(y, (*ops.shape(x)[:-1], y.shape[-1]))
+    weights = plain_weights([layer], (), x.dtype)
+    if weights is None:
+        y = layer(ops.reshape(x, (-1, x.shape[-1])))
+        return ops.reshape(y, (*ops.shape(x)[:-1], y.shape[-1]))
+    y = backend.linear(x, *weights[0])
+    return layer.activation(y) if is_active(layer) else y
+
+
+def is_active(layer):
+    """Whether a `keras.layers.Dense` has an activation."""
+    return layer.activation is not keras.activations.linear
 
 
 def norm(layer, x):
     """`layer(x)` of a `keras.layers.LayerNormalization` of the last axis."""
-    plain = is_plain(layer, keras.layers.LayerNormalization)
-    if plain and layer.axis == [-1] and layer.scale and layer.center:
-        gamma = value(layer.gamma)
-        if x.dtype == gamma.dtype:
-            return backend.layer_norm(
-                x, gamma, value(layer.beta), layer.epsilon
-            )
-    return layer(x)
+    weights = plain_weights((), [layer], x.dtype)
+    if weights is None:
+        return layer(x)
+    return backend.layer_norm(x, *weights[0], layer.epsilon)
 
 
 def apply(layer, cls, x, **kwargs):
