@@ -1,8 +1,8 @@
-"""The outputs of models, by one program for each shape where JAX runs.
+"""The outputs of models and laws, by one program where JAX runs.
 
-JAX compiles an operation at a time for a model that is merely called: hundreds
-of programs that start slowly. Compiled in one piece it is there in a fraction
-of that time. PyTorch and TensorFlow call the model as it is.
+JAX compiles an operation at a time for what is merely called: hundreds of
+programs that start slowly. Compiled in one piece it is there in a fraction of
+that time. PyTorch and TensorFlow call the function or model as it is.
 """
 
 import functools
@@ -10,6 +10,20 @@ import weakref
 
 import keras
 from keras import ops
+
+
+def once(fn):
+    """fn, which makes tensors of arrays, as one program where JAX runs.
+
+    Worth it for a function of many operations. It is compiled for each shape
+    and dtype of its arguments; all else that it uses is fixed at that time.
+    """
+    if keras.backend.backend() != "jax":
+        return fn
+    import jax
+
+    return jax.jit(fn)
+
 
 PROGRAMS = weakref.WeakKeyDictionary()
 

@@ -18,6 +18,9 @@ signatures, so that a diff of two of them shows only the framework:
                                    any layer than to call it
     is_traced(x)                   whether x has no numbers yet: in a function
                                    that is being compiled
+    in_one(owner, name, *args)     `owner.name(*args)`, on JAX as one program;
+                                   owner is hashable and never changes, args
+                                   are arrays
     jvp(fn)                        function (t, v, *args): the derivative of
                                    fn(t, *args) along v, compiled on JAX
     value_and_gradient(fn, x, variables)
@@ -54,6 +57,7 @@ if keras.backend.backend() == "jax":
         cond,
         every,
         gelu,
+        in_one,
         intercepts_calls,
         is_traced,
         jvp,
@@ -74,6 +78,7 @@ elif keras.backend.backend() == "torch":
         cond,
         every,
         gelu,
+        in_one,
         intercepts_calls,
         is_traced,
         jvp,
@@ -94,6 +99,7 @@ elif keras.backend.backend() == "tensorflow":
         cond,
         every,
         gelu,
+        in_one,
         intercepts_calls,
         is_traced,
         jvp,
@@ -120,6 +126,7 @@ __all__ = [
     "every",
     "gelu",
     "intercepts_calls",
+    "in_one",
     "is_traced",
     "jvp",
     "kept_generators",

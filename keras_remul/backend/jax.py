@@ -88,6 +88,13 @@ def is_traced(x):
     return isinstance(x, (jax.core.Tracer, keras.KerasTensor))
 
 
+# Called as it is, each of its operations is a program, compiled and started
+# alone. Owners that are equal share what is compiled.
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def in_one(owner, name, *args):
+    return getattr(owner, name)(*args)
+
+
 def jvp(fn):
     # Weights enter as constants; what fn assigns to variables is dropped.
     @jax.jit

@@ -58,6 +58,10 @@ def is_traced(x):
     return isinstance(x, keras.KerasTensor) or not tf.executing_eagerly()
 
 
+def in_one(owner, name, *args):
+    return getattr(owner, name)(*args)
+
+
 def jvp(fn):
     def derivative(t, v, *args):
         with tf.autodiff.ForwardAccumulator(t, v) as accumulator:

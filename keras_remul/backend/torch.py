@@ -67,6 +67,10 @@ def is_traced(x):
     return torch.compiler.is_compiling() or isinstance(x, keras.KerasTensor)
 
 
+def in_one(owner, name, *args):
+    return getattr(owner, name)(*args)
+
+
 def jvp(fn):
     # The fused kernels of attention have no forward-mode derivative. On first
     # use torch compiles its rules with a function that it calls deprecated.

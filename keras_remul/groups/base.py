@@ -89,7 +89,8 @@ class Group(Configurable):
         """
         dtype = _checked(dtype)
         shape, wide = (n, self.num_normals), at_least_float32(dtype)
-        g = self.from_normal(keras.random.normal(shape, seed=seed, dtype=wide))
+        z = keras.random.normal(shape, seed=seed, dtype=wide)
+        g = backend.in_one(self, "from_normal", z)
         if wide == dtype:
             return g
 
