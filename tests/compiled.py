@@ -19,7 +19,9 @@ def once(fn):
     and dtype of its arguments; all else that it uses is fixed at that time.
     """
     if keras.backend.backend() != "jax":
-        return fn
+        return lambda *args: fn(
+            *keras.tree.map_structure(ops.convert_to_tensor, args)
+        )
     import jax
 
     return jax.jit(fn)

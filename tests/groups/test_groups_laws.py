@@ -354,7 +354,7 @@ def test_products():
     assert two.dimension is None
     shifted = groups.Product({"a": groups.SE3(), "b": groups.Scalings()})
     assert shifted.dimension is None
-    with pytest.raises(ValueError, match=r"\['a', 'b'\].*Of\('a'"):
+    with pytest.raises(ValueError, match=r"\['a', 'b'\].*OnFactor\('a'"):
         groups.Product(
             {"a": groups.Permutations(3), "b": groups.Permutations(3)}
         ).permute(None, None)
