@@ -1,5 +1,6 @@
 """Shared by all tests. One process tests one backend: set KERAS_BACKEND."""
 
+import contextlib
 import gc
 import os
 import pathlib
@@ -51,6 +52,19 @@ def seeded():
     yield
     keras.config.set_floatx("float32")
     keras.config.set_dtype_policy("float32")
+
+
+@pytest.fixture
+def float64(seeded):
+    """All in float64, of which JAX has none unless it is told; see `seeded`."""
+    with contextlib.ExitStack() as stack:
+        if keras.backend.backend() == "jax":
+            import jax
+
+            stack.enter_context(jax.enable_x64(True))
+        keras.config.set_floatx("float64")
+        keras.config.set_dtype_policy("float64")
+        yield
 
 
 @pytest.fixture

@@ -1,9 +1,5 @@
 """Message passing and EGNN: reference, symmetry, padding, lists, training."""
 
-import os
-import subprocess
-import sys
-
 import keras
 import numpy as np
 import pytest
@@ -182,32 +178,14 @@ def test_egnn_after_training():
     assert relative_equivariance_error(model) < 1e-5
 
 
-# In a process of its own: JAX decides on float64 when it starts.
-FLOAT64 = """
-import keras
-import numpy as np
-keras.config.set_floatx("float64")
-import keras_remul as kr
-
-rng = np.random.default_rng(0)
-x = {k: rng.normal(size=(4, 5, 3)) for k in ("positions", "velocities")}
-inputs = {"positions": "point", "velocities": "vector"}
-symmetry = kr.Symmetry(kr.groups.E3(), inputs, "point")
-model = kr.models.EGNN(num_layers=1, hidden_dim=4)
-result = kr.evaluate_equivariance(model, x, symmetry, num_samples=2)
-error = result["relative_equivariance_error"]
-assert 0 < error < 1e-10, error
-"""
-
-
-def test_egnn_in_float64():
-    run = subprocess.run(
-        [sys.executable, "-c", FLOAT64],
-        env={**os.environ, "JAX_ENABLE_X64": "1"},
-        capture_output=True,
-        text=True,
-    )
-    assert run.returncode == 0, run.stderr
+def test_egnn_in_float64(float64):
+    rng = np.random.default_rng(0)
+    x = {k: rng.normal(size=(4, 5, 3)) for k in ("positions", "velocities")}
+    roles = {"positions": "point", "velocities": "vector"}
+    sym = Symmetry(groups.E3(), roles, "point")
+    model = EGNN(num_layers=1, hidden_dim=4)
+    result = evaluate_equivariance(model, x, sym, num_samples=2)
+    assert 0 < result["relative_equivariance_error"] < 1e-10
 
 
 def test_egnn_with_vectors_among_the_scalars_is_caught():

@@ -1,10 +1,7 @@
 """RemulModel: the objective, every way of giving data, saving, errors."""
 
 import importlib.util
-import os
 import pathlib
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -596,40 +593,30 @@ def test_mixed_precision(bodies, policy):
     assert history["loss"][-1] < history["loss"][0]
 
 
-def test_float64():
-    """In a process of its own: JAX fixes its precision at the start."""
-    script = """
-import keras, numpy as np
-keras.config.set_floatx("float64")
-import keras_remul as kr
-rng = np.random.default_rng(0)
-x = {k: rng.normal(size=(8, 5, c)) for k, c in
-     (("positions", 3), ("velocities", 3), ("charges", 1))}
-y = x["positions"] + 0.7 * x["velocities"]
-for weighting in (
-    kr.weighting.Constant(), kr.weighting.GradNorm(),
-    kr.weighting.Constrained(0.1),
-    kr.weighting.Scheduled(beta=lambda step: 1.0),
-):
-    model = kr.models.Transformer(num_layers=1, hidden_dim=8, num_heads=2)
-    remul = kr.RemulModel(
-        model, kr.datasets.symmetry("nbody_charged"), weighting, seed=0
-    )
-    remul.compile(keras.optimizers.Adam(1e-2), "mse")
-    history = remul.fit(x, y, epochs=4, verbose=0).history
-    assert history["loss"][-1] < history["loss"][0], history
+@pytest.mark.parametrize(
+    "made",
+    [
+        weighting.Constant,
+        weighting.GradNorm,
+        lambda: weighting.Constrained(0.1),
+        lambda: weighting.Scheduled(beta=lambda step: 1.0),
+    ],
+)
+@pytest.mark.filterwarnings(
+    "ignore:The equivariance error at the end of training"
+)
+def test_float64(rng, made, float64):
+    x = {
+        key: rng.normal(size=(8, 5, width))
+        for key, width in (("positions", 3), ("velocities", 3), ("charges", 1))
+    }
+    y = x["positions"] + 0.7 * x["velocities"]
+    model = models.Transformer(num_layers=1, hidden_dim=8, num_heads=2)
+    wrapper = remul(model, weighting=made())
+    history = wrapper.fit(x, y, epochs=4, verbose=0).history
+    assert history["loss"][-1] < history["loss"][0]
     output = model(x)
     assert keras.backend.standardize_dtype(output.dtype) == "float64"
-"""
-    environment = {**os.environ, "JAX_ENABLE_X64": "1"}
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", script],
-        env=environment,
-        cwd=pathlib.Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
 
 
 # Each error comes before the first step.
