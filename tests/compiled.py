@@ -13,18 +13,21 @@ from keras import ops
 
 
 def once(fn):
-    """fn, which makes tensors of arrays, as one program where JAX runs.
+    """fn, of nests of arrays, as one program where JAX runs.
 
     Worth it for a function of many operations. It is compiled for each shape
     and dtype of its arguments; all else that it uses is fixed at that time.
+    Elsewhere fn is called with tensors.
     """
-    if keras.backend.backend() != "jax":
-        return lambda *args: fn(
-            *keras.tree.map_structure(ops.convert_to_tensor, args)
-        )
-    import jax
+    if keras.backend.backend() == "jax":
+        import jax
 
-    return jax.jit(fn)
+        return jax.jit(fn)
+
+    def run(*args):
+        return fn(*keras.tree.map_structure(ops.convert_to_tensor, args))
+
+    return run
 
 
 PROGRAMS = weakref.WeakKeyDictionary()

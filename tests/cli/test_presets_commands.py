@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_remul import cli, datasets, save_to_preset
+from keras_remul import cli, datasets, list_presets, save_to_preset
 from keras_remul.cli import doctor
 from keras_remul.cli import presets as commands
 from keras_remul.presets import card
@@ -139,8 +139,18 @@ def test_export(capsys, tmp_path):
 
 def test_doctor(capsys, tmp_path, monkeypatch):
     monkeypatch.setenv("KERAS_REMUL_CACHE", str(tmp_path))
+    verify, asked = doctor.verify_preset, []
+
+    def one_of_them(name):
+        """What tests/presets/test_zoo.py does for each."""
+        asked.append(name)
+        return verify(name) if name == NAME else None
+
+    monkeypatch.setattr(doctor, "verify_preset", one_of_them)
     status, said, _ = run(capsys, "doctor")
     assert status == 0
+    assert sorted(asked) == list_presets() and NAME in asked
+    assert "ok: the presets of the package" in said
     assert keras.__version__ in said and "ok: one training step" in said
 
     def fails():
