@@ -8,6 +8,7 @@ import traceback
 from keras_remul.cli import datasets, presets, quickstart, tables, train
 from keras_remul.cli.secrets import Parser, hidden, hide
 from keras_remul.experiments.recipe_file import UsageError
+from keras_remul.version import __version__
 
 # TensorFlow and absl write their start-up notes to the terminal otherwise.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -81,6 +82,9 @@ def main(argv=None):
         description="Models that are as equivariant as you ask. The backend "
         "is chosen by the environment variable KERAS_BACKEND.",
         epilog=f"{DEBUG}=1 in the environment shows where errors come from.",
+    )
+    parser.add_argument(
+        "--version", action="version", version=f"keras-remul {__version__}"
     )
     commands = parser.add_subparsers(
         required=True, metavar="COMMAND", dest="command"

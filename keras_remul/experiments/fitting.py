@@ -53,6 +53,7 @@ class Blocks(keras.callbacks.Callback):
         history: that of the run before it.
 
     Attributes:
+        ends: numbers of epochs after which blocks end.
         history: that of the run, as it was saved last.
 
     Raises:
@@ -65,13 +66,17 @@ class Blocks(keras.callbacks.Callback):
         self.identity, self.verbose = identity, verbose
         self.noted, self.history = noted, history
         self._before_fit = history
+        self.ends = [*range(recipe.block, recipe.epochs, recipe.block)]
+        self.ends.append(recipe.epochs)
 
     def on_train_begin(self, logs=None):
         self._start = time.perf_counter()
 
     def on_epoch_end(self, epoch, logs=None):
-        _check_converges(logs, epoch + 1, self.history.get("best_epoch"))
-        if "val_mse" in logs:
+        # Not `logs`, which other callbacks may have written to.
+        last = {key: values[-1] for key, values in self.noted.history.items()}
+        _check_converges(last, epoch + 1, self.history.get("best_epoch"))
+        if epoch + 1 in self.ends:
             self._save()
             self._start = time.perf_counter()
 
@@ -140,9 +145,9 @@ def fit(recipe, remul, data, folder, identity, verbose, callbacks):
         epochs=end,
         validation_data=data["validation"],
         validation_batch_size=500,
-        validation_freq=[*range(recipe.block, end, recipe.block), end],
+        validation_freq=blocks.ends,
         verbose=int(verbose == 1),
-        # The others may add to the logs, and change the model that is saved.
+        # The others may write to the logs, and to the model that is saved.
         callbacks=[shuffle, noted, *callbacks, blocks],
     )
     done = len(blocks.history.get("loss", []))

@@ -28,7 +28,7 @@ from keras_remul import (
     weighting,
 )
 from keras_remul.datasets import loading, registry
-from keras_remul.experiments import Recipe, checkpoints, same_run
+from keras_remul.experiments import Recipe, checkpoints, fitting, same_run
 from keras_remul.experiments.recipe_file import load_recipe
 from keras_remul.utils import atomic
 
@@ -404,15 +404,28 @@ def test_tensorboard(tmp_path, monkeypatch):
         np.testing.assert_allclose([value], history[name], rtol=1e-6)
 
 
-def test_callbacks_see_each_epoch_once(tmp_path):
-    seen = []
+def test_callbacks_see_each_epoch_once(tmp_path, monkeypatch):
+    """What they write to the logs stays there; each epoch has its order."""
+    seen, orders, shuffle = [], [], fitting.Shuffled.shuffle
+
+    def note(epoch, logs):
+        seen.append((epoch, logs["loss"]))
+        logs["loss"] = logs["val_mse"] = 7.0
+
+    def note_order(batches, epoch):
+        shuffle(batches, epoch)
+        orders.append((epoch, tuple(batches.order)))
+
+    monkeypatch.setattr(fitting.Shuffled, "shuffle", note_order)
     logger = keras.callbacks.LambdaCallback(
-        on_epoch_end=lambda epoch, logs: seen.append((epoch, logs["loss"])),
-        on_train_end=lambda logs: seen.append("end"),
+        on_epoch_end=note, on_train_end=lambda logs: seen.append("end")
     )
-    small().run(tmp_path, verbose=0, callbacks=[logger])
-    losses = json.loads((tmp_path / "history.json").read_text())["loss"]
-    assert seen == [*enumerate(losses), "end"]
+    small(block=4).run(tmp_path, verbose=0, callbacks=[logger])
+    history = json.loads((tmp_path / "history.json").read_text())
+    assert seen == [*enumerate(history["loss"]), "end"]
+    assert len(history["val_mse"]) == 1 and history["val_mse"] != [7.0]
+    assert [epoch for epoch, _ in orders] == [0, 0, 1, 2, 3]
+    assert len(set(orders)) == len({order for _, order in orders}) == 4
 
 
 def test_progress(tmp_path, capsys):

@@ -13,7 +13,7 @@ from killed_run import recipe, small_data
 from test_recipes_killed import contents
 
 from keras_remul import datasets
-from keras_remul.experiments import checkpoints, runs, same_run
+from keras_remul.experiments import checkpoints, fitting, runs, same_run
 from keras_remul.utils import atomic
 from keras_remul.utils.weights_memory import weights_as_bytes
 
@@ -218,6 +218,36 @@ def test_no_number_from_the_start(cause, data, tmp_path):
     assert os.listdir(tmp_path) == [same_run.LOCK]
     data["validation"] = x, y
     assert np.isfinite(recipe().run(tmp_path, verbose=0)["test_mse"])
+
+
+def test_batches_of_an_epoch(data):
+    """Their order is that of the seed and the epoch, whatever came before."""
+    x, y = data["train"]
+    batches = fitting.Shuffled(x, y, recipe(batch_size=5, passes=2, seed=3))
+    for epoch in (4, 2):
+        batches.shuffle(epoch)
+        rng = np.random.default_rng([3, epoch + 1])
+        order = [*rng.permutation(len(y)), *rng.permutation(len(y))]
+        found = [batches[i] for i in range(len(batches))]
+        assert [len(labels) for _, labels in found] == [5, 5, 5, 1]
+        np.testing.assert_array_equal(
+            np.concatenate([labels for _, labels in found]), y[order]
+        )
+        np.testing.assert_array_equal(
+            np.concatenate([inputs["positions"] for inputs, _ in found]),
+            x["positions"][order],
+        )
+
+
+def test_a_callback_that_stops_the_training(tmp_path, straight):
+    def stops(epoch, logs):
+        callback.model.stop_training = True
+
+    callback = keras.callbacks.LambdaCallback(on_epoch_end=stops)
+    with pytest.raises(ValueError, match="1 of 3 epochs.*callback out"):
+        recipe().run(tmp_path, verbose=0, callbacks=[callback])
+    recipe().run(tmp_path, verbose=0)
+    assert contents(tmp_path) == straight
 
 
 FIELDS = [
