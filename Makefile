@@ -20,7 +20,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test test-fast lint clean
+.PHONY: help quickstart test test-fast test-newest-keras lint clean
 
 help:
 	@echo "make quickstart   simulate, train, measure and draw, in minutes"
@@ -30,6 +30,8 @@ help:
 	@echo "                  TESTS=tests/groups/test_groups.py for some tests,"
 	@echo "                  JOBS=1 to see it run, one after the other"
 	@echo "make test-fast    some tests of each part, on KERAS_BACKEND, in minutes"
+	@echo "make test-newest-keras"
+	@echo "                  the same on JAX with the newest Keras; only warns"
 	@echo "make lint         style"
 	@echo "make clean        removes .venv and what the commands wrote"
 
@@ -66,6 +68,9 @@ test: $(VENV)/with-tests lint
 # Those that tests/fast.txt names: of each part what tells most for its time.
 test-fast: TESTS := @tests/fast.txt
 test-fast: $(VENV)/with-tests lint test-on-$(KERAS_BACKEND)
+
+test-newest-keras: $(VENV)/with-tests
+	@.ci/newest-keras $(CURDIR)/$(BIN)/python
 
 # The tests compile thousands of programs and run each once: XLA takes a third
 # of the time for them without its optimisations, and a fifth less again where
