@@ -149,6 +149,20 @@ def test_what_is_wrong_is_said(fault, message, data_dir):
         load(data_dir)
 
 
+def test_the_records_of_tfds_are_not_read(data_dir):
+    """Who needs the room may delete them."""
+    x, y = load(data_dir)
+    records = [*data_dir.rglob("*-of-*")]
+    assert records
+    for path in records:
+        path.unlink()
+    again, y_again = load(data_dir)
+    np.testing.assert_array_equal(y, y_again)
+    np.testing.assert_array_equal(x["masses"], again["masses"])
+    batch, _ = stream(data_dir)[0]
+    assert len(batch["masses"]) == 16
+
+
 def test_the_remedy_is_one(data_dir):
     x, y = load(data_dir)
     one_bit(arrays(data_dir) / "train" / "masses.npy")
