@@ -83,19 +83,7 @@ def _nearest(positions, count, mask, box, cutoff):
         raise ValueError(f"Expected one neighbor or more. Received: {count}")
     x = _floats(positions)
     num_nodes = ops.shape(x)[1]
-    away = minimum_image(displacements(x)[0], box)
-    square = ops.sum(ops.square(away), axis=-1)  # (B, N, N)
-    found = pair_mask(None, mask, num_nodes)
-    if cutoff is not None:
-        found = ops.logical_and(found, square <= cutoff**2)
-    square = ops.where(found, square, float("inf"))
-    # There may be fewer nodes than places.
-    square = ops.pad(
-        square, ((0, 0), (0, 0), (0, count)), constant_values=float("inf")
-    )
-    distances, nodes = ops.top_k(-square, count)  # (B, N, K)
-    nodes = ops.cast(nodes, "int32")
-    nodes = ops.where(ops.isfinite(distances), nodes, PADDING)
+    nodes = _in_order_of_distance(count, x, mask, box, cutoff)
     if box is None or cutoff is None:
         return nodes
     box = standard_box(ops.cast(box, x.dtype), x.shape[0], x.shape[-1])
@@ -108,6 +96,25 @@ def _nearest(positions, count, mask, box, cutoff):
     # Not `above`: a NaN fits nothing.
     fits = 2.0 * cutoff <= period * (1.0 + 1e-6)
     return _valid(nodes, fits, num_nodes, message, period)
+
+
+def _in_order_of_distance(count, x, mask, box, cutoff):
+    away = minimum_image(displacements(x)[0], box)
+    square = ops.sum(ops.square(away), axis=-1)  # (B, N, N)
+    found = pair_mask(None, mask, ops.shape(x)[1])
+    if cutoff is not None:
+        found = ops.logical_and(found, square <= cutoff**2)
+    square = ops.where(found, square, float("inf"))
+    # There may be fewer nodes than places.
+    square = ops.pad(
+        square, ((0, 0), (0, 0), (0, count)), constant_values=float("inf")
+    )
+    distances, nodes = ops.top_k(-square, count)  # (B, N, K)
+    nodes = ops.cast(nodes, "int32")
+    return ops.where(ops.isfinite(distances), nodes, PADDING)
+
+
+_in_order_of_distance = backend.one_program(_in_order_of_distance, static=0)
 
 
 def _floats(x):

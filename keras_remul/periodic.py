@@ -101,6 +101,7 @@ def lattice_vector(shifts, box):
     return sum(shifts[..., i : i + 1] * row for i, row in enumerate(rows))
 
 
+@backend.one_program
 def nearest_lattice_vector(difference, box):
     """The lattice vector n C that is nearest to d; n has no derivative.
 
@@ -142,6 +143,7 @@ def nearest_lattice_vector(difference, box):
     return lattice_vector(ops.reshape(shifts, shape), box)
 
 
+@backend.one_program
 def shortest_period(box):
     """Length of the shortest lattice vector `(B or 1,)`.
 
@@ -157,6 +159,7 @@ def shortest_period(box):
     return ops.min(lengths, axis=-1)
 
 
+@backend.one_program
 def reduce_cell(cell):
     """The shortest vectors that span the same lattice (Minkowski).
 
@@ -173,6 +176,7 @@ def reduce_cell(cell):
     return backend.matmul(reduction(cell), _periods(cell))
 
 
+@backend.one_program
 def reduction(cell):
     """The integers `(B, D, D)` by which `reduce_cell` combines the rows."""
     cell = _periods(cell)

@@ -110,6 +110,8 @@ print(len(names), max(kr.verify_preset(name) for name in names))
 """
 
 
+# That each preset gives its outputs on each backend: in presets/test_zoo.py.
+@pytest.mark.backend_independent
 def test_wheel_holds_the_presets(wheel, tmp_path):
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
     done = run(

@@ -18,9 +18,6 @@ signatures, so that a diff of two of them shows only the framework:
                                    any layer than to call it
     is_traced(x)                   whether x has no numbers yet: in a function
                                    that is being compiled
-    in_one(owner, name, *args)     `owner.name(*args)`, on JAX as one program;
-                                   owner is hashable and never changes, args
-                                   are arrays
     jvp(fn)                        function (t, v, *args): the derivative of
                                    fn(t, *args) along v, compiled on JAX
     value_and_gradient(fn, x, variables)
@@ -37,6 +34,9 @@ signatures, so that a diff of two of them shows only the framework:
     every(model, interval, step, other, args)
                                    `step(*args)` at every `interval`-th step of
                                    the optimizer, else `other(*args)`
+    one_program(fn, static=())     fn of arrays, on JAX compiled in one piece
+                                   for each shape; arguments number `static`
+                                   are hashable and never change
     restored(model)                context that leaves the model its variables,
                                    also when a fit, evaluate or predict in it
                                    is interrupted
@@ -57,7 +57,6 @@ if keras.backend.backend() == "jax":
         cond,
         every,
         gelu,
-        in_one,
         intercepts_calls,
         is_traced,
         jvp,
@@ -67,6 +66,7 @@ if keras.backend.backend() == "jax":
         load_exported,
         map_batch,
         matmul,
+        one_program,
         restored,
         value_and_gradient,
         write_exported,
@@ -78,7 +78,6 @@ elif keras.backend.backend() == "torch":
         cond,
         every,
         gelu,
-        in_one,
         intercepts_calls,
         is_traced,
         jvp,
@@ -88,6 +87,7 @@ elif keras.backend.backend() == "torch":
         load_exported,
         map_batch,
         matmul,
+        one_program,
         restored,
         value_and_gradient,
         write_exported,
@@ -99,7 +99,6 @@ elif keras.backend.backend() == "tensorflow":
         cond,
         every,
         gelu,
-        in_one,
         intercepts_calls,
         is_traced,
         jvp,
@@ -109,6 +108,7 @@ elif keras.backend.backend() == "tensorflow":
         load_exported,
         map_batch,
         matmul,
+        one_program,
         restored,
         value_and_gradient,
         write_exported,
@@ -126,7 +126,6 @@ __all__ = [
     "every",
     "gelu",
     "intercepts_calls",
-    "in_one",
     "is_traced",
     "jvp",
     "kept_generators",
@@ -135,6 +134,7 @@ __all__ = [
     "load_exported",
     "map_batch",
     "matmul",
+    "one_program",
     "restored",
     "value_and_gradient",
     "write_exported",

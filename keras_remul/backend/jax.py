@@ -88,11 +88,17 @@ def is_traced(x):
     return isinstance(x, (jax.core.Tracer, keras.KerasTensor))
 
 
-# Called as it is, each of its operations is a program, compiled and started
-# alone. Owners that are equal share what is compiled.
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def in_one(owner, name, *args):
-    return getattr(owner, name)(*args)
+def one_program(fn, static=()):
+    # Called as it is, each of its operations is a program, compiled and
+    # started alone; loops are compiled at each call.
+    compiled = jax.jit(fn, static_argnums=static)
+
+    @functools.wraps(fn)
+    def run(*args):
+        symbolic = any(isinstance(a, keras.KerasTensor) for a in args)
+        return fn(*args) if symbolic else compiled(*args)
+
+    return run
 
 
 def jvp(fn):

@@ -67,8 +67,8 @@ def is_traced(x):
     return torch.compiler.is_compiling() or isinstance(x, keras.KerasTensor)
 
 
-def in_one(owner, name, *args):
-    return getattr(owner, name)(*args)
+def one_program(fn, static=()):
+    return fn
 
 
 def jvp(fn):

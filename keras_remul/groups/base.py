@@ -90,7 +90,7 @@ class Group(Configurable):
         dtype = _checked(dtype)
         shape, wide = (n, self.num_normals), at_least_float32(dtype)
         z = keras.random.normal(shape, seed=seed, dtype=wide)
-        g = backend.in_one(self, "from_normal", z)
+        g = _made(self, z)
         if wide == dtype:
             return g
 
@@ -214,6 +214,10 @@ class Group(Configurable):
     def move_grid(self, g, x):
         """Moves the cells of x `(B, H, W, ...)`; one axis per `grid_axes`."""
         raise NotImplementedError
+
+
+# Groups that are equal share what is compiled.
+_made = backend.one_program(lambda group, z: group.from_normal(z), static=0)
 
 
 def rotation_generators(dimension, size):

@@ -242,9 +242,9 @@ def test_a_folder_without_permission(mine, capsys):
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="of Linux")
-@pytest.mark.parametrize("where", ["history.json", "preset", "epoch_1", "lock"])
-def test_a_full_disk(where, mine, capsys, monkeypatch):
-    real = open
+def test_a_full_disk(mine, capsys, monkeypatch):
+    """In the order of a training; each attempt goes on from the last."""
+    real, os_open = open, os.open
 
     def opened(path, mode="r", *arguments, **kwargs):
         full = any(letter in mode for letter in "xw") and where in str(path)
@@ -252,19 +252,20 @@ def test_a_full_disk(where, mine, capsys, monkeypatch):
             raise OSError(errno.ENOSPC, "No space left on device", str(path))
         return real(path, mode, *arguments, **kwargs)
 
-    os_open = os.open
-
     def opened_low(path, flags, *arguments, **kwargs):
-        if "run.lock" in str(path):
+        if where in str(path):
             raise OSError(errno.ENOSPC, "No space left on device", path)
         return os_open(path, flags, *arguments, **kwargs)
 
-    with monkeypatch.context() as patch:
-        if where == "lock":
-            patch.setattr(os, "open", opened_low)
-        patch.setattr("builtins.open", opened)
-        line = fails(capsys, "train", mine, "--output", "out")
-    assert_says(line, "out/.*could not be written: No space left.*Make room")
+    for where in ("run.lock", "epoch_1", "history.json", "preset"):
+        with monkeypatch.context() as patch:
+            if where == "run.lock":
+                patch.setattr(os, "open", opened_low)
+            patch.setattr("builtins.open", opened)
+            line = fails(capsys, "train", mine, "--output", "out")
+        assert_says(
+            line, "out/.*could not be written: No space left.*Make room"
+        )
     assert cli.main(["train", str(mine), "--output", "out"]) == 0
 
 

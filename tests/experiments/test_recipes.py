@@ -77,8 +77,8 @@ def small(**changes):
 def test_recipe_loads(name, tmp_path):
     loaded = load_recipe(RECIPES / name.replace(":", ".py:"))
     builder = loading.builder_maker(loaded.dataset, data_dir=tmp_path)()
-    x = {
-        key: np.zeros((2, *feature.shape), "float32")
+    x = {  # of which shapes are known, so that nothing is compiled
+        key: keras.KerasTensor((2, *feature.shape), "float32")
         for key, feature in builder.info.features.items()
     }
     y = x.pop(registry.entry(loaded.dataset).target)

@@ -21,7 +21,9 @@ MODELS = {
     "MessagePassingNetwork": dict(hidden_dim=8, node_identity=True),
     "VectorTransformer": dict(hidden_dim=8, vector_dim=4, num_heads=2),
     "GATr": dict(hidden_dim=8, multivector_dim=8, num_heads=2),
-    "SE3Transformer": dict(hidden_dim=4, num_heads=2, radial_dim=8),
+    "SE3Transformer": dict(
+        hidden_dim=4, num_heads=2, radial_dim=8, num_degrees=2
+    ),
 }
 
 # A fault of the converter of PyTorch: squeezes that do not run.

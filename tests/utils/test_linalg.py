@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from compiled import once
 from keras import ops
 from scipy.spatial.transform import Rotation
 
@@ -62,19 +63,25 @@ def test_derivatives_where_all_is_determined(name, rng):
     def number(a):
         return ops.convert_to_numpy(a).astype("float64")
 
-    def gradient(x):
-        return number(backend.value_and_gradient(fn, x, [])[1])
+    @once
+    def value_and_gradient(x):
+        return backend.value_and_gradient(fn, x, [])
+
+    @once
+    def second_derivative_of(x, along):
+        return second_derivative(fn, x, along)
 
     h = 1e-2
-    up, down = m + h * along, m - h * along
-    slope = (number(fn(up)) - number(fn(down))).item() / (2 * h)
+    up, of_up = map(number, value_and_gradient(m + h * along))
+    down, of_down = map(number, value_and_gradient(m - h * along))
+    slope = (up - down).item() / (2 * h)
     assert abs(slope) > 1e-2
-    found = (gradient(m) * number(along)).sum()
+    found = (number(value_and_gradient(m)[1]) * number(along)).sum()
     np.testing.assert_allclose(found, slope, rtol=1e-2)
     forward = backend.jvp(fn)(m, along)
     np.testing.assert_allclose(number(forward).item(), slope, rtol=1e-2)
-    change = (gradient(up) - gradient(down)) / (2 * h)
-    second = number(second_derivative(fn, m, along))
+    change = (of_up - of_down) / (2 * h)
+    second = number(second_derivative_of(m, along))
     size = np.abs(change).max()
     np.testing.assert_allclose(second, change, atol=2e-2 * size)
 
@@ -94,8 +101,13 @@ DEGENERATE = {
 def test_finite_where_little_is_determined(name):
     x = ops.convert_to_tensor(np.stack(list(DEGENERATE.values())), "float32")
     fn = FUNCTIONS[name]
-    y, gradient = backend.value_and_gradient(fn, x, [])
-    second = second_derivative(fn, x, ops.ones_like(x))
+
+    @once
+    def derivatives(x):
+        y, gradient = backend.value_and_gradient(fn, x, [])
+        return y, gradient, second_derivative(fn, x, ops.ones_like(x))
+
+    y, gradient, second = derivatives(x)
     for found in (y, gradient, second):
         assert np.isfinite(ops.convert_to_numpy(found)).all()
     if name in ("nearest_rotation", "about_an_axis"):
@@ -106,7 +118,7 @@ def test_finite_where_little_is_determined(name):
 @pytest.mark.parametrize("d", [2, 3])
 def test_numbers(d, rng):
     x = np.stack([symmetric(rng.normal(size=d), rng) for _ in range(20)])
-    found = linalg.eigh(ops.convert_to_tensor(x, "float32"))
+    found = once(linalg.eigh)(x.astype("float32"))
     w, v = (ops.convert_to_numpy(a) for a in found)
     np.testing.assert_allclose(w, np.linalg.eigvalsh(x), atol=1e-5)
     np.testing.assert_allclose(
@@ -115,7 +127,7 @@ def test_numbers(d, rng):
     eye = np.broadcast_to(np.eye(d), x.shape)
     np.testing.assert_allclose(v.swapaxes(1, 2) @ v, eye, atol=5e-6)
     m = rng.normal(size=(20, d, d))
-    found = linalg.nearest_rotation(ops.convert_to_tensor(m, "float32"))
+    found = once(linalg.nearest_rotation)(m.astype("float32"))
     found = ops.convert_to_numpy(found)
     np.testing.assert_allclose(np.linalg.det(found), 1.0, atol=1e-5)
     np.testing.assert_allclose(
