@@ -90,10 +90,11 @@ class Recipe:
                 `history.json` and `history.csv`, `preset/` and `result.json`.
                 One process at a time works in it.
             data_dir: folder of the data sets, see `datasets.load`.
-            verbose: 0 prints nothing, 1 a progress bar, 2 a line per block.
+            verbose: 0 prints nothing, 1 the bars of Keras, 2 a line per block.
                 Defaults to `"auto"`: 1 on a terminal, else 2.
-            callbacks: Keras callbacks, such as `keras.callbacks.TensorBoard`;
-                they see the beginnings and ends of the epochs.
+            callbacks: Keras callbacks, such as `keras.callbacks.TensorBoard`,
+                for the one `fit` of the run. What they write to the logs is
+                not kept in its history.
 
         Returns:
             The content of `result.json`. A figure that is no number, such as
@@ -105,7 +106,7 @@ class Recipe:
                 one; where a file of it is damaged and no block before is
                 whole; where something else stands at the place of a file or
                 of the preset; where data or weights hold NaN before the
-                training, or it diverges.
+                training, or it diverges, or a callback stops it.
             OSError: where the folder cannot be written, or another process
                 works in it, `same_run.InUseError`.
         """

@@ -6,7 +6,7 @@ import pytest
 from rich.table import Table
 from test_command_line import GOOD
 
-from keras_remul import cli, datasets
+from keras_remul import __version__, cli, datasets
 from keras_remul.cli import doctor, output, secrets
 from keras_remul.datasets import loading
 
@@ -36,6 +36,13 @@ def test_no_command_prints_but_through_there():
     for file in pathlib.Path(cli.__file__).parent.glob("*.py"):
         if file.name != "output.py":
             assert "Console" not in file.read_text(), file
+
+
+def test_the_version(capsys):
+    with pytest.raises(SystemExit) as end:
+        cli.main(["--version"])
+    assert end.value.code == 0
+    assert capsys.readouterr().out == f"keras-remul {__version__}\n"
 
 
 def test_a_training(capsys):
