@@ -8,6 +8,8 @@ import sys
 import keras
 import pytest
 
+from keras_remul.datasets import loading
+
 ROOT = pathlib.Path(__file__).parents[1]
 
 CODE = """
@@ -79,3 +81,11 @@ def test_all_but_data_sets_works_without_the_extra():
     assert f"The data set 'solar_system' {remedy}" in done.stderr
     listed = done.stdout.replace("\n", " ")
     assert "four_momenta" in listed and "keras-remul[datasets]" in listed
+
+
+@pytest.mark.backend_independent
+def test_what_writes_the_files_is_not_installed(tmp_path, monkeypatch):
+    monkeypatch.setattr(loading, "_installed", lambda package: False)
+    with pytest.raises(ImportError, match=r"array_record.*remul\[datasets\]"):
+        loading.load("nbody_gravity/tiny", data_dir=tmp_path, verbose=0)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
