@@ -63,7 +63,8 @@ class Representation(Configurable):
     def restrict(self, group, g=None):
         """The representation, group and elements that act on the feature.
 
-        They are those given, but for `Of`, which picks one factor of each.
+        They are those given, but for `OnFactor`, which picks one factor of
+        each.
         """
         return self, group, g
 
@@ -89,10 +90,15 @@ class Representation(Configurable):
 
 
 def act(matrix, x):
-    """matrix `(B, k, k)` on the last axis of x `(B, ..., k)`.
+    """A matrix for each sample, on the last axis.
 
-    The result has the dtype of x, or floatx where x holds integers; the
-    product is computed in float32 at least.
+    Args:
+        matrix: `(B, k, k)`.
+        x: `(B, ..., k)`.
+
+    Returns:
+        `(B, ..., k)` in the dtype of x, or floatx where x holds integers; the
+        product is computed in float32 at least.
     """
     rows = widened(x)
     transposed = ops.cast(ops.swapaxes(matrix, -1, -2), rows.dtype)

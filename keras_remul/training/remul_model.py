@@ -90,6 +90,7 @@ class RemulModel(
             `Constant(alpha=0.0)` with labels, where `num_samples` counts the
             moved copies and f(x) is not computed. Defaults to False.
         seed: integer seed of the draws of g. Defaults to a random one.
+        **kwargs: `name` and `dtype`, for `keras.Model`.
 
     Raises:
         ValueError: for an unknown target, and in `fit` and `evaluate`, before

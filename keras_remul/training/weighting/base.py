@@ -34,6 +34,9 @@ class LossWeighting(keras.layers.Layer):
     with `self.add_weight(..., trainable=False)`: it is then saved, loaded and
     carried through compiled steps like that of any layer. Both methods run
     inside the compiled step: use `keras.ops`, no Python state.
+
+    Args:
+        **kwargs: `name`, for `keras.Layer`.
     """
 
     # True where `update` wants `StepMeasures.gradient_norms`.

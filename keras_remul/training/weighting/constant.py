@@ -18,6 +18,7 @@ class Constant(LossWeighting):
     Args:
         alpha: weight of the objective, at least 0. Defaults to 1.0.
         beta: weight of the equivariance loss, at least 0. Defaults to 1.0.
+        **kwargs: `name`, for `keras.Layer`.
 
     Example:
 

@@ -37,6 +37,7 @@ class Constrained(LossWeighting):
         memory: decay of the running mean. Defaults to 0.95.
         max_beta: beta stays between 1 / max_beta and max_beta. Defaults to
             1e4.
+        **kwargs: `name`, for `keras.Layer`.
 
     Raises:
         ValueError: for an unknown measure or arguments out of range. At the

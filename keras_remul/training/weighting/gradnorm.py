@@ -37,6 +37,7 @@ class GradNorm(LossWeighting):
             tasks share; a late layer makes its gradients cheap. Where no
             gradient reaches W, as in a layer that the outputs do not use, the
             weights stay 1 and `fit` warns.
+        **kwargs: `name`, for `keras.Layer`.
 
     Example:
 

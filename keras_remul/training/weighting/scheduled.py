@@ -19,6 +19,7 @@ class Scheduled(LossWeighting):
             register it with `keras.saving` if the model is to be saved).
             Defaults to 1.0.
         beta: likewise. Defaults to 1.0.
+        **kwargs: `name`, for `keras.Layer`.
 
     Example:
 
