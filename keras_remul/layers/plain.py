@@ -5,14 +5,13 @@ the short way is taken.
 """
 
 import keras
-from keras import ops
 
 from keras_remul import backend
 from keras_remul.backend.plain import is_plain, plain_weights
 
 
 def dense(layer, x):
-    """`layer(x)` of a `keras.layers.Dense`, as a product of flat matrices.
+    """`layer(x)` of a `keras.layers.Dense`.
 
     Args:
         layer: the built layer.
@@ -23,8 +22,7 @@ def dense(layer, x):
     """
     weights = plain_weights([layer], (), x.dtype)
     if weights is None:
-        y = layer(ops.reshape(x, (-1, x.shape[-1])))
-        return ops.reshape(y, (*ops.shape(x)[:-1], y.shape[-1]))
+        return layer(x)
     y = backend.linear(x, *weights[0])
     return layer.activation(y) if is_active(layer) else y
 
