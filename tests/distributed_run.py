@@ -42,7 +42,8 @@ def split_cpu():
 
 
 def network(symmetry, **arguments):
-    model = kr.models.Transformer(num_layers=1, hidden_dim=8, num_heads=2)
+    # Small, since each process compiles it anew, and not equivariant.
+    model = kr.models.MessagePassingNetwork(num_layers=1, hidden_dim=8)
     remul = kr.RemulModel(model, symmetry, seed=0, **arguments)
     remul.compile(keras.optimizers.Adam(1e-2), "mse", metrics=["mae"])
     return remul

@@ -40,7 +40,13 @@ def environment(folder, **more):
         "JAX_PLATFORMS": "cpu",
         "CUDA_VISIBLE_DEVICES": "",
         "OMP_NUM_THREADS": "1",
-        "XLA_FLAGS": "--xla_backend_optimization_level=0",  # compiles faster
+        # Compiles faster; what the Makefile sets comes after, and wins.
+        "XLA_FLAGS": " ".join(
+            [
+                "--xla_backend_optimization_level=0",
+                os.environ.get("XLA_FLAGS", ""),
+            ]
+        ),
         "PYTHONPATH": os.pathsep.join(paths),
         "DATA": str(folder.parent / "data"),
         **more,

@@ -13,6 +13,7 @@ from keras_remul.evaluation.testing import (
 )
 
 BATCH, NODES, VALID = 8, 5, 3
+STEPS = 40  # of training
 SMALL = {
     "VectorTransformer": dict(hidden_dim=8, vector_dim=4, num_heads=2),
     "GATr": dict(hidden_dim=8, multivector_dim=8, num_heads=2),
@@ -87,8 +88,8 @@ def test_equivariant_before_and_after_training(model, name):
     assert np.abs(call(model, x) - uniform).max() > 1e-3
     assert_equivariant(model, own, x, tolerance=1e-5)
     before = error()
-    many = {key: np.concatenate([a] * 100) for key, a in x.items()}
-    many_targets = np.tile(target, (100, 1, 1))
+    many = {key: np.concatenate([a] * STEPS) for key, a in x.items()}
+    many_targets = np.tile(target, (STEPS, 1, 1))
     model.fit(many, many_targets, BATCH, shuffle=False, verbose=0)
     assert error() < before
     assert_equivariant(model, own, x, tolerance=1e-5)
@@ -131,7 +132,7 @@ def test_float64_stays_exact_through_training(name, float64, monkeypatch):
     # Keras makes float32 of products in float64, except on TensorFlow.
     monkeypatch.setitem(dtypes.BIT64_TO_BIT32_DTYPE, "float64", "float64")
     x = {key: a.astype("float64") for key, a in inputs().items()}
-    steps = {key: np.concatenate([a] * 100) for key, a in x.items()}
+    steps = {key: np.concatenate([a] * STEPS) for key, a in x.items()}
     # Chiral, so that training pulls away from O(3).
     turned = np.cross(steps["positions"], steps["velocities"])
     model = small(name)

@@ -96,7 +96,7 @@ def test_schedule_follows_the_steps_of_fit(bodies):
     boundaries = keras.optimizers.schedules.PiecewiseConstantDecay(
         [2, 5], [0.0, 1.0, 10.0]
     )  # the first value holds up to step 2, the second up to 5
-    wrapper = remul(Scheduled(beta=boundaries))
+    wrapper = remul(Scheduled(beta=boundaries), linear_model())
     history = wrapper.fit(x, y, batch_size=4, epochs=3, verbose=0).history
     np.testing.assert_allclose(history["beta"], [0.0, 1.0, 10.0])
     np.testing.assert_allclose(history["alpha"], [1.0, 1.0, 1.0])
@@ -344,11 +344,11 @@ ALL = {
 def test_trains_and_resumes_exactly(bodies, tmp_path, kind, policy):
     x, y = bodies
     keras.config.set_dtype_policy(policy)
-    steps = dict(epochs=6, batch_size=3, shuffle=False, verbose=0)  # 24
+    steps = dict(epochs=3, batch_size=3, shuffle=False, verbose=0)  # 12
 
     def fresh():
         keras.utils.set_random_seed(5)
-        return remul(ALL[kind]())
+        return remul(ALL[kind](), linear_model())
 
     straight = fresh()
     straight.fit(x, y, **steps)
@@ -429,7 +429,8 @@ def test_own_weighting_in_two_methods(bodies):
             self.beta.assign(self.beta * 2)
 
     x, y = bodies
-    history = remul(Doubling()).fit(x, y, epochs=3, verbose=0).history
+    wrapper = remul(Doubling(), linear_model())
+    history = wrapper.fit(x, y, epochs=3, verbose=0).history
     assert history["beta"] == [1.0, 2.0, 4.0]
 
 
