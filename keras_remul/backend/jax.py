@@ -69,7 +69,11 @@ def attention(qkv, heads, mask, bias):
     qkv = qkv.reshape(*shape, heads, -1)
     q, k, v = jnp.split(qkv, 3, axis=-1)  # each (B, N, K, F)
     q = q * q.shape[-1] ** -0.5
-    logits = jnp.einsum("bnkf,bmkf->bknm", q, k)
+    if shape[1] > 48:  # there XLA is quicker at products of whole matrices
+        q, k, v = (jnp.swapaxes(a, 1, 2) for a in (q, k, v))
+        logits = jnp.matmul(q, jnp.swapaxes(k, -1, -2))
+    else:
+        logits = jnp.einsum("bnkf,bmkf->bknm", q, k)
     if qkv.dtype in (jnp.float16, jnp.bfloat16):
         logits = logits.astype("float32")
     if bias is not None:
@@ -77,7 +81,11 @@ def attention(qkv, heads, mask, bias):
     if mask is not None:
         logits = jnp.where(mask[:, None, None, :], logits, -1e30)
     weights = jax.nn.softmax(logits).astype(qkv.dtype)
-    return jnp.einsum("bknm,bmkf->bnkf", weights, v).reshape(*shape, -1)
+    if shape[1] > 48:
+        y = jnp.swapaxes(jnp.matmul(weights, v), 1, 2)
+    else:
+        y = jnp.einsum("bknm,bmkf->bnkf", weights, v)
+    return y.reshape(*shape, -1)
 
 
 def intercepts_calls():

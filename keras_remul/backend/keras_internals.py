@@ -1,8 +1,9 @@
-"""All private parts of Keras that this package uses, one function for each.
+"""The private parts of Keras that this package uses, a function for each.
 
 What has no public name may be gone in the next version. So nothing but this
-module touches it, `tests/test_keras_internals.py` says for each what would
-break, and `pyproject.toml` bounds the version of Keras.
+module touches it, and `plain`, which is about calls of layers;
+`tests/test_keras_internals.py` says for each what would break, and
+`pyproject.toml` bounds the version of Keras.
 """
 
 import numpy as np
