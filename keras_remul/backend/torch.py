@@ -31,8 +31,10 @@ def layer_norm(x, gamma, beta, epsilon):
 
 
 def gelu(x):
-    fused = x.numel() < 2**14 or x.requires_grad or not x.is_cpu
-    if fused or x.dtype.itemsize < 4 or torch.compiler.is_compiling():
+    # An exported program has a free batch size: it must not be asked for.
+    fused = torch.compiler.is_compiling() or torch.compiler.is_exporting()
+    fused = fused or x.requires_grad or not x.is_cpu or x.dtype.itemsize < 4
+    if fused or x.numel() < 2**14:
         return F.gelu(x, approximate="tanh")
     # 1 + tanh(z) = 2 sigmoid(2 z), and the sigmoid takes a third of the time.
     slope = 2.0 * (2.0 / math.pi) ** 0.5
