@@ -124,7 +124,7 @@ def test_config_round_trip():
     assert again.group == symmetry.group
     assert again.inputs == symmetry.inputs
     assert repr(again) == repr(symmetry)
-    with pytest.raises(ValueError, match="`inputs`: Of.*factor 'c'"):
+    with pytest.raises(ValueError, match="`inputs`: OnFactor.*factor 'c'"):
         Symmetry(TWO, {"x": OnFactor("c", Vector())}, "scalar")
 
 
