@@ -89,8 +89,7 @@ class Group(Configurable):
         """
         dtype = _checked(dtype)
         shape, wide = (n, self.num_normals), at_least_float32(dtype)
-        z = keras.random.normal(shape, seed=seed, dtype=wide)
-        g = _made(self, z)
+        g = self.from_normal(keras.random.normal(shape, seed=seed, dtype=wide))
         if wide == dtype:
             return g
 
@@ -214,10 +213,6 @@ class Group(Configurable):
     def move_grid(self, g, x):
         """Moves the cells of x `(B, H, W, ...)`; one axis per `grid_axes`."""
         raise NotImplementedError
-
-
-# Groups that are equal share what is compiled.
-_made = backend.one_program(lambda group, z: group.from_normal(z), static=0)
 
 
 def rotation_generators(dimension, size):

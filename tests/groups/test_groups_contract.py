@@ -305,3 +305,28 @@ def test_generators_of_products():
         ]
         assert sum(moved) == 1, name
         close(group.compose(near, group.inverse(near)), identity, 1e-5)
+
+
+class Stretched(groups.Group):
+    """A group of a user: no configuration, and a state that may change."""
+
+    dimension, num_normals = 2, 1
+
+    def __init__(self, factor):
+        self.factor = factor
+
+    def from_normal(self, z):
+        return self.factor * ops.ones_like(z)[:, :, None] * ops.eye(2)
+
+    def linear(self, g):
+        return g
+
+
+def test_elements_follow_the_state_of_the_group():
+    """Also where groups are equal by what they say of themselves."""
+    first, other = Stretched(2.0), Stretched(3.0)
+    assert first == other
+    found = [first.sample(1, seed=0), other.sample(1, seed=0)]
+    other.factor = 4.0
+    found.append(other.sample(1, seed=0))
+    assert [float(ops.convert_to_numpy(g)[0, 0, 0]) for g in found] == [2, 3, 4]
