@@ -73,13 +73,13 @@ class Symmetry(Configurable):
             same time, on the same or on different features.
         inputs: the representation of each input, in the structure of the
             inputs: one, a list, or a (nested) dict. Strings such as
-            `"vector"` will do, see `keras_remul.representations.get`.
+            `"vector"` are accepted, see `keras_remul.representations.get`.
         outputs: the representation of each output, likewise.
         mask: key of the mask among the inputs, an array `(B, N)` that is 1 (or
-            True) at the nodes that are there and 0 at padding. It takes effect
+            True) at real nodes and 0 at padding. It takes effect
             where the inputs are a dict that holds this key and `inputs` does
-            not declare it as a feature. Padded nodes are never moved and
-            never enter a loss. Defaults to `"mask"`.
+            not declare it as a feature. Padded nodes are never transformed
+            and never enter a loss. Defaults to `"mask"`.
 
     Raises:
         ValueError: for an unknown representation, or one that does not fit the
@@ -121,11 +121,19 @@ class Symmetry(Configurable):
         return keras.tree.map_structure(resolve, structure)
 
     def sample(self, n, seed=None, dtype=None):
-        """Draws n elements of the group; see `Group.sample`."""
+        """Draws n elements of the group.
+
+        Args:
+            n, seed, dtype: as for `Group.sample`.
+        """
         return self.group.sample(n, seed=seed, dtype=dtype)
 
     def get_mask(self, x):
-        """The mask `(B, N)` among the inputs, or None where there is none."""
+        """The mask `(B, N)` among the inputs, or None where there is none.
+
+        Args:
+            x: inputs in the structure of `inputs`, with or without a mask.
+        """
         if isinstance(x, dict) and not self._declares_mask():
             return x.get(self.mask)
         return None
@@ -195,9 +203,10 @@ class Symmetry(Configurable):
         return _map(transform, structure, data, path)
 
     def output_leaves(self, y):
-        """Pairs of a representation and a leaf of y.
+        """Pairs of a representation and a leaf of y, in the order of the keys.
 
-        The order is that of the keys, sorted, so that it is the same for all y.
+        Args:
+            y: outputs or labels in the structure of `outputs`.
         """
         pairs = {}
 
@@ -210,7 +219,7 @@ class Symmetry(Configurable):
     def is_per_node(self, representation, value, mask=None):
         """Whether axis 1 of a leaf counts the nodes of a sample.
 
-        `PerNode` and `PerSample` declare it. Else the shape tells: arrays
+        `PerNode` and `PerSample` declare it. Otherwise the shape tells: arrays
         `(B, *shape)` hold one value per sample, those with more axes are
         `(B, N, ..., *shape)`. A scalar has an axis of channels, `(B, C)` or
         `(B, N, C)`.
@@ -243,7 +252,14 @@ class Symmetry(Configurable):
         return False
 
     def check_inputs(self, x):
-        """Raises ValueError unless keys, shapes and mask are those declared."""
+        """Checks that inputs are as declared.
+
+        Args:
+            x: inputs in the structure of `inputs`, with or without a mask.
+
+        Raises:
+            ValueError: keys, shapes or the mask differ.
+        """
         x, mask = self._split_mask(x)
         if mask is not None and len(mask.shape) != 2:
             raise ValueError(
@@ -257,7 +273,16 @@ class Symmetry(Configurable):
         _map(check, self.inputs, x, "x")
 
     def check_outputs(self, y, name="y", mask=None):
-        """Raises ValueError unless keys, shapes and mask are those declared."""
+        """Checks that outputs are as declared.
+
+        Args:
+            y: outputs or labels in the structure of `outputs`.
+            name: what messages call them. Defaults to `"y"`.
+            mask: mask `(B, N)` of the nodes, where some are padding.
+
+        Raises:
+            ValueError: keys, shapes or the mask differ.
+        """
 
         def check(representation, value, path):
             self._check_leaf(representation, value, path, mask)

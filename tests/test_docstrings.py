@@ -3,6 +3,7 @@
 import inspect
 import re
 
+import keras
 import pytest
 
 import keras_remul as kr
@@ -20,6 +21,44 @@ def public():
             if inspect.isclass(thing) or inspect.isfunction(thing):
                 found[f"{module.__name__}.{name}"] = thing
     return found
+
+
+def classes():
+    """The public classes and what they inherit from in this package."""
+    return {
+        base
+        for thing in public().values()
+        if inspect.isclass(thing)
+        for base in thing.__mro__
+        if base.__module__.startswith("keras_remul.")
+    }
+
+
+def methods():
+    """`{name: method}` of these classes, without the methods of Keras.
+
+    What a class overrides is there too; `inspect.getdoc` gives it the docstring
+    of the method that it overrides.
+    """
+    return {
+        f"{cls.__module__}.{cls.__name__}.{name}": getattr(cls, name)
+        for cls in classes()
+        for name in vars(cls)
+        if inspect.isroutine(getattr(cls, name))
+        and not name.startswith("_")
+        and not hasattr(keras.Model, name)
+    }
+
+
+def layers():
+    """`{name: class}` of the public layers that are called by users."""
+    return {
+        f"{cls.__module__}.{cls.__name__}": cls
+        for cls in classes()
+        if issubclass(cls, keras.Layer)
+        and not issubclass(cls, keras.Model)
+        and "call" in vars(cls)
+    }
 
 
 def arguments(function):
@@ -48,3 +87,29 @@ def test_arguments_are_explained(name):
     else:
         parameters = arguments(thing)
     assert [p.name for p in parameters if not listed(section, p)] == []
+
+
+@pytest.mark.parametrize("name", sorted(methods()))
+def test_arguments_of_methods_are_explained(name):
+    method = methods()[name]
+    text = inspect.getdoc(method) or ""
+    assert text, "no docstring"
+    _, _, section = text.partition("Args:\n")
+    parameters = arguments(method)
+    assert [p.name for p in parameters if not listed(section, p)] == []
+
+
+@pytest.mark.parametrize("name", sorted(layers()))
+def test_arguments_of_calls_are_explained(name):
+    layer = layers()[name]
+    _, _, section = inspect.getdoc(layer).partition("Call arguments:\n")
+    parameters = [p for p in arguments(layer.call) if p.name != "training"]
+    assert [p.name for p in parameters if not listed(section, p)] == []
+
+
+def test_methods_are_found():
+    found = methods()
+    assert len(found) > 100 and len(layers()) > 8
+    for name in ("groups.base.Group.compose", "symmetry.Symmetry.get_mask"):
+        assert f"keras_remul.{name}" in found
+    assert not any(name.endswith(".get_config") for name in found)

@@ -226,6 +226,12 @@ class TaskGradients:
     _task = None
 
     def update_with_gradients(self, losses, measured):
+        """Gives the weighting the measures of a step, with gradient norms.
+
+        Args:
+            losses: L_obj and L_equi of the step, scalars with gradients.
+            measured: the `StepMeasures` of the step, without norms.
+        """
         # Inside a differentiated function the losses have no gradient to
         # give; compute_loss_and_updates, which is outside, takes it.
         self._task = losses, measured

@@ -147,6 +147,12 @@ class TaskGradients:
         return logs
 
     def update_with_gradients(self, losses, measured):
+        """Gives the weighting the measures of a step, with gradient norms.
+
+        Args:
+            losses: L_obj and L_equi of the step, scalars with gradients.
+            measured: the `StepMeasures` of the step, without norms.
+        """
         variables = self.weighting.gradient_variables(self.model)
         values = [v.value for v in variables]
         tape = _local.tape

@@ -168,6 +168,12 @@ def load_exported(path, format):
 
 class TaskGradients:
     def update_with_gradients(self, losses, measured):
+        """Gives the weighting the measures of a step, with gradient norms.
+
+        Args:
+            losses: L_obj and L_equi of the step, scalars with gradients.
+            measured: the `StepMeasures` of the step, without norms.
+        """
         variables = self.weighting.gradient_variables(self.model)
         values = [v.value for v in variables]
         # Zero for weights that the loss does not use.

@@ -66,11 +66,22 @@ class Group(Configurable):
     num_elements = None
 
     def from_normal(self, z):
-        """Maps normal variates `(n, num_normals)` to n elements."""
+        """Maps normal variates to elements.
+
+        Args:
+            z: standard normal variates `(n, num_normals)`.
+
+        Returns:
+            n elements, in the form that `sample` returns.
+        """
         raise NotImplementedError
 
     def inverse(self, g):
-        """The inverse of each element."""
+        """The inverse of each element.
+
+        Args:
+            g: n elements, in the form that `sample` returns.
+        """
         raise NotImplementedError
 
     def sample(self, n, seed=None, dtype=None):
@@ -130,20 +141,36 @@ class Group(Configurable):
         raise NotImplementedError
 
     def identity(self, n, dtype=None):
-        """The neutral element n times."""
+        """The neutral element n times.
+
+        Args:
+            n: number of copies.
+            dtype: float dtype. Defaults to `keras.config.floatx()`. Indices and
+                shifts are int32.
+        """
         eye = ops.eye(self.matrix_size, dtype=_checked(dtype))
         return ops.tile(eye[None], (n, 1, 1))
 
     def compose(self, a, b):
-        """The products ab of two batches of elements."""
+        """The products ab of two batches of elements.
+
+        Args:
+            a, b: n elements each, in the form that `sample` returns.
+
+        Returns:
+            n elements, in the wider of the two dtypes; the product is computed
+            in float32 at least.
+        """
         a, b = self.as_tensor(a), self.as_tensor(b)
         product = backend.matmul(*same_dtype(widened(a), widened(b)))
         return ops.cast(product, wider(a.dtype, b.dtype))
 
     def as_tensor(self, g):
-        """Elements given as NumPy arrays or lists as they are computed with.
+        """Converts elements to the tensor that the group computes with.
 
-        Matrices of integers become `keras.config.floatx()`.
+        Args:
+            g: n elements, as a tensor, a NumPy array or nested lists. Matrices
+                of integers become `keras.config.floatx()`.
         """
         g = ops.convert_to_tensor(g)
         return ops.cast(g, floating(g.dtype))
@@ -156,20 +183,30 @@ class Group(Configurable):
     # Vectors.
 
     def linear(self, g):
-        """The linear part of each element, `(n, d, d)`."""
+        """The linear part of each element, `(n, d, d)`.
+
+        Args:
+            g: n elements.
+        """
         raise NotImplementedError
 
     def translation(self, g):
         """The translation of each element `(n, d)`, or None if there is none.
 
         None, rather than zeros, lets the caller leave the addition out.
+
+        Args:
+            g: n elements.
         """
         return None
 
     def parity(self, g):
         """det of the linear part, +1 or -1: `(n,)`, or None if always +1.
 
-        Groups that reflect act on two or three dimensions here.
+        The determinant is computed for groups of two or three dimensions.
+
+        Args:
+            g: n elements.
         """
         if self.proper:
             return None
@@ -183,7 +220,11 @@ class Group(Configurable):
         return ops.sign(ops.sum(a * ops.roll(cross, -1, axis=-1), axis=-1))
 
     def scale(self, g):
-        """The factor by which each element stretches `(n,)`; None if 1."""
+        """The factor by which each element stretches `(n,)`; None if 1.
+
+        Args:
+            g: n elements.
+        """
         return None
 
     def generators(self):
@@ -204,14 +245,38 @@ class Group(Configurable):
     # Nodes and grids.
 
     def permute(self, g, x):
-        """Permutes the nodes of x `(B, N, ...)`."""
+        """Permutes the nodes of each sample.
+
+        Args:
+            g: B elements.
+            x: array `(B, N, ...)`, N = `num_nodes`.
+
+        Returns:
+            Array of the shape and dtype of x.
+        """
         raise NotImplementedError
 
     def check_grid(self, sizes):
-        """Raises ValueError unless the group acts on a grid of these sizes."""
+        """Checks that the group acts on a grid of these sizes.
+
+        Args:
+            sizes: tuple of the numbers of cells along the axes of the grid.
+
+        Raises:
+            ValueError: the group does not act on this grid.
+        """
 
     def move_grid(self, g, x):
-        """Moves the cells of x `(B, H, W, ...)`; one axis per `grid_axes`."""
+        """Moves the cells of a grid.
+
+        Args:
+            g: B elements.
+            x: array `(B, H, W, ...)`, as many axes after the first as
+                `grid_axes` says.
+
+        Returns:
+            Array of the shape and dtype of x.
+        """
         raise NotImplementedError
 
 

@@ -41,7 +41,15 @@ class AffineGroup(Group):
         return self.assemble(self._linear_from_normal(z[:, d:]), t)
 
     def assemble(self, linear, t):
-        """Elements from their R `(n, d, d)` and t `(n, d)`."""
+        """Makes elements from their two parts.
+
+        Args:
+            linear: R `(n, d, d)`.
+            t: translations `(n, d)`.
+
+        Returns:
+            Elements `(n, d + 1, d + 1)`.
+        """
         top = ops.concatenate([linear, t[:, :, None]], axis=-1)  # (n, d, d+1)
         last = ops.one_hot(self.dimension, self.dimension + 1, dtype=top.dtype)
         bottom = ops.zeros_like(top[:, :1]) + last  # (n, 1, d+1)

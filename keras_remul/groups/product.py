@@ -60,7 +60,12 @@ class Product(Group):
         self.grid_axes = factors[grid[0]].grid_axes if len(grid) == 1 else 0
 
     def names(self, attribute):
-        """The factors for which an attribute, such as `dimension`, is set."""
+        """Names of the factors for which an attribute is set.
+
+        Args:
+            attribute: `"dimension"`, `"num_nodes"` or `"grid_axes"`: which of
+                the three things the factors act on.
+        """
         return [k for k, f in self.factors.items() if getattr(f, attribute)]
 
     def _acting_on_vectors(self):

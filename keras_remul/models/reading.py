@@ -69,7 +69,18 @@ class NodeReader:
         return width or 1
 
     def read(self, inputs):
-        """The `Nodes` of the inputs."""
+        """Reads the nodes: checks, centers and scales them.
+
+        Args:
+            inputs: dict of the arrays that the model is called with. The keys
+                and shapes are those of `docs/models.md`.
+
+        Returns:
+            `Nodes`.
+
+        Raises:
+            ValueError: keys or shapes differ from those of the build.
+        """
         if self.node_identity:
             x = ops.cast(inputs["positions"], self.geometry_dtype)
             one_hot = ops.eye(x.shape[1], dtype=self.geometry_dtype)
@@ -101,7 +112,15 @@ class NodeReader:
         return Nodes(y, x, mask)
 
     def read_pairs(self, inputs, nodes):
-        """The `Pairs` of the inputs."""
+        """Reads the pairs of nodes, in a periodic box or without one.
+
+        Args:
+            inputs: dict of the arrays that the model is called with.
+            nodes: the `Nodes` that `read` made of them.
+
+        Returns:
+            `Pairs`.
+        """
         neighbors = inputs.get("neighbors")
         if neighbors is not None:
             neighbors = ops.cast(neighbors, "int32")
@@ -127,7 +146,15 @@ class NodeReader:
         return Pairs(neighbors, mask, edges, away, square, offsets)
 
     def embedded(self, nodes):
-        """What the embedding sees of each node `(B, N, F)`."""
+        """The features of each node that the embedding sees.
+
+        Args:
+            nodes: the `Nodes` of the inputs.
+
+        Returns:
+            Array `(B, N, F)`, F = `embedded_width`: all features side by side,
+            without the positions in a periodic box.
+        """
         features = dict(nodes.features)
         if self.periodic:
             x = features.pop("positions")
@@ -146,7 +173,15 @@ class NodeReader:
         return 1 + products + self.edge_dim
 
     def pair_features(self, nodes, pairs):
-        """Squared distances, products f_i f_j of features, given features."""
+        """Squared distances, products f_i f_j of features, given features.
+
+        Args:
+            nodes: the `Nodes` of the inputs.
+            pairs: their `Pairs`.
+
+        Returns:
+            Array `(B, N, K, F)`, F = `count_pair_features()`.
+        """
         result = [pairs.square]
         for key in self.edge_products:
             f = nodes.features[key]
@@ -158,7 +193,14 @@ class NodeReader:
         return ops.concatenate(result, axis=-1)
 
     def check_inputs(self, inputs):
-        """Raises ValueError where they are not those of the build."""
+        """Checks that the inputs have the keys and shapes of the build.
+
+        Args:
+            inputs: dict of arrays.
+
+        Raises:
+            ValueError: they differ; the message says in what.
+        """
         shapes = {key: x.shape for key, x in inputs.items()}
         received = node_shapes(shapes, self.reads_pairs)
         if received != self.node_shapes:
@@ -182,7 +224,15 @@ class NodeReader:
             )
 
     def check_box(self, shapes):
-        """Raises ValueError where a periodic box does not fit the nodes."""
+        """Checks that a periodic box fits the nodes.
+
+        Args:
+            shapes: dict of the shapes of the inputs, tuples.
+
+        Raises:
+            ValueError: `"shifts"` come without a box or a neighbor list, or the
+                shape of the box is another one than that of the build.
+        """
         for key, needed in (("shifts", "box"), ("shifts", "neighbors")):
             if key in shapes and needed not in shapes:
                 raise ValueError(

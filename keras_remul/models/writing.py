@@ -12,7 +12,14 @@ class NodeWriter:
     """The part of a `NodeModel` that makes its output."""
 
     def build_readout(self, width):
-        """Builds the last layer, from nodes of this width."""
+        """Builds the last layer. Call it at the end of `build`.
+
+        Args:
+            width: C, the number of channels of each node before that layer.
+
+        Raises:
+            ValueError: `frames` is set and `readout` is not `"positions"`.
+        """
         moves = self.readout == "positions"
         if self.frames and not moves:
             raise ValueError(
@@ -33,6 +40,7 @@ class NodeWriter:
             self.build_velocity_scale()
 
     def build_velocity_scale(self):
+        """Adds the weight s of x + s v, where velocities are inputs."""
         if "velocities" in self.node_shapes:
             self.velocity_scale = self.add_weight(
                 shape=(self.frames, 1) if self.frames else (),
@@ -41,14 +49,31 @@ class NodeWriter:
             )
 
     def write(self, nodes, h):
-        """The output of the model, from nodes h `(B, N, C)`."""
+        """Makes the output of the model.
+
+        Args:
+            nodes: the `Nodes` of the inputs.
+            h: what the layers made of them `(B, N, C)`.
+
+        Returns:
+            The output in the shape that `readout` says, see `NodeModel`.
+        """
         h = dense(self.head, h)
         if self.readout == "positions":
             return self.write_positions(nodes, h)
         return self.finish(nodes, ops.cast(h, self.geometry_dtype))
 
     def write_positions(self, nodes, step):
-        """x + s v + step, for vectors `(B, N, D)`, or `(B, N, T D)`."""
+        """x + s v + step: new positions, in the units of the data.
+
+        Args:
+            nodes: the `Nodes` of the inputs.
+            step: vectors `(B, N, D)`, or `(B, N, T D)` with `frames`, in units
+                of `length_unit`.
+
+        Returns:
+            Array `(B, N, D)`, or `(B, N, T, D)` with `frames`.
+        """
         y, v = nodes.positions, nodes.features.get("velocities")
         step = ops.cast(step, self.geometry_dtype)
         if self.frames:
@@ -62,7 +87,15 @@ class NodeWriter:
         return self.finish(nodes, y + self.length_unit * step)
 
     def finish(self, nodes, y):
-        """y `(B, N, ...)` with its mask; for a graph, the sum over nodes."""
+        """Puts the mask on the output; for a graph, sums over the nodes.
+
+        Args:
+            nodes: the `Nodes` of the inputs.
+            y: array `(B, N, ...)`.
+
+        Returns:
+            y with its mask; `(B, ...)` with `readout="graph"`.
+        """
         if self.readout == "graph":
             if nodes.mask is not None:
                 y = ops.where(nodes.mask[:, :, None], y, 0.0)

@@ -1,7 +1,7 @@
-"""The methods of models that have to do with presets.
+"""The methods of models that load and save presets.
 
-Models know nothing of presets, which know models: so the methods are given to
-the base classes here, when the package is imported.
+Presets import models, so models cannot import presets: the methods are added
+to the base classes here, when the package is imported.
 """
 
 import keras
@@ -16,12 +16,15 @@ MODELS = (NodeModel, Wrapper, RemulModel)
 
 
 def _from_preset(cls, name_or_path, zoo=None, packages=()):
-    """Loads a preset of this class; see `keras_remul.from_preset`.
+    """Loads a preset of this class.
 
-    The package of this class is trusted, with `packages`.
+    Args:
+        name_or_path, zoo: as for `keras_remul.from_preset`.
+        packages: as there; the package of this class is trusted as well.
 
     Raises:
-        ValueError: the preset is of another class; see there for others.
+        ValueError: the preset holds a model of another class, or cannot be
+            loaded, see `keras_remul.from_preset`.
     """
     own = keras.saving.get_registered_name(cls).rpartition(">")[0]
     model = from_preset(name_or_path, zoo, {own, *packages} - {""})
@@ -36,7 +39,12 @@ def _from_preset(cls, name_or_path, zoo=None, packages=()):
 
 
 def _save_to_preset(self, path, **kwargs):
-    """Writes a preset; see `keras_remul.save_to_preset`."""
+    """Writes a preset.
+
+    Args:
+        path: folder to write.
+        **kwargs: the other arguments of `keras_remul.save_to_preset`.
+    """
     save_to_preset(self, path, **kwargs)
 
 

@@ -47,31 +47,75 @@ class Representation(Configurable):
     per_node = None
 
     def shape(self, group):
-        """Trailing axes of the feature that the group acts on."""
+        """Trailing axes of the feature that the group acts on.
+
+        Args:
+            group: the `Group`.
+
+        Returns:
+            Tuple of sizes; `()` where any axes may follow.
+        """
         raise NotImplementedError
 
     def transform(self, group, g, x):
-        """Acts with n = B elements g on x `(B, ..., *shape)`."""
+        """Acts on a feature.
+
+        Args:
+            group: the `Group`.
+            g: B elements of the group.
+            x: the feature `(B, ..., *shape)`.
+
+        Returns:
+            Array of the shape of x. For its dtype see the class.
+        """
         raise NotImplementedError
 
     def check(self, group):
-        """Raises ValueError where the representation has no meaning."""
+        """Checks that the representation is one of this group.
+
+        Args:
+            group: the `Group`.
+
+        Raises:
+            ValueError: the group does not act on such a feature.
+        """
 
     def check_data(self, group, shape):
-        """Raises ValueError where an array of this shape cannot be moved."""
+        """Checks that the group can transform an array of this shape.
+
+        Args:
+            group: the `Group`.
+            shape: shape of the array, the batch axis first.
+
+        Raises:
+            ValueError: it cannot.
+        """
 
     def restrict(self, group, g=None):
         """The representation, group and elements that act on the feature.
 
-        They are those given, but for `OnFactor`, which picks one factor of
-        each.
+        Most representations return themselves and the arguments. `OnFactor`
+        returns those of one factor of a `Product`.
+
+        Args:
+            group: the `Group`.
+            g: elements of the group, or None.
         """
         return self, group, g
 
     def rho(self, group, g):
-        """The matrix rho(g) `(B, k, k)` on the flattened feature.
+        """The matrix rho(g) on the flattened feature.
 
-        The columns are the images of the unit vectors.
+        Args:
+            group: the `Group`.
+            g: B elements of the group.
+
+        Returns:
+            Array `(B, k, k)`, k the product of `shape`. Its columns are the
+            images of the unit vectors.
+
+        Raises:
+            ValueError: the action is affine and has no matrix.
         """
         if self.moves_origin:
             raise ValueError(

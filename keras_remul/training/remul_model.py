@@ -40,32 +40,27 @@ class RemulModel(
         L_equi = l(f(phi(g) x), rho(g) y)       target="labels"
         L_equi = l(f(phi(g) x), rho(g) f(x))    target="predictions"
 
-    and one fresh g per sample and step. The wrapped model f stays as it is:
-    keep `remul.model` for inference, where REMUL costs nothing.
+    and a new random g per sample and step. The wrapped model f is not changed:
+    use `remul.model` for inference, where REMUL costs nothing.
 
     x and phi(g) x go through the model as one batch of twice the size, which
     is cheaper than two passes. Layers that look across the batch, such as
     BatchNormalization, therefore see both; Dropout draws for each anew.
 
     The losses of the layers (regularisers, `add_loss`) are added once, as
-    Keras does, whatever alpha and beta are. Masks are those of Keras, and one
-    among the inputs. Integers that g moves become floats.
+    Keras does, for any alpha and beta. Integers that g acts on become floats.
 
-    Logged in training: `loss`, which is alpha L_obj + beta L_equi and the
-    losses of the layers; `objective_loss`, `equivariance_loss`,
-    `equivariance_error` (E', see `evaluate_equivariance`), `alpha`, `beta`, and
-    the metrics of `compile`, which look at f(x) alone. In `evaluate` and
-    validation `loss` is L_obj alone (and the losses of the layers): it means
-    the same at each epoch and for each weighting, so that `EarlyStopping()` and
-    `ModelCheckpoint()` do what they do for a plain model. One that monitors
-    another of these wants `mode="min"`. There sample i of the data has the same
-    g at each call, so that the figures do not change from call to call, nor
-    with the batch size. `predict` and a plain call are those of the wrapped
-    model.
+    Training logs `loss`, the total with the losses of the layers;
+    `objective_loss`, `equivariance_loss`, `equivariance_error` (E', the mean of
+    ||f(phi(g) x) - rho(g) f(x)||), `alpha`, `beta`, and the metrics of
+    `compile`, which see f(x) only. In `evaluate` and validation `loss` is L_obj
+    (and the losses of the layers), the same for each epoch and weighting, so
+    that `EarlyStopping()` and `ModelCheckpoint()` work as for a plain model; to
+    monitor another value, give them `mode="min"`. There sample i has the same g
+    at each call, for any batch size. `predict` uses the wrapped model only.
 
     Args:
-        model: any Keras model; multiple inputs and outputs in dicts, lists or
-            tuples.
+        model: any Keras model; its inputs and outputs may be nested.
         symmetry: the `Symmetry` of its inputs and outputs. A mask among the
             inputs takes padded nodes out of every loss and metric.
         weighting: a `weighting.LossWeighting`. Defaults to
@@ -82,20 +77,18 @@ class RemulModel(
         num_samples: elements g per sample and training step. Defaults to 1.
         interval: the equivariance task is trained at every `interval`-th step
             of the optimizer, the others are plain. Defaults to 1.
-        augment: whether x and y of each training step are moved by a random g
-            of their own first. L_obj is then that of data augmentation, and
-            with `target="predictions"` L_equi is the spread of the predictions
-            around an orbit, for data without a preferred orientation. With
-            `Constant(beta=0.0)` it is augmentation alone; so is
-            `Constant(alpha=0.0)` with labels, where `num_samples` counts the
-            moved copies and f(x) is not computed. Defaults to False.
+        augment: whether each training step first transforms x and y by another
+            random g. L_obj is then the loss of data augmentation, and with
+            `target="predictions"` L_equi is the spread of the predictions over
+            an orbit. `Constant(beta=0.0)` then gives plain augmentation. So
+            does `Constant(alpha=0.0)` with labels, on `num_samples` copies and
+            without f(x). Defaults to False.
         seed: integer seed of the draws of g. Defaults to a random one.
         **kwargs: `name` and `dtype`, for `keras.Model`.
 
     Raises:
-        ValueError: for an unknown target, and in `fit` and `evaluate`, before
-            the first step, for data that do not fit the symmetry, or arrays
-            that hold NaN.
+        ValueError: an argument is not valid; in `fit` and `evaluate`, the
+            data do not fit the symmetry or hold NaN.
 
     Example:
 
@@ -227,7 +220,11 @@ class RemulModel(
         return Predictions.split(y_pred, self._read_masks(y_pred))
 
     def has_both_tasks(self, x):
-        """Whether a batch is a `Pair` with elements g."""
+        """Whether x is a `Pair` with elements g.
+
+        Args:
+            x: inputs of a training or test step.
+        """
         return isinstance(x, Pair) and x.g is not None
 
     def compute_mask(self, x, previous_mask=None):
@@ -264,7 +261,11 @@ class RemulModel(
         return super().test_step(*backend.map_batch(self, prepare, args))
 
     def labels(self, y):
-        """y in the structure of the outputs; None for what it leaves out."""
+        """Labels in the structure of the outputs of `symmetry`.
+
+        Args:
+            y: labels as `fit` takes them. An output without labels gets None.
+        """
         return per_output(y, self.symmetry.outputs, self._names(), argument="y")
 
     def _names(self):
@@ -282,10 +283,14 @@ class RemulModel(
     ):
         """As `keras.Model.compile`; `loss` also serves the equivariance task.
 
+        Args:
+            loss: one loss, or one for each output.
+            loss_weights: weights of the outputs, in both tasks.
+            optimizer, *args, **kwargs: as for Keras.
+
         Raises:
-            ValueError: where neither this method nor the constructor was given
-                a loss, where the objective has none, or where the loss cannot
-                serve `target="predictions"`.
+            ValueError: a task has no loss, or the loss cannot compare two
+                predictions and `target="predictions"`.
         """
         equivariance_loss = self.equivariance_loss or loss
         if self.weighting.uses_equivariance and equivariance_loss is None:
@@ -315,14 +320,15 @@ class RemulModel(
     def compute_loss(
         self, x=None, y=None, y_pred=None, sample_weight=None, training=True
     ):
-        """The loss of a batch.
+        """alpha L_obj + beta L_equi + the losses of the layers, a scalar.
 
-        In training
+        In evaluation L_obj replaces the first two terms, so that `val_loss`
+        means the same at each step and with each weighting.
 
-            alpha L_obj + beta L_equi + the losses of the layers
-
-        In evaluation L_obj in place of the first two, so that `val_loss` means
-        the same at each step, with each weighting.
+        Args:
+            x, y_pred: inputs and outputs, or a `Pair` and its `Predictions`.
+            y, sample_weight: as for Keras.
+            training: whether this is a training step.
         """
         if not isinstance(y_pred, Predictions):
             x, y_pred = Pair(x), self._alone(y_pred)

@@ -1,4 +1,4 @@
-"""Objects that are what their configuration says."""
+"""Objects that are equal when their configurations are."""
 
 
 class Configurable:
@@ -10,7 +10,11 @@ class Configurable:
 
     @classmethod
     def from_config(cls, config):
-        """The object that `get_config` came from."""
+        """The object with this configuration.
+
+        Args:
+            config: the dict that `get_config` returned.
+        """
         return cls(**config)
 
     def __eq__(self, other):

@@ -45,7 +45,11 @@ class FramedModel(MovedModel):
         self.points = list(points) if nested else points
 
     def points_of(self, x):
-        """The positions among the inputs, or their shape among the shapes."""
+        """The positions among the inputs, or their shape among the shapes.
+
+        Args:
+            x: inputs of the model, or their shapes in the same structure.
+        """
         if self.points is None:
             return x
         path = self.points if isinstance(self.points, list) else [self.points]
@@ -60,7 +64,19 @@ class FramedModel(MovedModel):
         return mask
 
     def centered(self, x, mask=None):
-        """The points less their center, zero for padding, and the center."""
+        """The points relative to their center, and the center.
+
+        Args:
+            x: inputs of the model.
+            mask: `(B, N)`, true where a node is valid, or None.
+
+        Returns:
+            The points less their center `(B, N, d)`, zero where padded, and the
+            center `(B, d)`, in the units of the data.
+
+        Raises:
+            ValueError: there are no nodes.
+        """
         p = ops.cast(self.points_of(x), keras.config.floatx())
         if p.shape[1] == 0:
             raise ValueError(
@@ -77,10 +93,10 @@ class FramedModel(MovedModel):
         return ops.where(valid, p - center[:, None], 0.0), center
 
     def determined(self, x):
-        """Whether there is one way, but for rounding, to place the frames.
+        """Whether the points determine the frames, beyond rounding.
 
-        Where it is False the output is finite, and so are its derivatives, but
-        it is not equivariant: ask before you rely on it.
+        Where it is False the output and its derivatives are finite, but the
+        output is not equivariant. Check this before you rely on it.
 
         Args:
             x: inputs, arrays.
@@ -99,7 +115,7 @@ class FramedModel(MovedModel):
 class PrincipalAxes(FramedModel):
     """Base: frames are the principal axes of the points.
 
-    Together with their center, where the group has translations.
+    Where the group has translations, frames also hold the center.
     """
 
     @staticmethod
@@ -116,11 +132,17 @@ class PrincipalAxes(FramedModel):
             )
 
     def principal_axes(self, x, mask=None):
-        """Moments and axes of the points, in units of their size.
+        """Principal moments and axes of the points.
+
+        Args:
+            x: inputs of the model.
+            mask: `(B, N)`, true where a node is valid, or None.
 
         Returns:
             Moments `(B, d)`, the smallest first; axes `(B, d, d)`, columns; the
-            points along these `(B, N, d)`; their center `(B, d)`.
+            points along these `(B, N, d)`; their center `(B, d)`. Moments and
+            points are in units of the largest distance from the center (its
+            square for the moments).
         """
         p, center = self.centered(x, mask)
         size = ops.sqrt(ops.max(ops.sum(ops.square(p), axis=-1), axis=1))
@@ -137,7 +159,17 @@ class PrincipalAxes(FramedModel):
         return ops.convert_to_numpy(gap > GAP * moments[:, -1])
 
     def assembled(self, axes, signs, center):
-        """The elements of axes `(B, d, d)` with signs `(B, d)`."""
+        """The group elements of axes with signs.
+
+        Args:
+            axes: principal axes `(B, d, d)`, columns.
+            signs: +1 or -1 for each axis `(B, d)`.
+            center: center of the points `(B, d)`, used where the group has
+                translations.
+
+        Returns:
+            B elements of the group.
+        """
         frame = axes * ops.cast(signs, axes.dtype)[:, None, :]
         if self.symmetry.group.has_translations:
             return self.symmetry.group.assemble(frame, center)

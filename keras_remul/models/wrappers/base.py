@@ -13,14 +13,14 @@ class Wrapper(KeepsVariables, keras.Model):
 
     A subclass names the arguments that hold models in `parts`, hands these
     models to `super().__init__` in that order, and adds its other arguments to
-    `get_config`. Built from shapes, configured, saved, and checked it is here.
+    `get_config`. This class checks, builds, configures and saves the models.
 
     Args:
         *models: a Keras model, or a list of Keras models, for each of `parts`.
         **kwargs: `name`, `dtype` and `trainable`, for `keras.Model`.
 
     Raises:
-        ValueError: something else than Keras models.
+        ValueError: an argument is not a Keras model.
 
     Attributes:
         parts: names of the arguments, and of the attributes, that hold models.
@@ -61,7 +61,11 @@ class Wrapper(KeepsVariables, keras.Model):
                 model.build(input_shape)
 
     def build_parts(self, inputs):
-        """Builds the models that only a call can build."""
+        """Builds the models that only a call can build.
+
+        Args:
+            inputs: inputs of the wrapper, arrays or `keras.KerasTensor`.
+        """
         for model in self.wrapped():
             if not model.built:
                 model(inputs)

@@ -1,4 +1,4 @@
-"""A model that is called on its inputs moved by elements of a group."""
+"""A model that is called on its inputs, transformed by group elements."""
 
 import keras
 from keras import ops
@@ -34,7 +34,14 @@ class MovedModel(Wrapper):
 
     @staticmethod
     def check_symmetry(symmetry):
-        """Raises ValueError where there are no frames of this `symmetry`."""
+        """Checks that the wrapper has frames for this symmetry.
+
+        Args:
+            symmetry: the `Symmetry` of the model.
+
+        Raises:
+            ValueError: it has none.
+        """
         if not isinstance(symmetry, Symmetry):
             raise ValueError(
                 "Argument `symmetry` must be a Symmetry. Received: "
@@ -50,13 +57,17 @@ class MovedModel(Wrapper):
 
         Returns:
             A list of batches of elements, and their weights: a list of arrays
-            `(B,)` of sum 1, or None for equal ones. With weights, the first
-            element is the one that is taken where the others have none.
+            `(B,)` of sum 1, or None for equal weights. Where the weights of
+            all other elements are 0, only the first element is used.
         """
         raise NotImplementedError
 
     def mask_of(self, inputs):
-        """The mask `(B, N)` among the inputs, or None."""
+        """The mask `(B, N)` among the inputs, or None.
+
+        Args:
+            inputs: inputs of the model.
+        """
         return self.symmetry.get_mask(inputs)
 
     def call(self, inputs, training=None):

@@ -11,7 +11,8 @@ class StepMeasures(NamedTuple):
     Attributes:
         objective: L_obj of the batch.
         equivariance: L_equi of the batch.
-        equivariance_error: E' of the batch, mean ||f(phi(g) x) - rho(g) f(x)||.
+        equivariance_error: the equivariance error E' of the batch, mean
+            ||f(phi(g) x) - rho(g) f(x)||.
         output_norm: mean ||f(x)||, positions relative to the center of the
             nodes.
         gradient_norms: norms of the gradients of L_obj and of L_equi with
@@ -69,11 +70,20 @@ class LossWeighting(keras.layers.Layer):
         """
 
     def advance(self):
-        """Called at the end of each training step, also of the plain ones
-        between two of `RemulModel(interval=...)`."""
+        """Called at the end of each training step.
+
+        That includes the plain steps of `RemulModel(interval=...)`.
+        """
 
     def gradient_variables(self, model):
-        """The variables of the model for `StepMeasures.gradient_norms`."""
+        """The variables of the model for `StepMeasures.gradient_norms`.
+
+        Args:
+            model: the Keras model that is trained, without `RemulModel`.
+
+        Returns:
+            List of trainable variables.
+        """
         raise NotImplementedError
 
     def warning(self):
