@@ -10,6 +10,7 @@ from these alone.
 import pathlib
 import re
 import statistics
+import textwrap
 
 import keras
 import numpy as np
@@ -34,6 +35,15 @@ COLUMNS = (
     "orbit_variance_share",
     "equivariance_error",
     "share_of_network",
+)
+INTRODUCTION = (
+    "Made by `keras-remul report` from `recipes/results/`: mean and standard "
+    "deviation over seeds. `moved` is the error on test data moved by the "
+    "group, that is with x and y transformed by random elements g; "
+    "`symmetrised` that of predictions averaged over 10 elements. The orbit "
+    "variance is given as its share of the error on moved data. E' is the "
+    "equivariance error, the mean of || f(phi(g) x) - rho(g) f(x) ||. The "
+    "epoch is chosen on validation data."
 )
 
 
@@ -165,6 +175,13 @@ def _mean(values):
     return f"{mean:.3g} ± {statistics.stdev(values):.2g}"
 
 
+def _paragraph(text):
+    """The text in lines of 80 characters."""
+    return textwrap.fill(
+        text, 80, break_long_words=False, break_on_hyphens=False
+    )
+
+
 def markdown(name, recipes="recipes"):
     """A table as Markdown: recipes, then the baselines without a network."""
     table = _table(recipes, name)
@@ -196,7 +213,7 @@ def markdown(name, recipes="recipes"):
             )
     rows = ["| " + " | ".join(line) + " |" for line in lines]
     rule = "|" + "---|" * len(lines[0])
-    text = [f"## {table['title']}", "", table["text"], ""]
+    text = [f"## {table['title']}", "", _paragraph(table["text"]), ""]
     return "\n".join([*text, rows[0], rule, *rows[1:], ""])
 
 
@@ -243,13 +260,7 @@ def report(recipes="recipes", output="docs/results.md"):
     parts = [
         "# Results",
         "",
-        "Made by `keras-remul report` from `recipes/results/`. Mean and "
-        "standard deviation",
-        "over seeds. `moved`: test data moved by random elements of the group; "
-        "`symmetrised`:",
-        "predictions averaged over 10 of them; orbit variance: its share of the"
-        " error on moved",
-        "data. The epoch is chosen on validation data.",
+        _paragraph(INTRODUCTION),
         "",
     ]
     for name, table in read_tables(recipes).items():
