@@ -13,9 +13,9 @@ from keras_remul.backend import devices
 def data_parallel(num_devices=None):
     """Context in which models are made and trained on several devices.
 
-    The same script runs on one device and on many, of one host or of several:
-    each step sees the batch that `batch_size` asks for, split over the devices,
-    and draws the same g. The engine is the framework's own:
+    The same script runs on one device or on many, on one host or several. Each
+    step splits a batch of `batch_size` samples over the devices, and draws the
+    same g as one device. The engine is that of the framework:
 
         JAX          `keras.distribution.DataParallel`
         TensorFlow   `tf.distribute.MirroredStrategy`, and
@@ -23,23 +23,25 @@ def data_parallel(num_devices=None):
         PyTorch      `DistributedDataParallel` in the processes that
                      `torchrun --nproc-per-node=N script.py` starts
 
-    Many hosts are found in the environment of the launcher: that of torchrun;
-    `TF_CONFIG`; for JAX `JAX_COORDINATOR_ADDRESS`, `JAX_NUM_PROCESSES` and
-    `JAX_PROCESS_ID`, or Slurm's or Open MPI's. There this context is what the
-    script begins with, and each host is given the whole data.
+    With several hosts, their addresses are read from the environment variables
+    of the launcher: those of torchrun; `TF_CONFIG`; for JAX
+    `JAX_COORDINATOR_ADDRESS`, `JAX_NUM_PROCESSES` and `JAX_PROCESS_ID`, or
+    those of Slurm or Open MPI. The context must then come first in the script,
+    and each host needs all the data.
 
     With one device it does nothing. Batches should be a multiple of the number
     of devices. See docs/distributed.md.
 
     Args:
-        num_devices: how many, of all hosts together. Defaults to the
-            environment variable `KERAS_REMUL_DEVICES` if set, else to all that
-            the framework sees (GPUs, on TensorFlow) or torchrun has started.
+        num_devices: number of devices of all hosts together. Defaults to the
+            environment variable `KERAS_REMUL_DEVICES` if set, otherwise to all
+            devices that the framework sees (GPUs, on TensorFlow) or that
+            torchrun has started.
 
     Raises:
-        ValueError: where there are not so many, where the launcher's
-            environment makes no sense, or where it comes too late.
-        ConnectionError: in the context, where another process of the run has
+        ValueError: there are not enough devices, the environment variables of
+            the launcher are not valid, or something was computed before.
+        ConnectionError: inside the context, if another process of the run has
             ended or cannot be reached.
 
     Example:
@@ -83,25 +85,26 @@ def _data_parallel(num_devices):
 
 
 def process():
-    """This process and how many there are, of all hosts together.
+    """The index of this process and the number of processes of all hosts.
 
     Returns:
-        `(index, count)`, index from 0; `(0, 1)` outside of `data_parallel`,
-        but for TensorFlow, which reads `TF_CONFIG`.
+        `(index, count)`, index from 0; `(0, 1)` outside `data_parallel`, except
+        on TensorFlow, which reads `TF_CONFIG`.
 
     Raises:
-        ValueError: where `TF_CONFIG` makes no sense.
+        ValueError: `TF_CONFIG` is not valid.
     """
     return devices.process()
 
 
 class OnFirst(keras.callbacks.Callback):
-    """A callback that runs in the first process of a run alone.
+    """A callback that runs only in the first process of a run.
 
-    For what writes files, such as checkpoints, while several processes train:
-    all would write the same. All its hooks are called. It may save models and
-    read weights, but not change them, not evaluate, and not end the training:
-    the other processes would not know.
+    Use it for callbacks that write files, such as checkpoints, when several
+    processes train: otherwise all processes would write the same files. All its
+    hooks are called. It may save models and read weights. It must not change
+    weights, evaluate or stop the training, since the other processes would not
+    do the same.
 
     Args:
         callback: a `keras.callbacks.Callback`.

@@ -6,9 +6,9 @@ A box is given by its edges, or by its lattice vectors, the rows of a matrix:
     (B, D) or (B, 1, D)     edges of each sample
     (B, D, D), (1, D, D)    lattice vectors of each, of all samples
 
-An edge of 0 or infinity, or a row of zeros, is no period: films and wires.
-`(D, D)` for a batch of D could be edges or one matrix, and is refused; one
-matrix for all samples is `cell[None]`.
+An edge of 0 or infinity, or a row of zeros, means no period in that direction,
+as in films and wires. `(D, D)` for a batch of D could be edges or one matrix,
+and is refused; write one matrix for all samples as `cell[None]`.
 """
 
 import itertools
@@ -32,7 +32,7 @@ def standard_box(box, batch, dim):
         dim: D.
 
     Raises:
-        ValueError: `box` has another shape, or one that could be read twice.
+        ValueError: `box` has another shape, or an ambiguous one.
     """
     shape = tuple(box.shape)
     if len(shape) == 2 and shape[0] == dim and batch in (None, dim) and dim > 1:
@@ -62,13 +62,14 @@ def minimum_image(difference, box):
     """The shortest of all periodic images of x_i - x_j.
 
     `d - n C` with the lattice vector n C nearest to d; with edges L,
-    `d - L round(d / L)`. Of two images at the same distance it is one.
+    `d - L round(d / L)`. Of two images at the same distance, either may be
+    taken.
 
     Args:
         difference: `(B, ..., D)`.
         box: see the module; None for free space, where `difference` is
-            returned. Cells of any angle; a cell too skewed to be reduced
-            gives NaN.
+            returned. Cells may have any angles; a cell that is too skewed to be
+            reduced gives NaN.
 
     Returns:
         `(B, ..., D)`.
@@ -163,15 +164,16 @@ def shortest_period(box):
 def reduce_cell(cell):
     """The shortest vectors that span the same lattice (Minkowski).
 
-    In them, no sum or difference of two or three is shorter than one of its
-    parts.
+    No sum or difference of two or three of them is shorter than one of its
+    terms.
 
     Args:
-        cell: lattice vectors `(B, D, D)`, rows; D up to 3. Rows of zeros stay.
+        cell: lattice vectors `(B, D, D)`, rows; D up to 3. Rows of zeros are
+            kept.
 
     Returns:
-        `(B, D, D)`, integer combinations of the rows; NaN where these lie in
-        a plane, or are too skewed.
+        `(B, D, D)`, integer combinations of the rows; NaN if these lie in a
+        plane, or are too skewed.
     """
     return backend.matmul(reduction(cell), _periods(cell))
 
@@ -261,23 +263,22 @@ def _periods(box):
 def periodic_graph(positions, cutoff, box, max_neighbors=None, mask=None):
     """All images of all nodes within a distance of each node.
 
-    Right for any cut-off: a node may be listed several times, once for each
-    of its images, and be its own neighbor. Made in NumPy, for data: the
-    number of images depends on the box.
+    Correct for any cut-off: a node may be listed several times, once for each
+    of its images, and may be its own neighbor. Computed in NumPy, for use on
+    data, since the number of images depends on the box.
 
     Args:
-        positions: `(B, N, D)`; they may lie outside of the box.
+        positions: `(B, N, D)`; they may lie outside the box.
         cutoff: largest distance.
         box: see the module.
-        max_neighbors: K, of which the nearest are kept. Defaults to None: as
-            many as there are.
+        max_neighbors: K; the nearest are kept. Defaults to None: all neighbors.
         mask: optional `(B, N)`, true where a node is valid.
 
     Returns:
         Neighbors `(B, N, K)`, the nearest first, filled with -1, and shifts
-        `(B, N, K, D)`, int32: the image of node j that is meant lies at x_j
-        plus `shifts` times the lattice vectors (or edges). For the inputs
-        `"neighbors"` and `"shifts"` of models, beside `"box"`.
+        `(B, N, K, D)`, int32: the image of node j is at x_j plus `shifts` times
+        the lattice vectors (or edges). These are the inputs `"neighbors"` and
+        `"shifts"` of models, together with `"box"`.
 
     Raises:
         ValueError: an argument has another shape or is not above 0, or the

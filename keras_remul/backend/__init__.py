@@ -16,7 +16,7 @@ signatures, so that a diff of two of them shows only the framework:
                                    a mask (B, N), a bias (B, heads, N, N)
     intercepts_calls()             whether the framework does more on a call of
                                    any layer than to call it
-    is_traced(x)                   whether x has no numbers yet: in a function
+    is_traced(x)                   whether x has no values yet: in a function
                                    that is being compiled
     jvp(fn)                        function (t, v, *args): the derivative of
                                    fn(t, *args) along v, compiled on JAX

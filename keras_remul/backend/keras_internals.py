@@ -1,9 +1,8 @@
-"""The private parts of Keras that this package uses, a function for each.
+"""The private parts of Keras that this package uses, one function for each.
 
-What has no public name may be gone in the next version. So nothing but this
-module touches it, and `plain`, which is about calls of layers;
-`tests/test_keras_internals.py` says for each what would break, and
-`pyproject.toml` bounds the version of Keras.
+Private parts may disappear in the next version. So only this module uses them,
+and `plain`, for calls of layers; `tests/test_keras_internals.py` says what each
+is needed for, and `pyproject.toml` bounds the version of Keras.
 """
 
 import numpy as np
@@ -11,10 +10,10 @@ from keras.src.backend.common import global_state
 
 
 def with_sublayers(layer):
-    """A layer and all layers inside of it, each once; a list.
+    """A layer and all layers inside it, each once; a list.
 
-    `keras.Model.layers` are those of the first level, and a layer that is no
-    model tells of none.
+    `keras.Model.layers` lists only the first level, and layers that are not
+    models do not list their sublayers.
     """
     return layer._flatten_layers()
 
@@ -22,8 +21,8 @@ def with_sublayers(layer):
 def compiled_loss(model):
     """The loss that `compile` was given: of (y, y_pred, sample_weight).
 
-    None without one. The public `compute_loss` adds the losses of the layers,
-    which REMUL weighs by neither alpha nor beta.
+    None if there is no loss. The public `compute_loss` also adds the losses of
+    the layers, which REMUL multiplies by neither alpha nor beta.
     """
     return model._compile_loss
 
@@ -31,25 +30,26 @@ def compiled_loss(model):
 def summed_loss(model, loss):
     """A loss of a layer as Keras adds it to the total, a scalar.
 
-    Public is the total alone. On TensorFlow it is divided by the number of
+    Only the total is public. On TensorFlow the loss is divided by the number of
     replicas, which only the trainer of Keras knows.
     """
     return model._aggregate_additional_loss(loss)
 
 
 def values(variables):
-    """What variables hold, None where the trainer of JAX took it out.
+    """The values of variables; None where the trainer on JAX removed it.
 
-    The public `value` fails on these.
+    The public `value` raises an error there.
     """
     return [variable._value for variable in variables]
 
 
 def put_back(variables, kept):
-    """Gives variables that hold nothing the `values` that they had.
+    """Restores the `values` of variables that have lost them.
 
-    The public `assign` copies; the values of a step that was cut short may be
-    gone by then, and the error that cut it short is the one to be seen.
+    The public `assign` copies; after an interrupted step the values may already
+    be deleted, and an error of the copy would hide the error that interrupted
+    the step.
     """
     for variable, value in zip(variables, kept, strict=True):
         if variable._value is None and value is not None:
@@ -59,7 +59,8 @@ def put_back(variables, kept):
 def uninitialized_variables():
     """The list of variables that were made in a `StatelessScope`.
 
-    Keras works it off at the end of the scope, and keeps it where that fails.
+    Keras initialises them at the end of the scope, and keeps the list if that
+    fails.
     """
     return global_state.get_global_attribute(
         "uninitialized_variables", [], set_to_default=True
@@ -69,11 +70,11 @@ def uninitialized_variables():
 def initialize(variable, zeros):
     """Gives a variable of that list its first value.
 
-    The public `assign` needs one to be there.
+    The public `assign` needs an existing value.
 
     Args:
         variable: a Keras variable without a value.
-        zeros: whether it is zero, in place of what its initializer says.
+        zeros: whether the value is zero, instead of that of its initializer.
     """
     if zeros:
         variable._initializer = lambda shape, dtype=None: np.zeros(shape, dtype)

@@ -1,10 +1,10 @@
 """Variables that were made, but have no value yet.
 
-Within `keras.StatelessScope` a variable is only noted in a list of Keras, and
-gets its value at the scope's end. Two things are done with that list here. A
-model of a file is made without memory for its weights, so that it can be
-refused; and where it is refused, its variables are taken off the list, for
-Keras would fail on them at the end of every later scope.
+Within `keras.StatelessScope` a variable is only put on a list, and gets its
+value at the end of the scope. This module uses that list for two things. A
+model from a file is made without memory for its weights, so that it can be
+refused before memory is taken. If it is refused, its variables are removed from
+the list; otherwise Keras would fail on them at the end of every later scope.
 """
 
 import keras
@@ -13,11 +13,12 @@ from keras_remul.backend import keras_internals
 
 
 def make_to_load(make):
-    """`make()`, a model whose weights are to be loaded: they are zero.
+    """Calls `make()` for a model whose weights will be loaded: they are zero.
 
     Args:
-        make: function without arguments. Whatever it raises leaves no trace,
-            and no memory is taken for weights before it returns.
+        make: function without arguments. If it raises, its variables are
+            removed from the list; no memory is taken for weights before it
+            returns.
     """
     noted = keras_internals.uninitialized_variables()
     before = len(noted)

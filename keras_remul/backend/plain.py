@@ -1,10 +1,10 @@
-"""Layers that can be called without what Keras does around a call.
+"""Layers that can be called without the overhead of a Keras call.
 
-`Layer.__call__` casts, looks for masks, opens scopes, and so on: on PyTorch,
-which does this at each step, that takes several times as long as the product
-of a small layer. Nothing of it is needed where a layer of ours calls one of its
-sublayers on an array of the right dtype. Whether a layer has no more to it than
-its class says is read off private parts of Keras.
+`Layer.__call__` casts, looks for masks, opens scopes, and so on. PyTorch does
+this at each step, and it takes several times as long as the product of a small
+layer. None of it is needed where a layer of ours calls one of its sublayers on
+an array of the right dtype. Private parts of Keras show whether a layer does
+nothing else in a call.
 """
 
 import operator
@@ -34,12 +34,12 @@ _extras = operator.itemgetter("_dtype_policy", *_EXTRAS)
 
 
 def is_plain(layer, cls):
-    """Whether a call of the layer does what `cls.call` does, and no more.
+    """Whether a call of the layer does only what `cls.call` does.
 
-    Not so if the layer is of a subclass, or has a `call` or a hook of its own,
-    mixed precision, quantisation, LoRA, a regularizer of its activity, or
-    gradient checkpoints; nor under a `keras.distribution`, which may have a
-    layout for the output. These may come and go, so ask at each call.
+    False for a layer of a subclass, or one with its own `call`, a hook, mixed
+    precision, quantisation, LoRA, an activity regularizer, or gradient
+    checkpoints; also under a `keras.distribution`, which may have a layout for
+    the output. These can change, so check at each call.
 
     Args:
         layer: a built layer.
@@ -55,12 +55,12 @@ def plain_weights(dense, norms, dtype):
         dense: built layers, each expected to be a `keras.layers.Dense`.
         norms: those expected to be a `keras.layers.LayerNormalization`, of the
             last axis.
-        dtype: that of the array which they are to be called on.
+        dtype: dtype of the array that they are called on.
 
     Returns:
-        List of kernel and bias, which may be None, of the former, then gamma
-        and beta of the latter; or None, where a layer is not plain or has
-        another dtype.
+        List of the kernel and bias (or None) of each Dense, then gamma and beta
+        of each normalisation. None if a layer is not plain or has another
+        dtype.
     """
     if not _nobody_else_does():
         return None
@@ -95,7 +95,7 @@ def plain_weights(dense, norms, dtype):
 
 
 def _adds_nothing(layer, cls):
-    """Whether a layer is one of its class, without anything of its own."""
+    """Whether a layer has nothing beyond what its class defines."""
     state = layer.__dict__
     policy, *extras = _extras(state)
     return not (
@@ -108,7 +108,7 @@ def _adds_nothing(layer, cls):
 
 
 def _nobody_else_does():
-    """Whether there is nothing either that is added to calls of all layers."""
+    """Whether nothing is added to the calls of all layers."""
     scopes = global_state.GLOBAL_STATE_TRACKER.__dict__
     autocast = scopes.get("autocast_scope")
     return (

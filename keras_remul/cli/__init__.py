@@ -19,7 +19,7 @@ _LONGEST = 1000  # characters of what a framework says
 
 
 def _doing(arguments):
-    """The command and what it is about, such as "train mine.py"."""
+    """The command and its subject, such as "train mine.py"."""
     keys = ("command", "action", "recipe", "name", "names", "table")
     words = []
     for key in keys:
@@ -35,8 +35,8 @@ def _explained(error, arguments):
     if isinstance(error, OSError) and error.strerror:  # of the system
         return (
             f"{hide(arguments, str(error.filename or 'a file'))}: "
-            f"{error.strerror}. Look whether it is there, whether you may use "
-            "it and whether the disk has room."
+            f"{error.strerror}. Check that it exists, that you have access to "
+            "it, and that the disk is not full."
         )
     if told and not isinstance(error, (UnicodeError, json.JSONDecodeError)):
         return text or type(error).__name__
@@ -60,7 +60,7 @@ def _run(arguments):
         sys.stdout.flush()
         return 0
     except KeyboardInterrupt:
-        status, text = _STOPPED, "stopped. A training goes on where it was."
+        status, text = _STOPPED, "stopped. The same command resumes a training."
     except BrokenPipeError:
         # Nothing more goes there, at the end of the process neither.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

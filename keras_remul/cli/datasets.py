@@ -22,7 +22,7 @@ def _builder(arguments):
 def list_command(arguments):
     """Table of all data sets and configurations.
 
-    Configurations are classes of TFDS: without it, the data sets alone.
+    Configurations are classes of TFDS; without it, only data sets are listed.
     """
     try:
         classes = [
@@ -109,7 +109,7 @@ def baselines_command(arguments):
         measure,
         *splits,
         title=arguments.name,
-        caption=f"test moved: by random elements of {group!r}",
+        caption=f"test_moved: transformed by random elements of {group!r}",
     )
     for name, errors in rows.items():
         table.add_row(name, *(f"{errors[split]:.4g}" for split in splits))

@@ -1,4 +1,4 @@
-"""What `keras-remul doctor` tells: versions, devices, cache, faults."""
+"""The report of `keras-remul doctor`: versions, devices, cache, checks."""
 
 import importlib.metadata
 import platform
@@ -74,7 +74,7 @@ def run():
     """Prints the report.
 
     Raises:
-        ValueError: a check fails; what fails is printed before.
+        ValueError: a check fails; the report says which.
     """
     table = Table(show_header=False)
     table.add_row("keras_remul", __version__)

@@ -1,14 +1,14 @@
 """What commands print: text as it is, and tables.
 
-Rich takes `[b]` and `:name:` for markup, and paths and errors may hold both.
-So no command prints but through here.
+Rich interprets `[b]` and `:name:` as markup, and paths and errors may hold
+both. So all commands print through this module.
 """
 
 from rich.console import Console
 
 
 def say(text):
-    """Prints text as it is; lines are broken by the terminal alone."""
+    """Prints text as it is; only the terminal breaks lines."""
     _console().print(text, soft_wrap=True)
 
 

@@ -7,6 +7,7 @@ from rich.table import Table
 
 from keras_remul.cli.arguments import at_least, number, positive
 from keras_remul.cli.output import say, show
+from keras_remul.evaluation.measures import EQUIVARIANCE_ERROR
 from keras_remul.presets import folder, resolve
 from keras_remul.utils import atomic
 from keras_remul.utils.plain_files import read_json
@@ -16,7 +17,9 @@ from keras_remul.utils.web import redact
 def list_command(arguments):
     """Table of the presets of the package, or of another zoo."""
     names = resolve.list_presets(arguments.zoo)
-    table = Table("name", "parameters", "test MSE", "E'")
+    table = Table(
+        "name", "parameters", "test MSE", "E'", caption=EQUIVARIANCE_ERROR
+    )
     table.columns[0].no_wrap = True
     for name in names:
         facts = _summary(name, arguments.zoo)
@@ -50,12 +53,12 @@ def _dict(value):
 
 
 def _figure(value, style):
-    """A number as text; nothing where a manifest gives none."""
+    """A number as text; empty if a manifest gives none."""
     return format(value, style) if isinstance(value, (int, float)) else ""
 
 
 def download_command(arguments):
-    """Brings a preset into the cache."""
+    """Downloads a preset into the cache."""
     path = resolve.download_preset(arguments.name, arguments.zoo)
     name = redact(arguments.name)
     say(f"{name} is in {path}")
@@ -78,7 +81,13 @@ def evaluate_command(arguments):
     figures = evaluate_preset(
         arguments.name, data_dir=arguments.data_dir, zoo=arguments.zoo
     )
-    table = Table("figure", "card", "here", title=redact(arguments.name))
+    table = Table(
+        "figure",
+        "card",
+        "here",
+        title=redact(arguments.name),
+        caption=EQUIVARIANCE_ERROR,
+    )
     for name, (card, here) in figures.items():
         table.add_row(name, _figure(card, ".5g"), _figure(here, ".5g"))
     show(table)
@@ -148,7 +157,7 @@ def export_command(arguments):
 
 
 def doctor_command(arguments):
-    """Versions, devices, cache, and what is wrong."""
+    """Shows versions, devices and cache, and checks them."""
     from keras_remul.cli import doctor
 
     return doctor.run()
@@ -157,13 +166,13 @@ def doctor_command(arguments):
 def add_parsers(commands):
     """Adds the commands to those of `keras-remul`."""
     for name, run, text in (
-        ("presets", list_command, "the pretrained models that there are"),
-        ("download", download_command, "bring a preset into the cache"),
-        ("verify", verify_command, "compare outputs with those stored"),
+        ("presets", list_command, "list the pretrained models"),
+        ("download", download_command, "download a preset into the cache"),
+        ("verify", verify_command, "compare outputs with the stored ones"),
         ("evaluate", evaluate_command, "measure the figures of the card again"),
         ("landscape", landscape_command, "draw the loss around the weights"),
         ("export", export_command, "write a preset for other programs"),
-        ("doctor", doctor_command, "versions, devices, and what is wrong"),
+        ("doctor", doctor_command, "show versions and devices, check them"),
     ):
         parser = commands.add_parser(name, help=text)
         parser.set_defaults(run=run)

@@ -1,7 +1,7 @@
-"""What of an argument may be shown: addresses may hold passwords.
+"""Hides passwords in arguments: addresses may hold them.
 
-An argument is one address to its end, with spaces too, which a text around it
-does not tell; so more is hidden here than `web.redact` hides in a text.
+A whole argument is one address, even with spaces in it, while in a text the end
+of an address is not known. So more is hidden here than by `web.redact`.
 """
 
 import argparse
@@ -51,11 +51,11 @@ def hidden(text):
 
 
 def hide(arguments, text):
-    """A text about parsed arguments, in which none shows a secret.
+    """A text about parsed arguments, without their secrets.
 
     Args:
         arguments: an `argparse.Namespace`.
-        text: such as that of an error, which may hold some of them.
+        text: for example of an error that quotes some of them.
     """
     for value in vars(arguments).values():
         for word in value if isinstance(value, list) else [value]:
@@ -67,7 +67,7 @@ def hide(arguments, text):
 
 
 def _forms(word):
-    """Pairs of how an argument may stand in an error, and what is shown."""
+    """Pairs: how an error may quote an argument, and what is shown instead."""
     path, shown = str(pathlib.Path(word)), hidden(word)
     # The hash of a preset comes after a #, the part of a data set after a /.
     start = word.partition("#")[0], shown.partition("#")[0]

@@ -1,6 +1,7 @@
 """The commands `keras-remul reproduce` and `keras-remul report`."""
 
 from keras_remul.cli.output import say
+from keras_remul.evaluation.measures import EQUIVARIANCE_ERROR
 from keras_remul.experiments.tables import markdown, report, reproduce
 
 
@@ -9,8 +10,9 @@ def _reproduce_command(arguments):
         arguments.table, arguments.recipes, arguments.runs, arguments.data_dir
     )
     if elsewhere:
-        say(f"Another process has: {', '.join(elsewhere)}")
+        say(f"Running in another process: {', '.join(elsewhere)}")
     say(markdown(arguments.table, arguments.recipes))
+    say(EQUIVARIANCE_ERROR)
 
 
 def _report_command(arguments):
@@ -21,7 +23,7 @@ def _report_command(arguments):
 def add_parsers(commands):
     """Adds the commands to those of `keras-remul`."""
     one = commands.add_parser(
-        "reproduce", help="run what a table of results lacks"
+        "reproduce", help="run the missing rows of a table of results"
     )
     one.add_argument("table", help="such as nbody_charged")
     one.add_argument("--runs", default="runs", help="default: %(default)s")

@@ -3,6 +3,7 @@
 from rich.table import Table
 
 from keras_remul.cli.output import say, show
+from keras_remul.evaluation.measures import EQUIVARIANCE_ERROR
 from keras_remul.experiments.event_files import EventFiles
 from keras_remul.experiments.recipe_file import (
     UsageError,
@@ -38,7 +39,7 @@ def train(arguments):
     result = recipe.run(
         output, data_dir=arguments.data_dir, callbacks=callbacks
     )
-    table = Table(title=name, show_header=False)
+    table = Table(title=name, show_header=False, caption=EQUIVARIANCE_ERROR)
     for key in SHOWN:
         value = result[key]
         table.add_row(key, "none" if value is None else f"{value:.5g}")
@@ -49,7 +50,7 @@ def train(arguments):
 def add_parser(commands):
     """Adds the command to those of `keras-remul`."""
     parser = commands.add_parser(
-        "train", help="run a recipe, or go on with a run that was stopped"
+        "train", help="run a recipe, or resume a run that was stopped"
     )
     parser.add_argument(
         "recipe", help="FILE.py:NAME, such as recipes/nbody_charged.py:egnn"
@@ -59,7 +60,7 @@ def add_parser(commands):
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="another epochs, batch_size, learning_rate, seed, ...",
+        help="change epochs, batch_size, learning_rate, seed, ...",
     )
     parser.add_argument(
         "--output", help="folder (default: runs/<recipe>_seed<seed>)"

@@ -1,8 +1,7 @@
-"""Archives from elsewhere: checks of arrays, and one file out of a tar.
+"""Downloaded archives: checks of arrays, and one file from a tar.
 
-Nothing is unpacked under a name that an archive gives, and nothing before the
-sizes that it states were compared with limits; what it states is not believed
-beyond that.
+Nothing is unpacked under a name that the archive gives. Before unpacking, the
+stated sizes are compared with limits; no more than these bytes are unpacked.
 """
 
 import bz2
@@ -26,7 +25,7 @@ def check_array(path, key, array, kinds, shape):
     """Raises ValueError unless an array has this kind and shape and is finite.
 
     Args:
-        path, key: where it is from, for the error.
+        path, key: file and key of the array, for the error.
         array: a NumPy array.
         kinds: kinds of dtypes that are accepted, `"f"` or `"iu"`.
         shape: tuple of lengths, None for any length of at least 1.
@@ -57,21 +56,22 @@ def check_array(path, key, array, kinds, shape):
 
 
 def extract(path, name, folder):
-    """Unpacks one file out of a tar archive, under its last name.
+    """Unpacks one file from a tar archive, under the last part of its name.
 
     Args:
         path: of a tar archive, compressed or not.
         name: of the member.
-        folder: where the file is put, in one step, and looked for before.
+        folder: where the file is put, in one step. If it is there already,
+            nothing is unpacked.
 
     Returns:
         The path of the file.
 
     Raises:
-        ValueError: where the archive is none, is damaged or beyond the limits
-            of this module, holds links, devices or names that lead elsewhere
-            before the file, or does not hold the file.
-        OSError: where the file cannot be written.
+        ValueError: the file is not a tar archive, is damaged or exceeds the
+            limits of this module; it holds links, devices or paths outside the
+            folder before the file; or it does not hold the file.
+        OSError: the file cannot be written.
     """
     target = pathlib.Path(folder) / pathlib.PurePosixPath(name).name
     if target.is_file():
@@ -96,7 +96,7 @@ _DAMAGED = (
 
 
 def _tar(path, raw):
-    """A tar archive; what cannot be opened is a ValueError."""
+    """Opens a tar archive; raises ValueError if it cannot be opened."""
     magic = raw.read(6)
     raw.seek(0)
     for start, opener in (
@@ -115,7 +115,7 @@ def _tar(path, raw):
 
 
 def _find(path, archive, name, size):
-    """The member of this name; all before it are looked at."""
+    """The member of this name; checks all members before it."""
     total, count = 0, 0
     try:
         while (member := archive.next()) is not None:

@@ -22,7 +22,7 @@ class Batches(keras.utils.PyDataset):
             a leading sample axis; the samples of the first come first.
         target: the key of y; the other arrays are x.
         batch_size: samples of a batch.
-        shuffle: whether the order is random, and another one in each epoch.
+        shuffle: whether the order is random, and different in each epoch.
         seed: integer seed of the orders, or None for a random one.
         **kwargs: those of `keras.utils.PyDataset`.
 
@@ -88,7 +88,7 @@ class Batches(keras.utils.PyDataset):
         return batch, batch.pop(self.target)
 
     def _read(self, rows):
-        """The samples `rows`, in this order, from wherever they lie."""
+        """The samples `rows`, in this order, from all shards."""
         shards = np.searchsorted(self._ends, rows, side="right")
         batch = {
             key: np.empty((len(rows), *array.shape[1:]), array.dtype)
@@ -106,7 +106,7 @@ class Batches(keras.utils.PyDataset):
 
 
 def _spread(array, places, size):
-    """A batch of `size` with `array` at `places`, else NaN."""
+    """A batch of `size` with `array` at `places`, and NaN elsewhere."""
     result = np.full((size, *array.shape[1:]), np.nan, array.dtype)
     result[places] = array
     return result
@@ -119,11 +119,11 @@ def order_of(size, seed, epoch):
 
 
 class Order:
-    """A random order of rows, of which a part can be had alone.
+    """A random order of rows, any part of which can be computed alone.
 
-    Blocks of rows are permuted, then the rows of `WINDOW` blocks that came
-    together: all of the rows where these are no more than 65,536. So a disk is
-    read in blocks, once, and no permutation of all rows is in memory.
+    Blocks of rows are permuted, and then the rows within each group of `WINDOW`
+    blocks; up to 65,536 rows form one group. So a disk is read in blocks, each
+    once, and no permutation of all rows is in memory.
 
     Args:
         size: number of rows.

@@ -1,4 +1,4 @@
-"""What the TFDS builders of this package have in common."""
+"""The base class of the TFDS builders of this package."""
 
 import hashlib
 import inspect
@@ -25,21 +25,21 @@ def shows_progress():
 class ArrayBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """A builder whose splits are dicts of arrays.
 
-    A subclass states the class attributes below, `_shapes` and `_arrays`; what
-    preparing tells of the data goes into `self.info.metadata`.
-    Features are float32 and kept in the order of `_arrays`.
+    A subclass defines the class attributes below, `_shapes` and `_arrays`, and
+    writes facts about the prepared data into `self.info.metadata`. Features are
+    float32 and kept in the order of `_arrays`.
 
     Beside the records that TFDS writes, each split is kept as one `.npy` file
-    per feature, `arrays/<split>/<feature>.npy`: the records need some 0.2 ms
-    per example to read in Python, these files next to nothing, and any part of
-    them can be read alone. `arrays/manifest.json` says the shape and the hash
-    of each, which `load` and `stream` compare.
+    per feature, `arrays/<split>/<feature>.npy`: reading the records in Python
+    takes some 0.2 ms per example, reading these files almost nothing, and any
+    part of them can be read alone. `arrays/manifest.json` holds the shape and
+    the hash of each file, which `load` and `stream` check.
 
     Attributes:
         DESCRIPTION, CITATION, HOMEPAGE, LICENSE: texts for `tfds.core.
             DatasetInfo`.
         UNITS: dict, the unit of each feature.
-        SPLITS: names of the splits, where they are those of each config.
+        SPLITS: names of the splits, if all configurations have the same.
     """
 
     VERSION = tfds.core.Version("1.1.1")
@@ -90,26 +90,27 @@ class ArrayBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         """Path of a file in the folder of manual downloads.
 
         Raises:
-            FileNotFoundError: where it is not there; says what is to be done.
+            FileNotFoundError: the file is missing; the message says what to do.
         """
         path = self.manual_path(dl_manager, name)
         if not path.exists():
             raise FileNotFoundError(
-                f"{self.name} needs the file {path}, which is not there. Pass "
+                f"{self.name} needs the file {path}, which is missing. Pass "
                 "`manual_dir` to `load`, or put it there.\n"
                 f"{self.MANUAL_DOWNLOAD_INSTRUCTIONS or ''}"
             )
         return path
 
     def files(self, dl_manager, names, url, largest):
-        """Paths of files: put there by hand, or else downloaded.
+        """Paths of files: those put there by hand; the others are downloaded.
 
         Args:
             dl_manager: the download manager of TFDS.
             names: names relative to `url` and to the folder of manual
                 downloads.
-            url: what stands before the names.
-            largest: bytes of a file whose size is not in `sources.tsv`.
+            url: the address before the names.
+            largest: limit in bytes for a file whose size is not in
+                `sources.tsv`.
 
         Returns:
             A dict of names to paths.
@@ -128,7 +129,7 @@ class ArrayBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     def download(self, dl_manager, url, name, largest):
         """Path of a file that is downloaded, see `sources.fetch`.
 
-        What has no published hash is told in the metadata of the data set.
+        The hash of a file without a published hash is added to the metadata.
         """
         folder = os.fspath(dl_manager.download_dir)
         path = sources.fetch(url, folder, largest, self.verbose)
@@ -149,8 +150,8 @@ class ArrayBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     def _arrays(self, dl_manager):
         """`{split: {feature: array}}`, arrays with a leading sample axis.
 
-        An array is what has a `shape` and gives its rows for a slice: it need
-        not be in memory.
+        An array is any object with a `shape` that returns rows for a slice: it
+        need not be in memory.
         """
         raise NotImplementedError
 
@@ -258,7 +259,7 @@ class ArrayBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
 
 def _plain(rows, where):
-    """Rows as finite float32; complex numbers and objects are none."""
+    """Rows as finite float32; refuses complex numbers and objects."""
     rows = np.asarray(rows)
     if rows.dtype.kind not in "fiub":
         raise ValueError(

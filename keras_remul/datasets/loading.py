@@ -50,7 +50,7 @@ def _quiet(verbose):
 
 @contextlib.contextmanager
 def errors_only():
-    """TFDS warns of each folder that it is about to fill for the first time."""
+    """Hides the warnings of TFDS about folders that do not exist yet."""
     from absl import logging
 
     level = logging.get_verbosity()
@@ -75,8 +75,8 @@ def builder_maker(name, config=None, data_dir=None):
     """A function that makes the TFDS builder of `"name"` or `"name/config"`.
 
     Raises:
-        ValueError: for an unknown name or configuration, or two of them; the
-            function itself, where what TFDS wrote down is damaged.
+        ValueError: for an unknown name or configuration, or two configurations.
+            The function itself raises it if the metadata of TFDS are damaged.
         ImportError: without the extra `datasets`.
     """
     _, in_name = registry.split_name(name)
@@ -114,7 +114,7 @@ def builder_maker(name, config=None, data_dir=None):
 
 
 def _prepare(make_builder, manual_dir, verbose):
-    """Prepares the data set; nothing is left behind where this fails."""
+    """Prepares the data set; leaves nothing behind if this fails."""
     import tensorflow_datasets as tfds
 
     builder = make_builder()
@@ -133,7 +133,7 @@ def _prepare(make_builder, manual_dir, verbose):
 
 
 def _older(builder):
-    """Of the data that earlier releases prepared, a sentence or nothing."""
+    """A sentence about data that earlier releases prepared, or ""."""
     folder = pathlib.Path(builder.data_dir).parent
     found = sorted(path.name for path in folder.glob("[0-9]*.[0-9]*.[0-9]*"))
     if not found:
@@ -177,12 +177,12 @@ def load(
 ):
     """Loads a data set as NumPy arrays; prepares it at the first call.
 
-    The data set is kept by TFDS under `data_dir`, and written there in one
-    step: an interrupted preparation leaves no half data set. Works on each
-    backend; TensorFlow need not be installed, TensorFlow Datasets must: it is
-    in the extra `datasets`. With TensorFlow, TFDS writes TFRecords,
-    which `tfds.load` reads; without it, ArrayRecords, which `tfds.data_source`
-    reads. This function reads the arrays beside them.
+    TFDS keeps the data set under `data_dir` and writes it there in one step: an
+    interrupted preparation leaves no partial data set. Works on each backend,
+    without TensorFlow; TensorFlow Datasets is needed, from the extra
+    `datasets`. With TensorFlow, TFDS writes TFRecords, which `tfds.load` reads;
+    without it, ArrayRecords, which `tfds.data_source` reads. This function
+    reads the arrays beside them.
 
     Args:
         name: name of a data set, see `list_datasets`; with a configuration,
@@ -192,15 +192,14 @@ def load(
             `tfds.core.ReadInstruction`, or a list of these. Defaults to
             `"train"`.
         config: name of a configuration of the builder, or a
-            `tfds.core.BuilderConfig`. Defaults to the one in `name`, else
-            the first.
+            `tfds.core.BuilderConfig`. Defaults to the one in `name`, or to the
+            first.
         data_dir: folder of the data sets. Defaults to that of TFDS: the
-            environment variable `TFDS_DATA_DIR`, else
-            `~/tensorflow_datasets`.
-        manual_dir: folder of files that were downloaded by hand, for data sets
-            that need some. Defaults to `downloads/manual` in `data_dir`.
-        download: whether to prepare (download or simulate) a data set that
-            is not there. Defaults to True.
+            environment variable `TFDS_DATA_DIR`, or `~/tensorflow_datasets`.
+        manual_dir: folder of files that you downloaded by hand, for data sets
+            that need them. Defaults to `downloads/manual` in `data_dir`.
+        download: whether to prepare (download or simulate) a data set that is
+            not prepared yet. Defaults to True.
         verbose: 0 for no progress bar and no messages. Defaults to 1.
 
     Returns:
@@ -208,13 +207,12 @@ def load(
         A list of such pairs where `split` is a list.
 
     Raises:
-        ValueError: for an unknown name, split or configuration; where a file
-            of the prepared data set is missing, or is not what was written
-            (rows, shape, dtype and sha256 are compared), with the name of the
-            file; where the data were prepared with another configuration of
-            the same name; where a file that is prepared from is faulty.
-        FileNotFoundError: where the data set is not there and `download` is
-            False, or a file to be downloaded by hand is not there.
+        ValueError: for an unknown name, split or configuration; if a file of
+            the prepared data set is missing or was changed (rows, shape, dtype
+            and sha256 are compared); if the data were prepared with another
+            configuration of the same name; if a source file is faulty.
+        FileNotFoundError: the data set is not prepared and `download` is False,
+            or a file that must be downloaded by hand is missing.
         ImportError: without `pip install "keras-remul[datasets]"`.
 
     Example:
@@ -241,7 +239,7 @@ def load_all(name, **kwargs):
 
     Args:
         name: as for `load`.
-        **kwargs: those of `load`, but for `split`.
+        **kwargs: those of `load`, except `split`.
 
     Example:
 
@@ -273,25 +271,25 @@ def stream(
     """Batches of a data set for `fit`, read from disk as they are needed.
 
     For data sets that do not fit into memory or into one data set. Works on
-    each backend. A stream is in order already: `fit(batches, shuffle=False)`
-    keeps Keras from mixing the batches once more, by its own generator.
+    each backend. A stream shuffles its samples itself: call `fit(batches,
+    shuffle=False)`, so that Keras does not shuffle the batches again.
 
-    Where several processes train, on one host or many, each reads of a
-    shuffled batch what it trains on, with NaN for the rest; the order is that
-    of one process. `evaluate` and validation want `shuffle=False`, where each
-    process reads all.
+    With several processes, on one host or many, each process reads only the
+    part of a shuffled batch that it trains on, and has NaN for the rest; the
+    order is that of one process. For `evaluate` and validation use
+    `shuffle=False`; each process then reads all samples.
 
-    To go on with a run at epoch k, set `batches.epoch = k` and call
-    `fit(batches, initial_epoch=k, ...)`.
+    To resume a run at epoch k, set `batches.epoch = k` and call `fit(batches,
+    initial_epoch=k, ...)`.
 
     Args:
         name: as for `load`, or a list of such names, streamed as one data set.
         split: as for `load`, such as `"train"` or `"train[:50%]+validation"`.
         batch_size: samples of a batch; the last one may have fewer. Defaults
             to 100.
-        shuffle: whether the order of samples is random, and another one in
-            each epoch: blocks of 256 samples, then within 256 such blocks.
-            Defaults to True.
+        shuffle: whether the order of samples is random, and different in each
+            epoch: blocks of 256 samples are shuffled, then the samples within
+            256 such blocks. Defaults to True.
         seed: integer seed of the orders. Defaults to a random one.
         config: as for `load`, or a list of configurations, as with `name`.
         data_dir, manual_dir, download, verbose: as for `load`.
@@ -302,9 +300,9 @@ def stream(
         A `keras.utils.PyDataset` of batches (x, y).
 
     Raises:
-        ValueError: as `load`; for a `batch_size` below 1; for data sets that
-            differ in their features; while it is read, where several
-            processes do so and there is no `seed`.
+        ValueError: as `load`; for a `batch_size` below 1; for data sets with
+            different features; and, while reading, if several processes read
+            without a `seed`.
         FileNotFoundError, ImportError: as `load`.
 
     Example:

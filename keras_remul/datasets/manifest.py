@@ -1,8 +1,8 @@
-"""What a preparation wrote: rows, shape, dtype and sha256 of each array.
+"""The manifest of a prepared data set: shape and sha256 of each array.
 
-The manifest is written last into the folder that TFDS gives its name at the
-end. Whoever opens an array afterwards compares it with the manifest, and the
-manifest with what the builder knows.
+The manifest is written last, before TFDS gives the folder its final name. When
+an array is opened, it is compared with the manifest, and the manifest with the
+builder.
 """
 
 import dataclasses
@@ -27,7 +27,7 @@ class MissingFile(FileNotFoundError, ValueError):
 
 
 def path_of(builder):
-    """Where the manifest of a prepared data set is."""
+    """The path of the manifest of a prepared data set."""
     return folder_of(builder) / NAME
 
 
@@ -37,7 +37,7 @@ def folder_of(builder):
 
 
 def damaged(path, builder, what):
-    """The ValueError for a file that is not what was written.
+    """The ValueError for a file that was changed.
 
     Args:
         path: the file.
@@ -51,7 +51,7 @@ def damaged(path, builder, what):
 
 
 def missing(path, builder):
-    """The error for a file that is not there, also a FileNotFoundError."""
+    """The error for a missing file, also a FileNotFoundError."""
     return MissingFile(
         f"The data set in {builder.data_dir} lacks {path}. Remove this folder "
         "and load the data set again: it will be prepared anew."
@@ -59,10 +59,10 @@ def missing(path, builder):
 
 
 def header(shape):
-    """What stands before the numbers in a `.npy` file (version 1.0).
+    """The header of a `.npy` file (version 1.0).
 
-    The bytes that `numpy.save` writes, made here so that they are the same
-    with each release of NumPy.
+    The same bytes as from `numpy.save`, made here so that they do not depend on
+    the release of NumPy.
 
     Args:
         shape: of the array, in rows of float32.
@@ -117,7 +117,7 @@ def write(folder, builder, files):
 
 
 def read(builder):
-    """What was written of a prepared data set.
+    """Reads the manifest of a prepared data set.
 
     Args:
         builder: a prepared `ArrayBuilder`.
@@ -127,7 +127,7 @@ def read(builder):
 
     Raises:
         ValueError: the manifest is missing or damaged, belongs to another data
-            set or configuration, or does not agree with what TFDS wrote down.
+            set or configuration, or does not agree with the metadata of TFDS.
     """
     path = path_of(builder)
     try:
@@ -171,7 +171,7 @@ def _check_settings(written, path, builder):
 
 
 def _checked_files(files, path, builder):
-    """`files`, which agree with the splits and features of the builder."""
+    """`files`, checked against the splits and features of the builder."""
     splits, features = set(builder.info.splits), set(builder.info.features)
     if not isinstance(files, dict) or set(files) != splits:
         raise damaged(path, builder, f"expected the splits {sorted(splits)}")

@@ -20,7 +20,7 @@ _PAIRS = 2**20  # of atoms, in memory at once
 
 @dataclasses.dataclass(kw_only=True)
 class MoleculeConfig(tfds.core.BuilderConfig):
-    """Which molecule, how far ahead, how many windows.
+    """The molecule, the time to predict, and the number of windows.
 
     Args:
         molecule: name of the molecule.
@@ -54,7 +54,7 @@ def check_trajectory(path, key, positions, numbers_key, numbers):
     """Raises ValueError unless these are the frames of one molecule.
 
     Args:
-        path: where they are from, for the errors.
+        path: their file, for the errors.
         key, numbers_key: names of the two arrays there.
         positions: `(T, N, 3)`, in Angstrom in each frame.
         numbers: `(N,)`, proton numbers.
@@ -81,8 +81,9 @@ def _distances(positions):
 def check_angstrom(positions, where):
     """Raises ValueError where the unit of a frame is not Angstrom.
 
-    Known by the distance of an atom to the next one, its median over the
-    atoms, in each frame `(T, N, 3)`, and by how it changes.
+    This is judged by the distance of each atom to its nearest neighbor, the
+    median over the atoms, in each frame `(T, N, 3)`, and by the change of this
+    median.
     """
     first, block = None, max(1, _PAIRS // positions.shape[1] ** 2)
     for start in range(0, len(positions), block):

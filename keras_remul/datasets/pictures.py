@@ -72,7 +72,7 @@ def _draw_motion(axis, x, y, upright):
 
 
 def _draw_jets(axis, x, chosen, title):
-    """Constituents of many jets, each jet turned to its own axis."""
+    """Constituents of many jets, each relative to its own axis."""
     p = x["four_momenta"][chosen].astype("float64")
     pt = np.hypot(p[..., 1], p[..., 2])
     there = pt > 0
@@ -104,13 +104,14 @@ def _draw_orbits(axis, x, bodies):
 def picture(name, split="test", samples=4, seed=0, **kwargs):
     """A picture of some samples of a data set.
 
-    Dots are inputs, circles targets, joined where that is the same node.
+    Dots are inputs and circles are targets; the dot and the circle of the same
+    node are joined.
 
     Args:
         name: as for `datasets.load`.
         split: as for `datasets.load`. Defaults to `"test"`.
-        samples: how many are drawn. Defaults to 4.
-        seed: of the choice. Defaults to 0.
+        samples: number of samples that are drawn. Defaults to 4.
+        seed: seed of the random choice of samples. Defaults to 0.
         **kwargs: those of `datasets.load`.
 
     Returns:

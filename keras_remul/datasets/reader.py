@@ -1,8 +1,8 @@
 """Reads the arrays of a prepared split, without TensorFlow.
 
-What is compared with its hash is what is handed out. `read` fills an array
-with the bytes that it hashes. `parts` hashes and maps one open file: another
-file that is put into its place meanwhile is not looked at.
+The bytes that are hashed are the bytes that are returned. `read` fills an array
+with the bytes that it hashes. `parts` hashes and maps one open file, so that a
+file that replaces it meanwhile is not used.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ _CHUNK = 2**20  # bytes that are hashed at once
 def parts(builder, split):
     """The arrays of a split, mapped into memory, not kept there.
 
-    Each file is read once, for its hash.
+    Each file is read once, to check its hash.
 
     Args:
         builder: a prepared `ArrayBuilder`.
@@ -29,8 +29,8 @@ def parts(builder, split):
         A list of dicts, one for each split that `split` is the sum of.
 
     Raises:
-        ValueError: where a file is missing or is not what was written; names
-            the file and says how to prepare it again.
+        ValueError: a file is missing or was changed; the message names it and
+            says how to prepare it again.
     """
     written, whole, result = manifest.read(builder), {}, []
     for one in _instructions(builder, split):
@@ -126,7 +126,7 @@ def _check(digest, path, facts, builder):
 
 
 def _hash(stream, digest, size):
-    """Takes `size` bytes, or what there is, into the hash."""
+    """Adds `size` bytes, or as many as there are, to the hash."""
     while size > 0 and (chunk := stream.read(min(size, _CHUNK))):
         digest.update(chunk)
         size -= len(chunk)

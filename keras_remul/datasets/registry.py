@@ -10,7 +10,7 @@ from keras_remul.representations import MirrorPermutation
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """What the library has to know of a data set before TFDS is imported.
+    """Facts about a data set that are needed before TFDS is imported.
 
     Args:
         builder: `"module:class"` of the TFDS builder.
@@ -19,11 +19,11 @@ class Entry:
         group: the default training group.
         exact: groups under which the law that makes targets from inputs is
             symmetric.
-        approximate: groups under which it is nearly so.
+        approximate: groups under which it is nearly symmetric.
         permutations: whether nodes with equal features are equivalent.
         target: key of the target feature.
-        center: node that stands for the place of a sample where nodes have a
-            fixed order, or None for the mean of the nodes.
+        center: index of the node that is taken as the center of a sample, if
+            nodes have a fixed order; None for the mean of the nodes.
     """
 
     builder: str
@@ -139,7 +139,7 @@ def split_name(name):
 
 
 def entry(name):
-    """The `Entry` of a data set; the configuration is left aside."""
+    """The `Entry` of a data set; ignores the configuration."""
     name, _ = split_name(name)
     if name not in _DATASETS:
         raise nearest("name", name, _DATASETS)
@@ -151,7 +151,7 @@ def builder_class(name):
 
     Raises:
         ValueError: for an unknown name.
-        ImportError: where a package of the extra `datasets` is not installed.
+        ImportError: a package of the extra `datasets` is not installed.
     """
     module, _, attribute = entry(name).builder.partition(":")
     try:
@@ -161,7 +161,7 @@ def builder_class(name):
 
 
 def needs_extra(what, package):
-    """The error where a package of the extra `datasets` is not installed."""
+    """The error for a missing package of the extra `datasets`."""
     return ImportError(
         f"{what} needs the package {package}, which is not installed. Try: "
         'pip install "keras-remul[datasets]"'
@@ -180,9 +180,8 @@ def list_datasets():
 def register():
     """Makes all builders known to `tfds.load` and `tfds.builder`.
 
-    TFDS registers a builder when its module is imported. This imports all of
-    them, and with them tensorflow_datasets, which is why it is not done by
-    `import keras_remul`.
+    TFDS registers a builder when its module is imported. This function imports
+    all of them, and so tensorflow_datasets; `import keras_remul` does not.
 
     Returns:
         The names that are registered now.

@@ -1,8 +1,8 @@
 """Downloads of the files that data sets are made from.
 
-`sources.tsv` says what stands at an address: bytes and hash, and who publishes
-them. Nothing is read over http, which anyone on the way may change. Where no
-hash is published, what came is written down with the data set, see `sha256`.
+`sources.tsv` lists the size, the hash and the publisher of each file. Nothing
+is read over http, which can be changed on the way. If no hash is published, the
+sha256 of the downloaded file is stored with the data set, see `sha256`.
 """
 
 import contextlib
@@ -25,11 +25,11 @@ _HASH = re.compile("(sha256):([0-9a-f]{64})|(md5):([0-9a-f]{32})")
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """What stands at an address.
+    """The file at an address.
 
     Args:
         size: in bytes, or None where nobody has published it.
-        algorithm: of the hash, or None where there is none.
+        algorithm: of the hash, or None if there is no hash.
         digest: the hash, in hexadecimal digits, or None.
     """
 
@@ -56,23 +56,23 @@ def table():
 
 
 def fetch(url, folder, largest, verbose=1):
-    """Path of the file at an address, which is downloaded where it must be.
+    """Path of the file at an address, which is downloaded if necessary.
 
-    It is put there in one step, once its size and hash are those in
-    `sources.tsv`; they are compared again where it is there already.
+    It is stored in one step, after its size and hash have been compared with
+    `sources.tsv`. If the file is there already, it is compared again.
 
     Args:
         url: https, or http on this machine.
-        folder: of the downloads; made where absent.
-        largest: bytes that are taken where no size is published.
+        folder: folder of the downloads; created if it does not exist.
+        largest: limit in bytes if no size is published.
         verbose: 0 for no progress bar. Defaults to 1.
 
     Returns:
         A `pathlib.Path`.
 
     Raises:
-        ValueError: for another address; where other bytes came, or more or
-            fewer.
+        ValueError: for another address, or if the downloaded bytes have another
+            hash or size.
         FileNotFoundError: the server has no such file.
         PermissionError: it refuses access, or leads to an address without
             encryption.
@@ -119,7 +119,7 @@ def fetch(url, folder, largest, verbose=1):
 
 
 def _is(path, source):
-    """Whether a file that is there already is what is published."""
+    """Whether an existing file is the published one."""
     if source.digest is None:
         return True
     with open_plain(path) as stream:
@@ -129,7 +129,7 @@ def _is(path, source):
 
 @contextlib.contextmanager
 def _sink(url, path, source, bar):
-    """Takes the bytes of one attempt; compares them, then they are there."""
+    """Writes the bytes of one attempt; stores the file if they are right."""
     digest = hashlib.new(source.algorithm or "sha256", usedforsecurity=False)
     bar.reset()
     with atomic.replacing(path) as file:

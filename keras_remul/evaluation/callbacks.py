@@ -15,16 +15,16 @@ class EquivarianceError(keras.callbacks.Callback):
     """Logs the equivariance error of any Keras model after each epoch.
 
     Adds `equivariance_error` (E'), `relative_equivariance_error` and
-    `orbit_variance` to the logs. The history, the progress bar and those of the
-    callbacks that stand *after* this one in the list see them, so put it before
-    `EarlyStopping` and the like, and give these `mode="min"`: Keras cannot
-    tell the direction. Unlike the metric that `RemulModel` logs, it serves
-    plain models too, and draws several g per input. See
-    `evaluate_equivariance` for the measures.
+    `orbit_variance` to the logs. The history, the progress bar and the
+    callbacks *after* this one in the list see them. So put it before
+    `EarlyStopping` and similar callbacks, and give these `mode="min"`, since
+    Keras does not know that smaller is better. Unlike the metric that
+    `RemulModel` logs, it also works with plain models, and draws several g per
+    input. See `evaluate_equivariance` for the measures.
 
-    Training goes on as if the callback were not there: the states of random
-    generators and other variables of the model are put back. Where the model
-    puts out NaN or infinite numbers, the figures are NaN, with a warning.
+    The callback does not change the training: it restores the states of random
+    generators and other variables of the model. If the outputs of the model are
+    NaN or infinite, the figures are NaN, with a warning.
 
     Args:
         x: inputs, in the structure of `symmetry.inputs`.
@@ -32,10 +32,10 @@ class EquivarianceError(keras.callbacks.Callback):
         num_samples: elements g per input, at least 2. Defaults to 4.
         seed: integer seed; the same g are drawn at each epoch. Defaults to 0.
         batch_size: inputs per forward pass. Defaults to 256.
-        prefix: put before the names. Defaults to `"val_"`.
+        prefix: prefix of the names. Defaults to `"val_"`.
 
     Raises:
-        ValueError: where x does not fit the symmetry or `num_samples` < 2.
+        ValueError: x does not fit the symmetry, or `num_samples` < 2.
 
     Example:
 

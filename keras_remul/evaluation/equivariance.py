@@ -26,8 +26,8 @@ def evaluate_equivariance(
 ):
     """Measures how far f(phi(g) x) is from rho(g) f(x).
 
-    With M = `num_samples` elements g per input and norms over all that one
-    sample has in the output (padding left out):
+    With M = `num_samples` elements g per input, and norms over all outputs of
+    one sample (without padding):
 
         error            E' = mean_x 1/M sum_m ||f(phi(g_m) x) - rho(g_m) f(x)||
         average_equivariance_error    E = mean_x ||1/M sum_m rho(g_m) f(x)
@@ -36,21 +36,20 @@ def evaluate_equivariance(
         orbit_variance   Var_g[rho(g)^-1 f(phi(g) x)], mean over x and over
                          the components of the output
 
-    E' is the primary measure: E can be small for a badly non-equivariant f,
-    because the errors of the samples cancel.
+    E', the equivariance error, is the primary measure. E can be small for an f
+    that is far from equivariant, because errors cancel.
 
-    For the squared error the average over the orbit splits,
+    The mean squared error over the orbit is a sum,
 
         E_g ||rho(g)^-1 f(phi(g) x) - y||^2 = ||fbar(x) - y||^2 + Var_g,
 
-    into the error of the symmetrised model fbar and the orbit variance, which
-    symmetrising would remove. With labels the dictionary holds these too.
+    of the error of the symmetrised model fbar and the orbit variance, which
+    fbar does not have. With labels the dictionary also holds these two.
 
-    Where there are several outputs, an energy and forces, say, each has all of
-    these figures under `"outputs"`, in its own units. The figures beside it
-    are of the outputs joined to one vector, whatever their units, as those
-    that `RemulModel` logs; but `relative_equivariance_error` is the largest of
-    the outputs.
+    With several outputs, for example an energy and forces, `"outputs"` holds
+    all of these figures for each, in its own units. The other figures treat all
+    outputs as one vector, whatever their units, like those that `RemulModel`
+    logs; but `relative_equivariance_error` is the largest of the outputs.
 
     Exact models score about 1e-7 (relative) in float32. For a sharper test
     set `keras.config.set_floatx("float64")` before the model is built, on JAX
@@ -62,24 +61,23 @@ def evaluate_equivariance(
             a function from arrays to arrays or tensors.
         x: inputs, NumPy arrays in the structure of `symmetry.inputs`.
         symmetry: the `Symmetry` to test.
-        y: labels, for the three figures on the squared error, in the shapes
-            of the outputs; `(B,)` serves an output `(B, 1)`. None in place of
-            one of several outputs leaves its three figures out, as class
-            labels must be, and with them those of the outputs joined.
-            Optional.
-        num_samples: M, elements g per input, at least 2. A finite group of M
-            elements or fewer is gone through whole, and the measures are
-            exact. Defaults to 20.
+        y: labels, for the three figures of the squared error, in the shapes of
+            the outputs; `(B,)` is accepted for an output `(B, 1)`. With several
+            outputs, None for one of them omits its three figures, and those of
+            all outputs together; use it for class labels. Optional.
+        num_samples: M, elements g per input, at least 2. If a finite group has
+            no more than M elements, all are used, and the measures are exact.
+            Defaults to 20.
         seed: integer seed of the draws. Defaults to 0.
         batch_size: inputs per forward pass. Defaults to 256.
         origin: what is subtracted from f(x) before its norm is taken in
-            `relative_equivariance_error`, in structure and shapes as `y`; the
-            input positions, say, make the error relative to the displacement.
-            By default the center of the nodes is subtracted where an output is
-            a `Point`, and nothing elsewhere: the origin is arbitrary, and
-            distance from it would flatter the ratio.
-        per_sample: return arrays `(B,)`, one value per input, in place of
-            their means. Defaults to False.
+            `relative_equivariance_error`, in structure and shapes as `y`. For
+            example, the input positions make the error relative to the
+            displacement. By default the center of the nodes is subtracted from
+            a `Point`, since a large distance from an arbitrary origin would
+            make the ratio small; nothing is subtracted from other outputs.
+        per_sample: return arrays `(B,)`, one value per input, instead of their
+            means. Defaults to False.
 
     Returns:
         Dictionary of floats: `equivariance_error`,
@@ -94,9 +92,9 @@ def evaluate_equivariance(
         several sizes, the means of the last four weigh each input by its size.
 
     Raises:
-        ValueError: where x, y, `origin` or the outputs do not fit the
-            symmetry or each other, the outputs or labels hold NaN or infinite
-            numbers, or `num_samples` < 2.
+        ValueError: x, y, `origin` or the outputs do not fit the symmetry or
+            each other, the outputs or labels hold NaN or infinite numbers, or
+            `num_samples` < 2.
 
     Example:
 

@@ -21,16 +21,15 @@ def loss_landscape(
     weights with one axis (biases, scales) keep their value.
 
     Args:
-        model: a Keras model (of a `RemulModel`, the model inside). Its
-            weights are changed in between and put back, be there an error or
-            not.
+        model: a Keras model (for a `RemulModel`, the wrapped model). Its
+            weights are changed and then restored, also after an error.
         x, y: data of the loss, arrays or structures of them; labels in the
             shapes of the outputs, `(B,)` for `(B, 1)`, or integer classes for
             a sparse cross-entropy.
         loss: a Keras loss or its name. Defaults to `"mse"`.
         span: half the length of the sides of the plane; at 1 a change is as
             large as the weights. Defaults to 1.0.
-        points: points per side; an odd number has w itself in the middle.
+        points: points per side; with an odd number, w itself is in the middle.
             Defaults to 21.
         seed: integer seed of the directions. Defaults to 0.
         batch_size: samples per forward pass. Defaults to 500.
@@ -40,8 +39,8 @@ def loss_landscape(
         the model overflows.
 
     Raises:
-        ValueError: for a model that is not built, fewer than two points, or
-            labels that do not fit the outputs.
+        ValueError: the model is not built, there are fewer than two points, or
+            the labels do not fit the outputs.
 
     Example:
 
@@ -81,7 +80,7 @@ def loss_landscape(
 
 
 def _matched(y, y_pred, loss):
-    """The labels in the shapes of the predictions; class labels as they are."""
+    """The labels in the shapes of the predictions; class labels unchanged."""
     name = loss if isinstance(loss, str) else getattr(loss, "name", None)
 
     def match(leaf, output):
@@ -101,7 +100,7 @@ def _matched(y, y_pred, loss):
 
 
 def _direction(rng, weight):
-    """Noise whose part for each output unit is as long as the weights'."""
+    """Noise with the norm of the weights for each output unit."""
     if weight.ndim < 2:
         return np.zeros_like(weight)
     noise = rng.normal(size=weight.shape)

@@ -21,13 +21,13 @@ _SUMMARIES = {"total", "relative"}
 def lie_derivative(
     model, x, symmetry, generators=None, batch_size=256, per_sample=False
 ):
-    """Measures how f leaves equivariance under infinitesimal g.
+    """Measures how far f is from equivariant under infinitesimal g.
 
     L_A f(x) = d/dt rho(exp(-t A)) f(phi(exp(t A)) x)  at t = 0
 
     for each generator A of the group; it is zero for all A and x exactly where
     f is equivariant to the part of the group that is connected to the
-    identity. Reflections and finite groups are out of its reach: see
+    identity. It says nothing about reflections and finite groups; for these use
     `evaluate_equivariance`. There is no sampling and no step size: one pass in
     forward mode gives the derivative along one generator.
 
@@ -43,12 +43,12 @@ def lie_derivative(
             `training=False`.
         x: inputs, arrays in the structure of `symmetry.inputs`.
         symmetry: the `Symmetry` to test.
-        generators: dict of names to matrices A `(m, m)`, for directions of
-            your own; of a `Product`, dicts of factors to matrices. Defaults to
-            `symmetry.group.generators()`, of a product those of its factors.
+        generators: dict of names to matrices A `(m, m)`, for your own
+            directions; for a `Product`, dicts of factors to matrices. Defaults
+            to `symmetry.group.generators()`, of a product those of its factors.
         batch_size: inputs per pass. Defaults to 256.
-        per_sample: return arrays `(B,)`, one value per input, in place of
-            their means. Defaults to False.
+        per_sample: return arrays `(B,)`, one value per input, instead of their
+            means. Defaults to False.
 
     Returns:
         Dictionary of floats: one for each generator (`"rotation_x"`,
@@ -56,9 +56,9 @@ def lie_derivative(
         `"total"` and `"relative"`, NaN where f(x) is zero.
 
     Raises:
-        ValueError: where x does not fit the symmetry, where the group has no
-            generators, where `model` leaves the backend's tensors, or where
-            f(x) or the derivative holds NaN or infinite numbers.
+        ValueError: x does not fit the symmetry; the group has no generators;
+            `model` does not return tensors of the backend; or f(x) or the
+            derivative holds NaN or infinite numbers.
 
     Example:
 
@@ -119,7 +119,7 @@ def lie_derivative(
 
 
 def _widened(leaf):
-    """Floating-point leaves in float32 at least; integers as they are."""
+    """Floating-point leaves in float32 at least; integers unchanged."""
     return (
         widened(leaf) if keras.backend.is_float_dtype(leaf.dtype.name) else leaf
     )
@@ -132,8 +132,8 @@ def _norms(leaves):
 def _derivative(f, symmetry, velocities):
     """Function of the direction and x: L_A f(x), like the outputs.
 
-    The derivative at t = 0 is the same for all curves with the velocity A: 1 +
-    t A serves as well as exp(t A).
+    The derivative at t = 0 is the same for all curves with the velocity A, so 1
+    + t A can be used instead of exp(t A).
     """
 
     def curve(t, x):

@@ -1,4 +1,4 @@
-"""What is measured of a model, and what tables and cards call it.
+"""The measures of a model, and their names in tables and on cards.
 
 The keys are those of `evaluate_equivariance`, of results of recipes, and of
 the `metrics` of a preset.
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 
 class Measure(NamedTuple):
-    """How a figure is written.
+    """The names of a figure.
 
     Attributes:
         title: in words.
@@ -19,6 +19,10 @@ class Measure(NamedTuple):
     column: str
 
 
+EQUIVARIANCE_ERROR = (
+    "E' is the equivariance error: the mean of || f(phi(g) x) - rho(g) f(x) || "
+    "over samples x and random group elements g."
+)
 MEASURES = {
     "test_mse": Measure("test MSE", "test MSE"),
     "test_ood_mse": Measure("test MSE, out of distribution", "test_ood MSE"),

@@ -18,7 +18,8 @@ def finite_elements(group, at_most):
 def walk_orbit(f, x, symmetry, num_samples, seed):
     """Yields g, f(phi(g) x) and rho(g)^-1 f(phi(g) x), `num_samples` times.
 
-    A finite group of `num_samples` elements or fewer is gone through once.
+    If a finite group has no more than `num_samples` elements, each is used
+    once.
     """
     mask = symmetry.get_mask(x)
     for g in draw(symmetry.group, count_samples(x), num_samples, seed):

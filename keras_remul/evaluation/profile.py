@@ -19,39 +19,39 @@ def equivariance_profile(
 
     profile[layer] = mean_x,g ||h(phi(g) x) - h(x)|| / mean_x ||h(x)||
 
-    This is an error of *invariance*. How features inside a model ought to
-    transform is not known, so 0 says that the layer does not see g, and a
-    large number says that it does, not that it is wrong: in a perfectly
-    equivariant model, features that are vectors turn with g, and those that
-    are invariants score 0. About 1.4 means that the features of x and
-    phi(g) x are unrelated. Compare layers of one kind, models of one
-    architecture, or one model before and after training. A large mean that
-    all inputs share (a bias) makes the number smaller.
+    This is an error of *invariance*. It is not known how the features inside a
+    model should transform. So 0 means that the features do not change with g,
+    and a large number means that they do, not that they are wrong: in an
+    exactly equivariant model, invariant features score 0, but vector features
+    rotate with g. About 1.4 means that the features of x and phi(g) x are
+    unrelated. Compare layers of one kind, models of one architecture, or one
+    model before and after training. A large mean that all inputs share (a bias)
+    makes the number smaller.
 
-    Norms are over all that one sample has in a layer. With a mask, padded
+    Norms are over all features of one sample in a layer. With a mask, padded
     nodes of features `(B, N, ...)` are left out.
 
     Args:
-        model: a Keras model, subclassed ones and models inside models
-            included (of a `RemulModel`, the model inside). It is
-            called with `training=False`, outside compiled functions.
+        model: a Keras model, also a subclassed or nested one (for a
+            `RemulModel`, the wrapped model). It is called with
+            `training=False`, outside compiled functions.
         x: inputs, arrays in the structure of `symmetry.inputs`.
-        symmetry: the `Symmetry`; its outputs play no part here.
-        num_samples: elements g per input; a finite group of as many elements or
-            fewer is gone through whole. Defaults to 4.
+        symmetry: the `Symmetry`; its outputs are not used.
+        num_samples: elements g per input; of a finite group with no more
+            elements, all are used. Defaults to 4.
         seed: integer seed of the draws. Defaults to 0.
         batch_size: inputs per forward pass. Defaults to 256.
 
     Returns:
         Dict of floats by the path of each layer, in the order in which the
-        calls end: the parts of a layer come before it; NaN for features that
-        are zero or not finite. Calls after the first
-        of a layer that is used several times end in `"#2"`, and so on. Layers
-        that put out no floating-point numbers are left out.
+        calls end: sublayers come before their layer. NaN for features that are
+        zero or not finite. Further calls of a layer that is used several times
+        have a suffix, `"#2"` and so on. Layers without floating-point outputs
+        are left out.
 
     Raises:
-        ValueError: where `model` is not a Keras model, where x does not fit
-            the symmetry, or where `num_samples` < 1.
+        ValueError: `model` is not a Keras model, x does not fit the symmetry,
+            or `num_samples` < 1.
 
     Example:
 
@@ -100,7 +100,7 @@ def equivariance_profile(
 
 
 def _features(model, x):
-    """What each layer puts out, lists of float64 arrays by its path."""
+    """The outputs of each layer, lists of float64 arrays by its path."""
     calls = []
     with contextlib.ExitStack() as stack:
         for layer in with_sublayers(model)[1:]:
@@ -125,7 +125,7 @@ def _features(model, x):
 
 @contextlib.contextmanager
 def _recorded(layer, calls):
-    """Notes what `layer.call` returns, in models of all three kinds."""
+    """Records the results of `layer.call`, in models of all three kinds."""
     original = layer.call
 
     def call(*args, **kwargs):

@@ -14,27 +14,27 @@ def assert_equivariant(
 ):
     """Fails unless f(phi(g) x) = rho(g) f(x) to a relative tolerance.
 
-    Each output is held to it by itself: they may differ in units and size.
+    Each output is tested separately, since they may differ in units and size.
 
     A function that always returns zeros, or that ignores its input, is
-    equivariant in a way that proves nothing. So this also fails where an
-    output is the same for all samples of x, and where it should move under g
-    but does not; and where outputs are NaN or infinite, or change their shape
-    with g.
+    equivariant but useless. So the assertion also fails if an output is the
+    same for all samples of x, if rho(g) does not change an output that is not a
+    scalar, if outputs are NaN or infinite, or if their shape changes with g.
 
     Args:
         model: a Keras model or a function from arrays to arrays.
         symmetry: the `Symmetry` to test.
         x: inputs, two samples or more.
-        tolerance: largest relative error E' accepted, of each output. Defaults
-            to 1e-5, for float32.
+        tolerance: largest relative equivariance error of each output, see
+            `evaluate_equivariance`. Defaults to 1e-5, for float32.
         num_samples: elements g per input. Defaults to 8.
         seed: integer seed of the draws. Defaults to 0.
         origin: see `evaluate_equivariance`.
 
     Raises:
-        AssertionError: with the figures.
-        ValueError: where x or the outputs do not fit the symmetry.
+        AssertionError: the model is not equivariant; the message holds the
+            figures.
+        ValueError: x or the outputs do not fit the symmetry.
     """
     f = as_function(model, batch_size=256)
     _assert_not_trivial(f, symmetry, x, seed)
@@ -53,13 +53,13 @@ def assert_equivariant(
 def assert_not_equivariant(
     model, symmetry, x, at_least=1e-2, num_samples=8, seed=0, origin=None
 ):
-    """Fails unless the relative error E' of an output is `at_least` this large.
+    """Fails unless the relative error of an output is at least `at_least`.
 
     Arguments as for `assert_equivariant`.
 
     Raises:
-        AssertionError: with the figures; also where outputs are NaN, infinite
-            or change their shape with g.
+        AssertionError: the error is smaller, or outputs are NaN, infinite or
+            change their shape with g.
     """
     f = as_function(model, batch_size=256)
     _outputs(f, symmetry, x, seed)
@@ -101,7 +101,7 @@ def _results(f, symmetry, x, num_samples, seed, origin):
 
 
 def _outputs(f, symmetry, x, seed):
-    """f(x) and g, once f(x) and f(phi(g) x) are finite and of one shape."""
+    """f(x) and g; checks that f(x) and f(phi(g) x) are finite, of one shape."""
     symmetry.check_inputs(x)
     mask = symmetry.get_mask(x)
     y = f(x)

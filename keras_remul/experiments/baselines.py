@@ -1,4 +1,4 @@
-"""What a model has to beat: baselines without a network."""
+"""Baselines without a network."""
 
 import functools
 
@@ -12,28 +12,28 @@ from keras_remul.utils.leaves import to_numpy
 def baselines(data, symmetry, horizon, center=None, seed=0):
     """Errors of x, x + T v, x + t v with t fitted, and ridge regressions.
 
-    Two of these: on the coordinates as they are, as in published figures; and
-    turned onto a reference, with an intercept, where the group allows it, see
-    `ridge.make`.
+    There are two ridge regressions: one on the given coordinates, as in
+    published figures; the other, if the group allows it, on coordinates rotated
+    onto a reference, with an intercept, see `ridge.make`.
 
     Fitted on `"train"`, lambda chosen on `"validation"`. Errors are means of
     squares over samples, nodes and coordinates.
 
     Args:
         data: dict of splits to (x, y) with `"positions"` and `"velocities"`.
-        symmetry: a `keras_remul.Symmetry`; test data are also moved by random
-            elements of its group.
+        symmetry: a `keras_remul.Symmetry`; test data are also transformed by
+            random elements of its group ("moved").
         horizon: T, the time from input to target in units of the velocities.
-        center: node whose position is taken off in the ridge regression, or
+        center: node whose position is subtracted in the ridge regression, or
             None for the mean.
         seed: seed of the elements. Defaults to 0.
 
     Returns:
-        `{name: {"validation": ..., "test": ..., "test_moved": ...}}`, with
-        each further split of `data`; `name` says the fitted t and lambda.
+        `{name: {"validation": ..., "test": ..., "test_moved": ...}}`, with each
+        further split of `data`; `name` holds the fitted t and lambda.
 
     Raises:
-        ValueError: where positions or velocities are missing.
+        ValueError: positions or velocities are missing.
     """
     for key in ("positions", "velocities"):
         if key not in data["train"][0]:
@@ -66,7 +66,7 @@ def baselines(data, symmetry, horizon, center=None, seed=0):
 
 
 def with_moved(data, symmetry, seed=0):
-    """The splits, and `"test_moved"`, by random elements of the group."""
+    """The splits, and `"test_moved"`: transformed by random elements."""
     x, y = data["test"]
     g = symmetry.sample(len(y), seed=seed)
     moved = symmetry.transform_inputs(g, x), symmetry.transform_outputs(g, y)
@@ -80,7 +80,7 @@ def of_dataset(name, symmetry=None, seed=0, **kwargs):
     Args:
         name: as for `datasets.load`, `"name/config"`.
         symmetry: its `Symmetry`. Defaults to that of `datasets.symmetry`.
-        seed: seed of the elements that move the test data. Defaults to 0.
+        seed: seed of the elements that transform the test data. Defaults to 0.
         **kwargs: those of `datasets.load`.
 
     Returns:

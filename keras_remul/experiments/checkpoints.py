@@ -1,9 +1,9 @@
-"""What a run keeps on disk, and what of it is whole.
+"""The files that a run keeps, and which of them are undamaged.
 
-A block of epochs leaves weights, and then a history that holds the sha256 of
-each of these files, of itself and of the run's identity. The block before stays
-until the run is done: where a file of the last one is damaged, the run goes on
-from there, with the numbers of a run that was not disturbed.
+After a block of epochs, weights are written, and then a history with the sha256
+of these files, of itself and of the identity of the run. The block before is
+kept until the run ends: if a file of the last block is damaged, the run resumes
+from the block before, with the same numbers as an undisturbed run.
 """
 
 import csv
@@ -35,7 +35,7 @@ _SCRATCH = re.compile(rf"\.{PRESET}-([a-z0-9_]{{8}}|old-[0-9a-f]{{8}})")
 
 
 class DamagedError(ValueError):
-    """A file is missing, or not what was written."""
+    """A file is missing, or was changed."""
 
 
 def check_places(folder):
@@ -51,33 +51,33 @@ def check_places(folder):
 
 
 def describe(content):
-    """sha256 and size of bytes, as kept beside a file's name."""
+    """sha256 and size of bytes, as stored for a file."""
     return {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
 
 
 def save_weights(model, path):
-    """Writes weights in one step; returns what `describe` says of them."""
+    """Writes weights in one step; returns their `describe`."""
     content = weights_as_bytes(model)
     atomic.write(path, content)
     return describe(content)
 
 
 def load_weights(model, folder, name, files):
-    """Loads weights whose bytes are those that were written.
+    """Loads weights, after a check that the file was not changed.
 
     Args:
         model: a built Keras model.
-        folder, name: where they lie.
-        files: dict of names to what `describe` said.
+        folder, name: folder and name of the file.
+        files: dict of names to the results of `describe`.
 
     Raises:
-        DamagedError: they are missing, or not those of `files`.
+        DamagedError: they are missing, or differ from `files`.
     """
     model.load_weights(WeightsMemory(read(folder, name, files)))
 
 
 def read(folder, name, files):
-    """The bytes of a file, as they were written; see `load_weights`."""
+    """The bytes of a file, after the same check as in `load_weights`."""
     path = folder / name
     if not path.is_file():
         raise DamagedError(f"{path} is missing")
@@ -100,7 +100,7 @@ def read_history(path):
     """A history without its sha256.
 
     Raises:
-        DamagedError: it is missing, or not what was written.
+        DamagedError: it is missing, or was changed.
     """
     if not path.is_file():
         raise DamagedError(f"{path} is missing")
@@ -120,14 +120,14 @@ def _digest(history):
 
 
 def save(remul, folder, history, before, block):
-    """Writes a block; the one before it is the last to be given up.
+    """Writes a block; the block before it is kept until this one is complete.
 
     Args:
         remul: the `RemulModel` after the block.
         folder: `pathlib.Path` of the run.
-        history: that of the run, with the block.
-        before: what this returned for the block before, or `begun`.
-        block: epochs of a block.
+        history: history of the run, including the block.
+        before: the result of this function for the block before, or `begun`.
+        block: number of epochs of a block.
 
     Returns:
         The history with its `best_epoch` and `files`.
@@ -152,7 +152,7 @@ def save(remul, folder, history, before, block):
 
 
 def save_result(folder, result, history):
-    """Writes the result of a run, whose history then knows its sha256."""
+    """Writes the result of a run, and its sha256 into the history."""
     known = describe(atomic.as_json(result).encode())
     history = {**history, "files": {**history["files"], RESULT: known}}
     # One that is written anew goes first: a kill leaves none of before.
@@ -163,7 +163,7 @@ def save_result(folder, result, history):
 
 
 def names(history):
-    """The files of weights that a history needs: to go on, and the best."""
+    """The files of weights that a history needs: to resume, and the best."""
     done, best = len(history["loss"]), history["best_epoch"]
     return f"epoch_{done}.weights.h5", f"best_{best}.weights.h5"
 
@@ -172,7 +172,7 @@ def begun(run):
     """The history of a run before its first epoch.
 
     Args:
-        run: what `same_run.digest` gives for its identity.
+        run: the `same_run.digest` of its identity.
     """
     return {_RUN: run, "seconds": 0.0}
 
@@ -192,17 +192,16 @@ def _check_run(history, path, run):
 
 
 def last_whole(folder, run):
-    """The newest history all of whose files are whole, or None for a new run.
+    """The newest history without damaged files, or None for a new run.
 
-    Warns of what is damaged where an older block takes its place.
+    Warns of damaged files if an older block is used.
 
     Args:
         folder: `pathlib.Path` of the run.
         run: see `begun`.
 
     Raises:
-        ValueError: there are histories, and none is whole; or one is of
-            another run.
+        ValueError: all histories have damaged files, or one is of another run.
     """
     damages = []
     histories = [folder / name for name in (HISTORY, PREVIOUS)]
@@ -232,14 +231,14 @@ def last_whole(folder, run):
 
 
 def finished(folder, run):
-    """The content of `result.json`, or None where the run is not done.
+    """The content of `result.json`, or None if the run has not ended.
 
     Args:
         folder, run: as for `last_whole`.
 
     Raises:
-        ValueError: it is not what was written, or there is no history that
-            could tell; or that is of another run.
+        ValueError: it was changed, there is no history to check it with, or the
+            history is of another run.
     """
     path = folder / RESULT
     if not path.is_file():
@@ -258,9 +257,9 @@ def finished(folder, run):
 
 
 def tidy(folder, needed):
-    """Removes weights that are not needed, and what kills left half-written.
+    """Removes weights that are not needed, and partial files of killed runs.
 
-    Other files in the folder stay, such as weights of another name.
+    Other files in the folder are kept, such as weights of another name.
 
     Args:
         folder: `pathlib.Path`, which no other process writes to.
@@ -277,7 +276,7 @@ def tidy(folder, needed):
 
 
 def tidy_finished(folder):
-    """Removes what a run needed to go on; it is done."""
+    """Removes the files that only a run that has not ended needs."""
     (folder / PREVIOUS).unlink(missing_ok=True)
     tidy(folder, names(read_history(folder / HISTORY)))
 

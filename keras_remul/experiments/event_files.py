@@ -6,17 +6,17 @@ import keras
 
 
 class EventFiles(keras.callbacks.Callback):
-    """Writes the logs of each epoch where TensorBoard finds them.
+    """Writes the logs of each epoch for TensorBoard.
 
-    `keras.callbacks.TensorBoard` needs TensorFlow, on each backend. Of what it
-    writes this writes the numbers of epochs, in the same files and by the same
-    names: `train/` and `validation/`, `epoch_loss` and the like.
+    `keras.callbacks.TensorBoard` needs TensorFlow on each backend. This
+    callback writes only the values per epoch, with the same files and names:
+    `train/` and `validation/`, `epoch_loss` and so on.
 
     Args:
-        folder: the files go into folders in it, which are made.
+        folder: folder of the files; created with its subfolders.
 
     Raises:
-        ImportError: where `tensorboard` is not installed.
+        ImportError: `tensorboard` is not installed.
     """
 
     def __init__(self, folder):

@@ -38,7 +38,7 @@ def quickstart_figure(curves, models, symmetry, data, sample=0):
         row[0].set_title(f"{name}\norientation seen in training", fontsize=10)
         _draw_system(row[1], model, symmetry, x, path, turns=40)
         row[1].set_title(
-            f"{name}\nrotated 40 times, predictions turned back", fontsize=10
+            f"{name}\nrotated 40 times, predictions rotated back", fontsize=10
         )
     right.suptitle(
         "Trained on one orientation only. Grey: true motion. Circles: true "
@@ -48,7 +48,7 @@ def quickstart_figure(curves, models, symmetry, data, sample=0):
 
 
 def predictions_figure(model, symmetry, x, y, turns=40):
-    """Predicted positions of a few systems, each turned many times.
+    """Predicted positions of a few systems, each transformed many times.
 
     Args:
         model: from the inputs to positions `(B, N, 3)`.
@@ -68,8 +68,8 @@ def predictions_figure(model, symmetry, x, y, turns=40):
         path = np.stack([one["positions"][0], y[i]])
         _draw_system(axis, model, symmetry, one, path, turns)
     figure.suptitle(
-        f"Each system moved by {turns} random elements of "
-        f"{symmetry.group!r}, predictions moved back.\n"
+        f"Each system transformed by {turns} random elements of "
+        f"{symmetry.group!r}, predictions transformed back.\n"
         "Circles: true end, joined with the start. Crosses: predicted ends.",
         fontsize=10,
     )

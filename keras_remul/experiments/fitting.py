@@ -1,7 +1,7 @@
-"""The training of a recipe: Keras' `fit`, in blocks that outlive a kill.
+"""The training of a recipe: Keras' `fit`, saved in blocks of epochs.
 
-`Blocks` saves in the place of Keras' own checkpoints, which are not written in
-one step, hold no history, and do not tell a damaged file from a whole one.
+`Blocks` replaces the checkpoints of Keras, which are not written in one step,
+hold no history, and cannot detect damaged files.
 """
 
 import math
@@ -15,7 +15,7 @@ from keras_remul.utils import atomic
 
 
 class Shuffled(keras.utils.PyDataset):
-    """Batches of arrays, in an order that `shuffle` gives for each epoch.
+    """Batches of arrays, in an order that `shuffle` sets for each epoch.
 
     Args:
         x: nested structure of arrays `(S, ...)`.
@@ -29,7 +29,7 @@ class Shuffled(keras.utils.PyDataset):
         self.shuffle(epoch=0)
 
     def shuffle(self, epoch):
-        """The order depends on the seed and this number alone."""
+        """Sets the order, which depends only on the seed and this number."""
         rng = np.random.default_rng([self.recipe.seed, epoch + 1])
         passes = range(self.recipe.passes)
         orders = [rng.permutation(len(self.y)) for _ in passes]
@@ -50,14 +50,14 @@ class Blocks(keras.callbacks.Callback):
     Args:
         recipe, folder, identity, verbose: see `fit`.
         noted: the `keras.callbacks.History` of this `fit`.
-        history: that of the run before it.
+        history: history of the run before this `fit`.
 
     Attributes:
         ends: numbers of epochs after which blocks end.
-        history: that of the run, as it was saved last.
+        history: history of the run, as last saved.
 
     Raises:
-        ValueError: at the end of an epoch, where the training diverges.
+        ValueError: at the end of an epoch, if the training diverges.
     """
 
     def __init__(self, recipe, folder, identity, verbose, noted, history):
@@ -101,18 +101,18 @@ class Blocks(keras.callbacks.Callback):
 
 
 def fit(recipe, remul, data, folder, identity, verbose, callbacks):
-    """Trains a `RemulModel`, or goes on with what is in the folder.
+    """Trains a `RemulModel`, or resumes the training in the folder.
 
     Args:
         recipe: the `Recipe`.
-        remul: its `RemulModel`, which becomes that of the last epoch.
+        remul: its `RemulModel`; afterwards in the state of the last epoch.
         data: dict of `"train"` and `"validation"` to (x, y).
         folder: `pathlib.Path` of the run.
         identity: see `same_run.identity`.
-        verbose, callbacks: those of `Recipe.run`.
+        verbose, callbacks: as for `Recipe.run`.
 
     Returns:
-        The history of the run, as it was saved.
+        The history of the run, as saved.
 
     Raises:
         ValueError: see `Recipe.run`.
@@ -175,7 +175,7 @@ def _compile(recipe, remul, steps):
 
 
 def _check_converges(logs, epoch, best):
-    """Raises ValueError where a loss is no number any more."""
+    """Raises ValueError if a loss is NaN or infinite."""
     for name in ("loss", "val_mse"):
         if not math.isfinite(logs.get(name, 0.0)):
             raise ValueError(
@@ -192,7 +192,7 @@ def _check_converges(logs, epoch, best):
 
 
 def _check_weights(model):
-    """Raises ValueError where a weight is no number before the first step."""
+    """Raises ValueError if a weight is not finite before the first step."""
     for variable in model.weights:
         value = keras.ops.convert_to_numpy(variable)
         if value.dtype.kind == "f" and not np.isfinite(value).all():

@@ -1,10 +1,10 @@
 """The main job in a few minutes: simulate, train, measure, draw, save, load.
 
 Transformers of one size learn where five charged bodies will be one time unit
-ahead: plain, with data augmentation, with REMUL, and with REMUL towards the
-model's own predictions and a larger beta. They see systems in all orientations
-first, then (without the last) in one orientation only, to be tested on rotated
-ones.
+ahead: with plain training, with data augmentation, with REMUL, and with REMUL
+towards the model's own predictions and a larger beta. First they are trained on
+systems in all orientations. Then the first three are trained on systems in one
+orientation only, and tested on rotated ones.
 """
 
 import math
@@ -25,6 +25,7 @@ from rich.table import Table
 
 from keras_remul import datasets, models
 from keras_remul.evaluation import evaluate_equivariance
+from keras_remul.evaluation.measures import EQUIVARIANCE_ERROR
 from keras_remul.presets import from_preset, save_to_preset, verify_preset
 from keras_remul.training import RemulModel
 from keras_remul.training.weighting import Constant
@@ -50,10 +51,10 @@ ONE_ORIENTATION = ("plain", "augmented", "REMUL")
 
 
 def align(symmetry, x, y):
-    """Turns each system into one orientation: its own principal axes.
+    """Rotates each system into one orientation: its own principal axes.
 
-    The axes of the inertia of the positions become x, y, z, each pointing to
-    the side of the body that is farthest out along it; right-handed.
+    The axes of inertia of the positions become x, y, z, right-handed. Each
+    points to the side of the body that is farthest from the center along it.
     """
     positions = x["positions"] - x["positions"].mean(axis=1, keepdims=True)
     _, axes = np.linalg.eigh(np.swapaxes(positions, 1, 2) @ positions)
@@ -247,8 +248,9 @@ def run(output="quickstart_output", epochs=30, seed=0, data_dir=None):
 def _table_everywhere(rows):
     table = Table(
         title="Test set, all orientations",
-        caption="E': equivariance error, also relative to the motion. Orbit "
-        "variance: the share of the MSE that averaging over rotations removes.",
+        caption=f"{EQUIVARIANCE_ERROR} Relative: divided by the mean "
+        "displacement. Orbit variance: the share of the MSE that averaging "
+        "over rotations removes.",
     )
     for heading in ("training", "alpha,\nbeta", "target"):
         table.add_column(heading, no_wrap=True)

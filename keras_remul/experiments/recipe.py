@@ -14,41 +14,42 @@ from keras_remul.utils import atomic
 class Recipe:
     """One training: data, model, objective, budget.
 
-    AdamW with a cosine schedule, which a twentieth of the steps warms up, and
-    the mean squared error. Trained in blocks of epochs; after each, weights
-    and history are on disk, and a run that was killed goes on from there with
-    the same numbers as if it had not been (but for dropout on PyTorch, which
-    draws from a generator that is not saved). Each file has its sha256: where
-    one of the last block is damaged, the run goes on from the block before.
-    The result is that of the block after which the validation error was
-    smallest.
+    The optimizer is AdamW with a cosine schedule, after a warm-up of a
+    twentieth of the steps; the loss is the mean squared error. After each block
+    of epochs, weights and history are saved. A run that was killed resumes from
+    there, with the same numbers as an uninterrupted run (except for dropout on
+    PyTorch, which draws from a generator that is not saved). The sha256 of each
+    file is stored: if a file of the last block is damaged, the run resumes from
+    the block before. The result is that of the block with the smallest
+    validation error.
 
     Attributes:
         dataset: name for `datasets.load`.
-        model: function without arguments that makes the model. A
-            `models.Correction` of a regression that `ridge.make` made has that
-            fitted first.
+        model: function without arguments that makes the model. In a
+            `models.Correction`, a regression made by `ridge.make` is fitted
+            first.
         objective: function without arguments that makes the arguments of
             `RemulModel`, such as its weighting.
         symmetry: function without arguments that makes the `Symmetry` of the
             training and the evaluation. Defaults to that of the data set.
         epochs, batch_size, learning_rate, weight_decay: the budget.
-        passes: over the training data, in each epoch; more than one where the
-            data are few.
-        seed: of the weights, the order of the samples and g.
-        block: epochs between two checkpoints.
-        beta: weight of the equivariance task, in place of the weighting of
+        passes: number of passes over the training data in each epoch; take more
+            than one for small data sets.
+        seed: seed of the weights, the order of the samples and g.
+        block: number of epochs between two checkpoints.
+        beta: weight of the equivariance task, instead of the weighting of
             `objective`. Defaults to None: that of `objective`.
-        tolerance: the equivariance error asked for, see
-            `weighting.Constrained`, likewise.
+        tolerance: the required equivariance error, see `weighting.Constrained`;
+            also instead of that weighting.
         ridge: whether the network is averaged with ridge regression after the
             training, see `blend_with_ridge`. Defaults to False.
         moved_by: function without arguments that makes a dict from names to
-            further symmetries: the test data are also moved by their groups.
+            further symmetries: the test data are also transformed by elements
+            of their groups.
 
     Raises:
-        ValueError: for a number of the budget that is out of its range, or
-            for `beta` and `tolerance` at once.
+        ValueError: a number of the budget is out of range, or both `beta` and
+            `tolerance` are given.
     """
 
     dataset: str
@@ -76,39 +77,38 @@ class Recipe:
         """The recipe with other values; text is converted to the field's type.
 
         Raises:
-            ValueError: for a name that is no field, or is a function; for a
-                value out of its range.
+            ValueError: a name is not a field, or is that of a function; a value
+                is out of range.
         """
         changes = recipe_settings.from_text(self, changes)
         return dataclasses.replace(self, **changes)
 
     def run(self, output, data_dir=None, verbose="auto", callbacks=()):
-        """Trains, or goes on with, or shows what is done.
+        """Starts the run, resumes it, or returns its result if it has ended.
 
         Args:
             output: folder for the last and the best checkpoint,
                 `history.json` and `history.csv`, `preset/` and `result.json`.
-                One process at a time works in it.
+                Only one process at a time can use it.
             data_dir: folder of the data sets, see `datasets.load`.
             verbose: 0 prints nothing, 1 the bars of Keras, 2 a line per block.
-                Defaults to `"auto"`: 1 on a terminal, else 2.
+                Defaults to `"auto"`: 1 on a terminal, otherwise 2.
             callbacks: Keras callbacks, such as `keras.callbacks.TensorBoard`,
-                for the one `fit` of the run. What they write to the logs is
-                not kept in its history.
+                for the `fit` of the run. Their additions to the logs are not
+                kept in its history.
 
         Returns:
-            The content of `result.json`. A figure that is no number, such as
+            The content of `result.json`. A figure that is not a number, such as
             a ratio to zero, is None.
 
         Raises:
-            ValueError: where `output` holds a run of another recipe or of
-                other data, or one of which cannot be told whether it is this
-                one; where a file of it is damaged and no block before is
-                whole; where something else stands at the place of a file or
-                of the preset; where data or weights hold NaN before the
-                training, or it diverges, or a callback stops it.
-            OSError: where the folder cannot be written, or another process
-                works in it, `same_run.InUseError`.
+            ValueError: `output` holds a run of another recipe or other data, or
+                a run that cannot be identified; files are damaged and no
+                complete block is left; something else exists at the path of a
+                file or of the preset; data or weights hold NaN before the
+                training; the training diverges, or a callback stops it.
+            OSError: the folder cannot be written, or another process uses it
+                (`same_run.InUseError`).
         """
         output = pathlib.Path(output)
         atomic.make_folder(output)
@@ -116,7 +116,7 @@ class Recipe:
             return runs.run(self, output, data_dir, verbose, callbacks)
 
     def arguments(self):
-        """The arguments of `RemulModel`, but for model, symmetry and seed."""
+        """The arguments of `RemulModel` except model, symmetry and seed."""
         arguments = self.objective()
         if self.beta is not None:
             arguments["weighting"] = weighting.Constant(beta=self.beta)

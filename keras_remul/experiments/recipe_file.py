@@ -10,31 +10,31 @@ from keras_remul.experiments.recipe import Recipe
 
 
 class UsageError(ValueError):
-    """What was typed cannot be meant."""
+    """The arguments of the command are not valid."""
 
 
 def split_address(address):
-    """`FILE.py:NAME` as a path and a name, which is None for `FILE.py`."""
+    """Splits `FILE.py:NAME` into path and name; None for `FILE.py`."""
     found = re.fullmatch(r"(.+\.py):(\w+)", str(address))
     path, name = found.groups() if found else (address, None)
     return pathlib.Path(path), name
 
 
 def run_name(address):
-    """What runs of a recipe are called: `FILE_NAME`, or `FILE`."""
+    """The name of the runs of a recipe: `FILE_NAME`, or `FILE`."""
     path, name = split_address(address)
     return f"{path.stem}_{name}" if name else path.stem
 
 
 def load_recipe(address):
-    """A recipe of a file; the file may import its neighbors.
+    """Loads a recipe from a file, which may import modules in its folder.
 
     Args:
-        address: `FILE.py:NAME` for one of `RECIPES` in a file, a dict; or
+        address: `FILE.py:NAME` for one of the dict `RECIPES` in a file, or
             `FILE.py` for its `RECIPE`.
 
     Raises:
-        ValueError: where there is no such file, no such recipe in it, or an
+        ValueError: the file does not exist, holds no such recipe, or raises an
             error.
     """
     path, name = split_address(address)
@@ -95,7 +95,7 @@ def changes_of(settings):
     """A dict from texts such as `["epochs=5"]`.
 
     Raises:
-        UsageError: for one without a name or a value.
+        UsageError: a text has no name or no value.
     """
     pairs = [text.partition("=") for text in settings]
     for name, _, value in pairs:

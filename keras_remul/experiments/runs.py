@@ -1,4 +1,4 @@
-"""What a recipe does in its folder: data, training, figures, a preset."""
+"""The run of a recipe in its folder: data, training, figures, preset."""
 
 import os
 import platform
@@ -33,7 +33,7 @@ _NUMBERS = (
 
 
 def run(recipe, folder, data_dir, verbose, callbacks):
-    """`Recipe.run`, in a folder that nobody else works in."""
+    """`Recipe.run`, in a folder that no other process uses."""
     checkpoints.check_places(folder)
     symmetry = recipe.symmetry or (lambda: datasets.symmetry(recipe.dataset))
     keras.utils.set_random_seed(recipe.seed)
@@ -82,7 +82,7 @@ def _config(recipe, remul):
 
 
 def _identity(recipe, remul, data):
-    """All that the numbers of a run depend on, but for code."""
+    """All settings that the results of a run depend on, except code."""
     serialize = keras.saving.serialize_keras_object
     names = ("dataset", "block", *_NUMBERS)
     facts = {
@@ -99,7 +99,7 @@ def _identity(recipe, remul, data):
 
 
 def _finish(recipe, remul, data, folder, history, config):
-    """Measures the best model; writes preset and result, and returns this."""
+    """Measures the best model, writes its preset, and writes the result."""
     model, symmetry = remul.model, remul.symmetry
     validation_mse, blend = min(history["val_mse"]), {}
     if recipe.ridge:

@@ -1,4 +1,4 @@
-"""Whether a folder holds the run that is asked for, and nobody works in it."""
+"""Whether a folder holds the requested run, and no process uses it."""
 
 import contextlib
 import hashlib
@@ -17,12 +17,12 @@ _SHOWN = 5
 
 
 class InUseError(OSError):
-    """Another process works in the folder of a run."""
+    """Another process uses the folder of a run."""
 
 
 @contextlib.contextmanager
 def locked(folder):
-    """Holds the folder of a run; the lock goes with the process, killed or not.
+    """Locks the folder of a run; the lock ends with the process.
 
     Raises:
         InUseError: another process holds it.
@@ -61,9 +61,8 @@ def identity(facts):
     """Facts of a run as JSON, the same in each process.
 
     Args:
-        facts: nested dict, with objects as Keras serialises them. Names of
-            layers, which Keras numbers by the process, are numbered by their
-            order here.
+        facts: nested dict, with objects as Keras serialises them. Keras numbers
+            layers by process; here their names are numbered by order.
     """
     # Infinite arguments as text, for JSON has no numbers for them.
     facts = json.loads(json.dumps(facts), parse_constant=str)
@@ -109,7 +108,7 @@ def _rename(node, names):
 def digest(facts):
     """The sha256 of an `identity`, for the histories of the run.
 
-    Facts that `check` finds equal have one digest: 1 and 1.0 are one number.
+    Facts that `check` finds equal have the same digest, such as 1 and 1.0.
     """
     text = json.dumps(_plain(facts), sort_keys=True, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
@@ -125,11 +124,11 @@ def _plain(node):
 
 
 def check(facts, folder):
-    """Raises ValueError unless a folder holds this run, or none.
+    """Raises ValueError if a folder holds another run.
 
     Args:
-        facts: its `identity`.
-        folder: `pathlib.Path`, with the facts of its run in `config.json`.
+        facts: `identity` of this run.
+        folder: `pathlib.Path`; `config.json` holds the facts of its run.
     """
     file = folder / CONFIG
     if not file.is_file():
@@ -191,7 +190,7 @@ _NONE = _None()
 
 
 def _differences(there, here, path):
-    """(path, there, here) of whatever is not equal."""
+    """(path, there, here) of each fact that differs."""
     if isinstance(there, dict) and isinstance(here, dict):
         for key in {**here, **there}:
             # "remul.model.hidden_dim": the levels of Keras say nothing.

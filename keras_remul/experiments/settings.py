@@ -1,4 +1,4 @@
-"""The numbers of a recipe: from text, and within their ranges."""
+"""The numbers of a recipe: read from text, and checked."""
 
 import dataclasses
 import math
@@ -24,8 +24,8 @@ def from_text(recipe, changes):
     """Changes of a recipe, with text converted to the type of its field.
 
     Raises:
-        ValueError: for text that is none of that type, or for a field that
-            cannot be set by text.
+        ValueError: the text is not of that type, or the field cannot be set by
+            text.
     """
     settable = {
         field.name: _TEXT_TO[field.type]
@@ -55,7 +55,7 @@ def _from_text(name, text, convert):
 
 
 def plain(recipe):
-    """`{name: value}` of the numbers of NumPy, which JSON knows nothing of."""
+    """`{name: value}` of NumPy numbers as Python numbers, for JSON."""
     values = {name: getattr(recipe, name) for name in (*_WHOLE, *_REAL)}
     return {
         name: value.item()
@@ -65,7 +65,7 @@ def plain(recipe):
 
 
 def check(recipe):
-    """Raises ValueError for numbers of which no training could be made."""
+    """Raises ValueError for numbers with which no training is possible."""
     for name, low in _WHOLE.items():
         value = getattr(recipe, name)
         whole = isinstance(value, int) and not isinstance(value, bool)

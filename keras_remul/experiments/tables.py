@@ -1,10 +1,10 @@
 """Tables of recipes: `keras-remul reproduce` and `keras-remul report`.
 
 `tables.json` in the folder of the recipes names the tables; each has a title,
-a data set, recipes and seeds. A recipe is "FILE:NAME", or "FILE" where a file
-holds one; it may come with settings, "FILE:NAME beta=10". Finished runs leave
-one JSON file per recipe and seed in `results/` there, and the tables are made
-from these alone.
+a data set, recipes and seeds. A recipe is "FILE:NAME", or "FILE" if the file
+holds only one; settings may follow, "FILE:NAME beta=10". Each finished run
+leaves one JSON file in `results/` there, and the tables are made from these
+files only.
 """
 
 import pathlib
@@ -51,7 +51,7 @@ def read_tables(recipes):
     """The content of `tables.json`.
 
     Raises:
-        ValueError: where there is none, or it is damaged.
+        ValueError: the file is missing or damaged.
     """
     path = pathlib.Path(recipes) / "tables.json"
     if not path.is_file():
@@ -104,10 +104,10 @@ def _write(path, content):
 
 
 def reproduce(name, recipes="recipes", runs="runs", data_dir=None):
-    """Runs what a table lacks.
+    """Runs the missing rows of a table.
 
-    A run that was stopped goes on where it was. Several processes may work at
-    one table: each takes a run that no other has.
+    A run that was stopped is resumed. Several processes may work at one table:
+    each takes runs that no other process has.
 
     Args:
         name: name of the table.
@@ -116,7 +116,7 @@ def reproduce(name, recipes="recipes", runs="runs", data_dir=None):
         data_dir: folder of the data sets, see `datasets.load`.
 
     Returns:
-        Names of the runs that another process has.
+        Names of the runs that another process is working on.
 
     Raises:
         ValueError: for an unknown table.
@@ -153,7 +153,7 @@ def reproduce(name, recipes="recipes", runs="runs", data_dir=None):
 
 
 def results(table, recipes):
-    """`{recipe: [result of each seed that is done]}`."""
+    """`{recipe: [result of each finished seed]}`."""
     folder = pathlib.Path(recipes) / RESULTS
     found = {}
     for recipe in table["recipes"]:

@@ -1,4 +1,4 @@
-"""What a classifier of jets has to beat: baselines without a network."""
+"""Baselines without a network for classifiers of jets."""
 
 import numpy as np
 from scipy import stats

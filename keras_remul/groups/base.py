@@ -1,4 +1,4 @@
-"""What every group offers."""
+"""The base class of groups."""
 
 import math
 
@@ -40,7 +40,8 @@ class Group(Configurable):
     - the nodes of a sample: `num_nodes`, `permute`;
     - the cells of a grid: `grid_axes`, `check_grid`, `move_grid`.
 
-    A group answers for what it acts on and keeps the defaults for the rest.
+    A group defines those for what it acts on, and keeps the defaults for the
+    rest.
 
     Attributes:
         dimension: d, the number of coordinates of the space acted upon, or
@@ -125,7 +126,7 @@ class Group(Configurable):
         """
         if self.num_elements is None:
             raise ValueError(
-                f"{self!r} is infinite, so that its elements cannot be listed. "
+                f"{self!r} is infinite: its elements cannot be listed. "
                 "Use `sample`."
             )
         if self.num_elements > _MAX_ELEMENTS:
@@ -137,7 +138,7 @@ class Group(Configurable):
         return self._pick(index, _checked(dtype))
 
     def _pick(self, index, dtype):
-        """The elements of a finite group with these numbers `(n,)`."""
+        """The elements of a finite group with these indices `(n,)`."""
         raise NotImplementedError
 
     def identity(self, n, dtype=None):
@@ -235,8 +236,8 @@ class Group(Configurable):
             element: rotations by t radians (`"rotation_x"`, or `"rotation"`
             where there is one), translations by t (`"translation_x"`), boosts
             of rapidity t (`"boost_x"`), scalings by exp(t) (`"scaling"`).
-            Empty for groups without elements close to the identity. Those
-            of a `Product` are nests, see there.
+            Empty for groups without elements close to the identity. Those of a
+            `Product` are nested, see there.
         """
         raise NotImplementedError(
             f"{type(self).__name__} does not state its `generators`"

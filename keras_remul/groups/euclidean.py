@@ -32,7 +32,7 @@ class AffineGroup(Group):
         self.translation_std = float(translation_std)
 
     def _linear_from_normal(self, z):
-        """R `(n, d, d)` from the variates that t has left over."""
+        """R `(n, d, d)` from the variates that t does not use."""
         raise NotImplementedError
 
     def from_normal(self, z):

@@ -74,7 +74,7 @@ class OrthogonalGroup(Group):
 
 
 class RotationGroup(OrthogonalGroup):
-    """Rotations, perhaps only those by an angle between two bounds."""
+    """Rotations, optionally with an angle between two bounds."""
 
     def __init__(self, min_angle=0.0, max_angle=180.0):
         if not 0 <= min_angle <= max_angle <= 180 or max_angle == 0:
@@ -192,9 +192,10 @@ class O2(OrthogonalGroup):
     """Rotations and reflections of the plane, or of space around an axis.
 
     `sample` draws from the Haar measure: a Haar rotation, times one reflection
-    with probability one half: diag(1, -1) in the plane, at a plane that holds
-    the axis in space. With an upright axis this is the symmetry of bodies with
-    a left and a right side that walk under gravity, see `MirrorPermutation`.
+    with probability one half. The reflection is diag(1, -1) in the plane, and
+    in space that at a plane which contains the axis. With an upright axis this
+    is the symmetry of bodies with a left and a right side that walk under
+    gravity, see `MirrorPermutation`.
 
     Args:
         axis: None for the plane (d = 2), or as for `SO2`. Defaults to None.
@@ -285,7 +286,7 @@ class SO3(RotationGroup):
         return linalg.nearest_rotation(m)
 
     def _angle(self, u):
-        """The angle below which a share u of the rotations drawn lies.
+        """The angle below which a share u of the sampled rotations lies.
 
         Solves t - sin t = y with y = (1 - u) y(min_angle) + u y(max_angle).
         """

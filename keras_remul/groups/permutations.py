@@ -1,4 +1,4 @@
-"""Groups that rearrange: nodes of a sample, cells of a grid by shifts."""
+"""Permutations of the nodes of a sample, and shifts of a grid."""
 
 import itertools
 import math
@@ -41,8 +41,8 @@ class Permutations(_IntegerGroup):
 
     An element is an array of indices: (g x)_i = x_{g_i} on the node axis of
     each leaf `(B, N, ...)`, whatever its representation. Leaves `(B, C)`, one
-    value per sample, stay. Nothing is rounded. The group does not act on
-    vectors; `Product` joins it with one that does.
+    value per sample, do not change. Nothing is rounded. The group does not act
+    on vectors; `Product` combines it with one that does.
 
     `sample` draws from the Haar measure: all N! permutations are equally
     likely.

@@ -14,15 +14,15 @@ from keras_remul.utils.dtypes import same_dtype
 class Product(Group):
     """G1 x G2 x ...: each factor acts by itself, (a, b)(c, d) = (ac, bd).
 
-    An element is a dict with one batch of elements per factor. What one
-    factor alone acts on, it acts on in the product: with rotations and
-    permutations of nodes, vectors are turned and nodes permuted. `Scalings`
-    commute with linear maps and may join one more factor that acts on vectors
-    without translations. Where several other factors act on the same thing,
-    each feature says which one counts: `OnFactor("name", "vector")`, or short
-    `"vector@name"`.
+    An element is a dict with one batch of elements per factor. If only one
+    factor acts on vectors, on nodes or on a grid, it does so in the product:
+    with rotations and permutations of nodes, vectors are rotated and nodes
+    permuted. `Scalings` commute with linear maps and can be combined with one
+    more factor that acts on vectors without translations. If several other
+    factors act on the same objects, each feature names the one that acts on it:
+    `OnFactor("name", "vector")`, or short `"vector@name"`.
 
-    `sample` draws the factors independently, each by its own law.
+    `sample` draws the factors independently, each from its own distribution.
 
     Args:
         factors: dict of names to groups.
@@ -69,7 +69,7 @@ class Product(Group):
         return [k for k, f in self.factors.items() if getattr(f, attribute)]
 
     def _acting_on_vectors(self):
-        """The factors that `linear` multiplies, or none where it is unclear."""
+        """The factors that `linear` multiplies; none if this is ambiguous."""
         names = self.names("dimension")
         groups = [self.factors[name] for name in names]
         others = [group for group in groups if not group.isotropic]
@@ -93,7 +93,7 @@ class Product(Group):
         if len(names) > 1:
             raise ValueError(
                 f"The factors {names} of {self!r} all act on this feature. "
-                f"Say which one counts, such as OnFactor({names[0]!r}, ...)."
+                f"Name the one to use, such as OnFactor({names[0]!r}, ...)."
             )
         return names[0], self.factors[names[0]]
 
@@ -153,13 +153,13 @@ class Product(Group):
         return scale
 
     def generators(self):
-        """A basis of the Lie algebra: those of each factor, alone.
+        """A basis of the Lie algebra: the generators of each factor.
 
         Returns:
             Dict of names, such as `"space_rotation_x"` for the factor
-            `"space"`, to nests with the keys of an element: a matrix A where
-            the factor moves, None where it stays at the identity. So
-            `identity + t A`, leaf by leaf where A is not None, is a curve
+            `"space"`, to dicts with the keys of an element: a matrix A for this
+            factor, None for the others, which stay at the identity. So
+            `identity + t A`, for the factors where A is not None, is a curve
             with this velocity.
         """
         still = keras.tree.map_structure(lambda _: None, self.identity(1))

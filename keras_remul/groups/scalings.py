@@ -13,8 +13,8 @@ from keras_remul.groups.base import Group, uniform
 class Scalings(Group):
     """x -> s x with s > 0, for vectors x of R^d; elements are s times 1.
 
-    A `Vector` is multiplied by s, a `Tensor` by s^rank, and a `Scalar` stays;
-    `Homogeneous` gives a feature another power of s.
+    A `Vector` is multiplied by s and a `Tensor` by s^rank; a `Scalar` does not
+    change; `Homogeneous` gives a feature another power of s.
 
     The group is not compact. `sample` draws log s uniform between
     -log(max_factor) and log(max_factor): the Haar measure ds / s conditioned

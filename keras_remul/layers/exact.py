@@ -1,9 +1,9 @@
 """Products of coordinates, which a GPU must not round.
 
-By default a GPU rounds what enters a product of matrices to some 10 bits
-(TF32). For numbers that do not turn this is noise as any other; but it rounds
-the components of a vector each in its own way, so that a turned vector has
-another product: equivariant layers would be exact to 1e-3 only.
+By default a GPU rounds the factors of a matrix product to some 10 bits (TF32).
+For scalars this is ordinary noise. But it rounds the components of a vector
+separately, so that a product changes when the vector is rotated: layers would
+be equivariant only to 1e-3.
 """
 
 import keras

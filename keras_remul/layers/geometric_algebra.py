@@ -111,7 +111,7 @@ def _components(x):
 
 
 def _bilinear_gathered(x, y, terms):
-    """In few calls: eager torch pays for each."""
+    """In few calls, since each call has overhead on eager torch."""
     x, y = ops.split(x, 2, axis=-1), ops.split(y, 2, axis=-1)
     # Rows of y, of -y, and one of zeros to point at.
     y = [ops.concatenate([c, -c, ops.zeros_like(c[:1])]) for c in y]

@@ -8,7 +8,7 @@ from keras_remul.utils.dtypes import at_least_float32, floating
 def lengths(v, epsilon, axis=-1, keepdims=True):
     """sqrt(sum v^2 + epsilon), whose gradient is finite for v = 0.
 
-    Computed in float32 at least: in float16 a small epsilon is nothing, and
+    Computed in float32 at least: in float16 a small epsilon becomes zero, and
     the squares overflow from 256 on.
     """
     dtype = floating(v.dtype)

@@ -88,8 +88,8 @@ class MultivectorNormalization(keras.layers.Layer):
 
     `x <- x / sqrt(mean_c <x_c, x_c> + epsilon)`
 
-    <x, x> is the sum of the squares of the components without e0, the only
-    ones that translations leave as they are.
+    <x, x> is the sum of the squares of the components without e0, the only ones
+    that translations do not change.
 
     Args:
         epsilon: added to the mean square.

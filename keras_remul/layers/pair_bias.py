@@ -1,4 +1,4 @@
-"""What attention knows of each pair of nodes."""
+"""Attention biases from the features of pairs of nodes."""
 
 import keras
 from keras import ops
@@ -11,7 +11,7 @@ class PairBias(keras.layers.Layer):
     `b_ij = Dense(silu(Dense([d_ij, log d_ij, e_ij])))`
 
     with d_ij the distance and e_ij any other features, one number for each
-    head of each block. It is computed once and serves all blocks.
+    head of each block. It is computed once for all blocks.
 
     Args:
         num_layers: L, the number of blocks.

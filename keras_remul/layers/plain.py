@@ -1,7 +1,7 @@
-"""Calls of sublayers, straight to the arithmetic where there is no more to it.
+"""Calls of sublayers, without the overhead of a Keras call where possible.
 
-Each function does what a call of the layer does. See `backend.plain` for when
-the short way is taken.
+Each function has the same result as a call of the layer. See `backend.plain`
+for when the overhead is skipped.
 """
 
 import keras

@@ -71,9 +71,9 @@ class SE3TransformerBlock(keras.layers.Layer):
 
     with h = f / |f| gelu(Norm(|f|)), linear maps L and q = L h. The radial
     functions phi are a perceptron of the distance, and act channel by
-    channel; the maps L mix channels, before the sum over pairs for keys (in q)
-    and after it for values, where it costs N times less than the full matrices
-    of the paper. Both parities of J are used: reflections are not symmetries.
+    channel. The maps L mix channels: for keys in q, before the sum over pairs,
+    and for values after it. This costs N times less than the full matrices of
+    the paper. Both parities of J are used, so reflections are not symmetries.
 
     Args:
         num_degrees: L, degrees 0 to L - 1.
@@ -87,7 +87,7 @@ class SE3TransformerBlock(keras.layers.Layer):
         kernels: for each degree k, the sum over m above,
             `(B, N, N, R_k, 2k + 1)`, see `spherical.kernel_basis`.
         distance: `(B, N, N, 1)`.
-        pairs: `(B, N, N, 1)`, 1 where j is a neighbor of i, else 0.
+        pairs: `(B, N, N, 1)`, 1 where j is a neighbor of i, otherwise 0.
 
     Returns:
         `(B, N, L^2, C)`.

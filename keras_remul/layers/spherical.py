@@ -1,7 +1,7 @@
 """Spherical harmonics and Clebsch-Gordan coefficients, in the basis of Irrep.
 
 Both follow from the couplings (l - 1) x 1 -> l of `representations.irreps`, so
-that `Irrep(l)` says how everything here turns.
+that everything here transforms by `Irrep(l)`.
 """
 
 import functools
@@ -49,7 +49,7 @@ def _step(degree):
 
 @functools.cache
 def _generators(degree):
-    """Turns about x and y at unit speed `(2, 2l + 1, 2l + 1)`."""
+    """Generators of rotations about x and y, `(2, 2l + 1, 2l + 1)`."""
     if degree == 0:
         return np.zeros((2, 1, 1))
     vector = np.zeros((2, 3, 3))
@@ -65,16 +65,16 @@ def _generators(degree):
 
 @functools.cache
 def clebsch_gordan(l, k, j):  # noqa: E741
-    """Q `(2l + 1, 2k + 1, 2j + 1)`, unchanged if all three axes turn.
+    """Q `(2l + 1, 2k + 1, 2j + 1)`, invariant under rotations of all axes.
 
-    Unique up to its sign, as |l - k| <= j <= l + k; its norm is
-    sqrt(2 l + 1). Read off the only zero of the generators.
+    Unique up to its sign for |l - k| <= j <= l + k; its norm is sqrt(2 l + 1).
+    It is computed as the null vector of the generators.
 
     Args:
         l, k, j: degrees, from 0 to 6.
 
     Raises:
-        ValueError: j is not in k x l.
+        ValueError: j does not occur in k x l.
     """
     if not abs(l - k) <= j <= l + k or max(l, k, j) > MAX_DEGREE:
         raise ValueError(

@@ -15,8 +15,8 @@ class TransformerBlock(keras.layers.Layer):
 
     `x <- x + Attention(Norm(x)),  x <- x + Dense(gelu(Dense(Norm(x))))`
 
-    The norm stands inside the branch, so that the sum passes through the
-    depth of the network unchanged and training needs no warm-up.
+    The norm is inside the branch, so that the residual sum passes through the
+    network unchanged and training needs no warm-up.
 
     Args:
         dim: C, the width of input and output.
@@ -122,9 +122,10 @@ class TransformerBlock(keras.layers.Layer):
         return x + self._drop(y, training)
 
     def _call_plain(self, x, mask, bias):
-        """The same in one go, with all sublayers asked at once; or None.
+        """The same, with one check for all sublayers; None if one is not plain.
 
-        On PyTorch, at a few nodes, asking each takes as long as the arithmetic.
+        On PyTorch, with few nodes, a check of each takes as long as the
+        arithmetic.
         """
         attention = self.attention
         if self.drops or not is_plain(attention, MultiHeadSelfAttention):

@@ -13,7 +13,8 @@ class VectorNormalization(keras.layers.Layer):
 
     `v <- v / sqrt(mean_c |v_c|^2 + epsilon)`
 
-    No mean is taken off and nothing is added: both would pick a direction.
+    No mean is subtracted and no bias is added: both would single out a
+        direction.
 
     Args:
         epsilon: added to the mean square.
@@ -58,9 +59,9 @@ class VectorTransformerBlock(keras.layers.Layer):
 
     with all of s and v normalised first. Rotations and reflections act on the
     axis of x, y and z; the maps W of vectors mix channels only and have no
-    bias, which would be a fixed direction. Scalars see vectors through scalar
-    products alone. Each step is one large product for the scalars and one for
-    the vectors.
+    bias, which would be a fixed direction. Scalars depend on vectors only
+    through scalar products. Each step is one large product for the scalars and
+    one for the vectors.
 
     Args:
         dim: C, the number of scalars.

@@ -1,4 +1,4 @@
-"""Models; none of them knows how it is trained."""
+"""Models; they do not depend on how they are trained."""
 
 from keras_remul.models.egnn import EGNN
 from keras_remul.models.gatr import GATr

@@ -1,4 +1,4 @@
-"""What the models of moving nodes share: inputs, mask, outputs."""
+"""The base class of models of moving nodes: inputs, mask, outputs."""
 
 import keras
 
@@ -14,36 +14,38 @@ class NodeModel(NodeReader, NodeWriter, Variants, KeepsVariables, keras.Model):
     """Base of models that take a dict of node features and a mask.
 
     A subclass calls `build_readout` at the end of its `build`, and begins and
-    ends its `call` with `read` and `write`. That checks the input against the
-    shapes of the build, takes the mean of the positions off, replaces padding
-    by zeros, adds the output to uniform motion x + s v, and puts the mask on.
+    ends its `call` with `read` and `write`. `read` checks the input against the
+    shapes of the build, subtracts the mean of the positions and replaces
+    padding by zeros. `write` adds the output to the uniform motion x + s v and
+    attaches the mask.
 
     Args:
         readout: `"positions"`: new positions `(B, N, D)`; `"nodes"`: scalars
             of each node `(B, N, units)`; `"graph"`: scalars of the sample
             `(B, units)`, such as an energy: the sum over its nodes.
         units: number of scalars.
-        length_unit, time_unit: typical lengths and times, in the units of the
-            data: what the layers see are positions / length_unit, and
-            velocities * time_unit / length_unit; steps are written in
-            length_unit. Time from input to output is a good `time_unit`.
+        length_unit, time_unit: a typical length and time, in the units of the
+            data. The layers see positions / length_unit and velocities *
+            time_unit / length_unit, and their steps are in units of
+            length_unit. The time from input to output is a good `time_unit`.
             Default to 1.0.
-        node_identity: whether each node knows which one it is: its index,
-            one-hot, is one of its features. For nodes that are always the
-            same ones, in the same order; the order then matters. Defaults to
-            False.
+        node_identity: whether the index of each node, one-hot, is added to its
+            features. Use it for nodes that are always the same ones, in the
+            same order; the model is then not equivariant to permutations.
+            Defaults to False.
         **kwargs: `name` and `dtype`, for `keras.Model`.
 
     Attributes:
         reads_pairs: whether `"neighbors"`, `"edges"`, `"box"` and `"shifts"`
             are inputs.
         reads_coordinates: whether the embedding sees the centered positions. In
-            a periodic box, where each node has many, it does not.
+            a periodic box, where the position of a node is not unique, it does
+            not.
         edge_products: keys of the features f whose products f_i f_j are among
             the features of pairs.
         frames: T, for positions at T times `(B, N, T, D)`, each x + s_t v and a
-            step of its own; or None for one, `(B, N, D)`.
-        velocity_initializer: of s.
+            separate step; or None for one time, `(B, N, D)`.
+        velocity_initializer: initializer of s.
     """
 
     reads_pairs = False
@@ -103,7 +105,7 @@ class NodeModel(NodeReader, NodeWriter, Variants, KeepsVariables, keras.Model):
 
     @property
     def geometry_dtype(self):
-        """That of the variables, or float32 where theirs is shorter."""
+        """The dtype of the variables, or float32 if that is wider."""
         short = self.variable_dtype in ("float16", "bfloat16")
         return "float32" if short else self.variable_dtype
 

@@ -1,4 +1,4 @@
-"""What the strictly equivariant models have in common."""
+"""The base class of the strictly equivariant models."""
 
 from keras import ops
 
@@ -23,7 +23,7 @@ class EquivariantModel(NodeModel):
         """Builds the sublayers.
 
         Args:
-            num_vectors: 2 with velocities, else 1.
+            num_vectors: 2 with velocities, otherwise 1.
             num_scalars: width of `scalars`.
         """
         raise NotImplementedError

@@ -24,8 +24,8 @@ class GATr(EquivariantModel):
     Positions are points, trivectors e123 + x; velocities are translations
     1 + e0 v, points at infinity, and planes through the node with the normal
     v. The last layer reads trivectors, with weights w_c and moments p_c; the
-    difference p_c - w_c x is a vector wherever the origin is. Masks and dtypes
-    as in `Transformer`.
+    difference p_c - w_c x is a vector that does not depend on the origin. Masks
+    and dtypes as in `Transformer`.
 
     Args:
         num_layers: number of blocks.

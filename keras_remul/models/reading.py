@@ -1,4 +1,4 @@
-"""What the models of moving nodes read: nodes, and pairs of them."""
+"""Reads the inputs of models of moving nodes: nodes, and pairs of them."""
 
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ class Nodes(NamedTuple):
     """The nodes of a batch, in float32 at least, 0 where padded.
 
     Attributes:
-        positions: as they came `(B, N, D)`.
+        positions: positions as given `(B, N, D)`.
         features: dict of all features; its positions are centered, and in
             units of `length_unit`, its velocities in `length_unit / time_unit`.
         mask: booleans `(B, N)`, or None.
@@ -40,8 +40,8 @@ class Pairs(NamedTuple):
         edges: given features of the pairs `(B, N, K, F)`, or None.
         away: x_i - x_j `(B, N, K, D)`, in units of `length_unit`.
         square: its square `(B, N, K, 1)`.
-        offsets: lattice vectors from x_j to the image of j that is meant
-            `(B, N, K, D)`; None without a box.
+        offsets: lattice vectors from x_j to the chosen image of j `(B, N, K,
+            D)`; None without a box.
     """
 
     neighbors: object

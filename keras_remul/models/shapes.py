@@ -24,7 +24,7 @@ def node_shapes(shapes, reads_pairs=False):
     if nodes == 0:
         raise ValueError(
             'inputs["positions"] hold no nodes, their shape is '
-            f"{tuple(shapes['positions'])}. Leave out samples without any, or "
+            f"{tuple(shapes['positions'])}. Leave out empty samples, or "
             "pad them and give a mask."
         )
     senders = shapes["neighbors"][-1] if "neighbors" in shapes else nodes
@@ -67,7 +67,7 @@ def node_shapes(shapes, reads_pairs=False):
 def in_order(keys):
     """Positions, velocities, the others in alphabetical order.
 
-    A dict that a model holds does not keep its order through `torch.export`.
+    `torch.export` does not keep the order of a dict in a model.
     """
     first = [key for key in ("positions", "velocities") if key in keys]
     return first + sorted(set(keys) - set(first))

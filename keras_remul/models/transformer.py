@@ -15,18 +15,18 @@ class Transformer(NodeModel):
     `h = Blocks(Dense([x - mean(x), v, features]), bias(pairs))`
     `y = x + s v + Dense(Norm(h))`
 
-    Equivariant by construction to permutations of the nodes (there is no
-    positional encoding) and to translations (the mean is taken off the input,
-    and the output is added to the positions), to nothing else: rotations are
-    left to training. Training starts close to y = x + v, as the last layer's
-    kernel is small and s, a trainable number, is 1; the kernel is not zero,
-    because then the first model would be exactly equivariant and the first
-    gradient would stop at the last layer.
+    Equivariant by construction only to permutations of the nodes (there is no
+    positional encoding) and to translations (the mean is subtracted from the
+    input, and the output is added to the positions). Equivariance to rotations
+    is learned. Training starts close to y = x + v, since the kernel of the last
+    layer is small and s, a trainable number, is 1. The kernel is not zero: the
+    initial model would then be exactly equivariant, and the first gradient
+    would stop at the last layer.
 
-    Input is checked against the shapes that the model was built with.
-    Positions stay in the dtype of the variables under mixed precision.
-    Padded nodes change no valid output, whatever numbers they hold, and the
-    output carries the mask, so that Keras losses and metrics leave them out.
+    The input is checked against the shapes of the build. Positions stay in the
+    dtype of the variables under mixed precision. Padded nodes have no effect on
+    valid outputs, whatever values they hold. The output carries the mask, so
+    that Keras losses and metrics exclude them.
 
     Args:
         num_layers: number of blocks.
@@ -34,18 +34,19 @@ class Transformer(NodeModel):
         num_heads: K, a divisor of `hidden_dim`.
         mlp_ratio: width of each MLP as a multiple of `hidden_dim`.
         dropout: rate for attention weights and branches in training.
-        stochastic_depth: rate at which the branches of the last block are left
-            out in training, sample by sample; it rises from 0 at the first.
+        stochastic_depth: rate at which the branches of the last block are
+            dropped in training, for each sample; it rises from 0 in the first
+            block.
         pair_bias: whether attention also sees the distance of each pair, see
             `layers.PairBias`; optional inputs `"edges"` `(B, N, N, F)`,
             features of the pairs, and `"box"`, a periodic box, `(B, D)` of
-            edges or `(B, D, D)` of lattice vectors, are then taken too. In a
-            box the positions enter as differences of the nearest images
-            alone, which attention then sees with their direction.
+            edges or `(B, D, D)` of lattice vectors, are then accepted. In a
+            box, positions enter only as differences of the nearest images, and
+            attention also sees their direction.
         edge_products: with `pair_bias`, keys of features f of the nodes whose
             products f_i f_j are features of the pairs, such as `"charges"`.
-        num_registers: trainable tokens beside the nodes, which attend and are
-            attended to, and are dropped at the end (arXiv 2309.16588).
+        num_registers: number of trainable tokens that take part in attention
+            like nodes and are removed at the end (arXiv 2309.16588).
         readout: `"positions"`; or `"nodes"`, scalars of each node; or
             `"graph"`, scalars of the sample, each the sum over its nodes.
         units: number of scalars, where the readout is not `"positions"`.
@@ -57,8 +58,8 @@ class Transformer(NodeModel):
         inputs: dict of `"positions"` `(B, N, D)`, D = 2 or 3; optional
             `"velocities"` `(B, N, D)`; optional `"mask"` `(B, N)`, true or 1
             where a node is valid; each other key is a feature of the nodes
-            `(B, N, F)`, such as `"charges"`. The model keeps to the keys it
-            was built with, except that `"mask"` may come and go.
+            `(B, N, F)`, such as `"charges"`. The keys must be those of the
+            build, except that `"mask"` is optional in each call.
         training: whether dropout is applied.
 
     Returns:

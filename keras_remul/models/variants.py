@@ -1,4 +1,4 @@
-"""Sizes of models that have names."""
+"""Named sizes of models."""
 
 import difflib
 
@@ -18,7 +18,8 @@ class Variants:
 
         Args:
             name: one of `variants`.
-            **overrides: arguments of the constructor that win over it.
+            **overrides: arguments of the constructor that replace those of the
+                variant.
 
         Raises:
             ValueError: there is no such variant.

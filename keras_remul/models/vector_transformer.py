@@ -18,12 +18,12 @@ class VectorTransformer(EquivariantModel):
     `s, v = Blocks(Dense(scalars), W [x - mean(x), v])`
     `y = x + s_0 v + sum_c Dense(Norm(s))_c Norm(v)_c`
 
-    Exactly equivariant to translations (the mean is taken off), to rotations
-    and reflections (vectors are mixed by maps without bias, and seen by
-    scalars through scalar products alone), and to permutations of the nodes.
-    It costs about two and a half times an unconstrained transformer of the
-    same size, which makes it the control that an approximately equivariant
-    model has to beat. Masks and dtypes as in `Transformer`.
+    Exactly equivariant to translations (the mean is subtracted), to rotations
+    and reflections (maps of vectors have no bias, and scalars depend on vectors
+    only through scalar products), and to permutations of the nodes. It costs
+    about two and a half times as much as an unconstrained transformer of the
+    same size. Compare approximately equivariant models with it. Masks and
+    dtypes as in `Transformer`.
 
     Args:
         num_layers: number of blocks.

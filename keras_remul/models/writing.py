@@ -1,4 +1,4 @@
-"""What the models of moving nodes write: positions or scalars, masked."""
+"""Writes the outputs of models of moving nodes: positions or scalars."""
 
 import keras
 from keras import ops

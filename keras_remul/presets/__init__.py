@@ -1,4 +1,4 @@
-"""Presets: a model as a folder that proves itself."""
+"""Presets: models saved as folders that can be verified."""
 
 from keras_remul.presets.folder import (
     from_preset,

@@ -1,14 +1,14 @@
-"""All that a preset may name, of Keras: what is not listed here is refused.
+"""The parts of Keras that a preset may name; all others are refused.
 
-Keras makes whatever a configuration names among all that it exports, functions
-that write files or open connections included. So this is a list of what is
-known to do nothing but arithmetic on its arguments, by module and name as
-Keras writes them; it grows by hand, after reading the class. Left out on
-purpose are layers that call code or read files that their configuration names
-(Lambda, TFSMLayer, TorchModuleWrapper, JaxLayer, FlaxLayer, the lookup
-layers), operations that call a function given to them (Cond, Map, Scan,
-Switch, WhileLoop ...), and those that need no tensor (Arange, Full ...),
-for these would run while the model is made.
+Keras creates any object that it exports when a configuration names it, also
+functions that write files or open connections. So this list holds only objects
+that do nothing but arithmetic on their arguments, by module and name as Keras
+writes them. It is extended by hand, after reading the class. It leaves out
+layers that call code or read files that their configuration names (Lambda,
+TFSMLayer, TorchModuleWrapper, JaxLayer, FlaxLayer, the lookup layers),
+operations that call a function given to them (Cond, Map, Scan, Switch,
+WhileLoop ...), and operations that need no tensor (Arange, Full ...), since
+these would run while the model is created.
 """
 
 

@@ -35,11 +35,11 @@ def card(name, facts):
     """The text of README.md.
 
     Args:
-        name: of the preset.
+        name: name of the preset.
         facts: the metadata, before the hashes of the files are added.
 
     Raises:
-        ValueError: a fact that the card shows is not of its kind.
+        ValueError: a fact that the card shows has the wrong type.
     """
     _check(facts)
     parts = [f"# {name}", _summary(facts), _usage(name)]
@@ -70,7 +70,7 @@ def card(name, facts):
 
 
 def _check(facts):
-    """Raises ValueError where a fact is not what the card makes a text of."""
+    """Raises ValueError if a fact that the card shows has the wrong type."""
     for key, good, words in _KINDS:
         if key in facts and facts[key] is not None and not good(facts[key]):
             raise ValueError(
@@ -93,7 +93,7 @@ def _are_numbers(values):
 
 
 def _are_figures(metrics):
-    """Others than those shown may be anything."""
+    """Checks only the figures that are shown."""
     return isinstance(metrics, dict) and all(
         metrics[key] is None or _is_number(metrics[key])
         for key in {*_FIGURES} & {*metrics}
@@ -139,7 +139,7 @@ _KINDS = (
 
 
 def _figure(value):
-    """A number as text; JSON holds null where it is none."""
+    """A number as text; JSON holds null for NaN."""
     return "none" if value is None else f"{value:.4g}"
 
 
@@ -191,7 +191,7 @@ def _twins(name, facts):
 
 
 def _own(facts):
-    """What stands in the table of twins of the preset itself."""
+    """The row of the preset itself in the table of twins."""
     return {"parameters": facts["parameters"], **(facts.get("metrics") or {})}
 
 

@@ -1,11 +1,11 @@
 """A configuration from a file, read before Keras sees it.
 
-Keras resolves names while it makes a model, and runs what they stand for. So
-a configuration is first copied, node by node, into one that holds nothing but
+Keras resolves names while it creates a model, and calls the objects that they
+name. So a configuration is first copied, node by node, into one that holds only
 what is allowed: classes of the list in `allowed`, registered classes of the
-packages that the caller trusts, plain values, and in the graph of a Functional
-model tensors. What is not understood is refused; sizes are bounded, since a
-few bytes of JSON can ask for terabytes.
+packages that the caller trusts, plain values, and tensors in the graph of a
+Functional model. Anything else is refused. Sizes are bounded, since a few bytes
+of JSON can ask for terabytes.
 """
 
 import dataclasses
@@ -40,34 +40,34 @@ _PLAIN = (str, int, float, bool, type(None))
 
 
 def checked(config, where, packages=(), size=0, parts=True):
-    """A copy of a configuration that holds nothing but what is allowed.
+    """A copy of a configuration that holds only what is allowed.
 
     Args:
-        config: what `json.loads` gave.
+        config: the result of `json.loads`.
         where: the file, for the errors.
-        packages: names under which trusted classes are registered, beside
-            this package's own: those before the `>`.
-        size: bytes of the weights. No integer but a seed may be larger, nor
-            more than one layer be asked for in 256 bytes; small files may ask
-            for 65,536, `num_layers` of 256, and 1024 objects, the layers in
-            all of `num_layers` among them.
-        parts: whether classes of Keras are allowed, and built ones. A
-            symmetry has none.
+        packages: names under which trusted classes are registered (the part
+            before `>`), in addition to this package.
+        size: bytes of the weights. No integer except a seed may be larger, and
+            there may be no more than one layer for each 256 bytes. Small files
+            may have integers up to 65,536, `num_layers` up to 256, and 1024
+            objects, including the layers of each `num_layers`.
+        parts: whether Keras classes and built objects are allowed. A symmetry
+            has none.
 
     Raises:
-        ValueError: it names something else, or is too large.
+        ValueError: it names something that is not allowed, or is too large.
     """
     return _Check(where, {OWN_PACKAGE, *packages}, size, parts).node(config)
 
 
 def make(config, where, **limits):
-    """The object of a configuration; nothing in it is executed.
+    """Creates the object of a configuration; nothing in it is executed.
 
     Args:
         config, where, **limits: see `checked`.
 
     Raises:
-        ValueError: it names what is not allowed, or what cannot be made.
+        ValueError: it names something that is not allowed or cannot be created.
     """
     config = checked(config, where, **limits)
     try:
@@ -84,7 +84,7 @@ def packages_of(node):
     """The packages under which the classes in a configuration are registered.
 
     Args:
-        node: a configuration that was made here, not one of a file.
+        node: a configuration from an object here, not from a file.
     """
     found = set()
     if isinstance(node, dict):
@@ -159,7 +159,7 @@ class _Check:
             )
 
     def count(self, objects):
-        """Adds to what is made; each is small, all of them take minutes."""
+        """Counts the created objects: many small ones would take minutes."""
         self.objects += objects
         most = min(
             _OBJECTS, max(self.size, 4 * _SMALL_FILE) // _BYTES_AN_OBJECT
@@ -171,7 +171,7 @@ class _Check:
             )
 
     def named(self, node, depth, tensors):
-        """A copy of a node that Keras would make into an object."""
+        """A copy of a node from which Keras would create an object."""
         node = current(node)
         name = node["class_name"]
         if not isinstance(name, str) or "config" not in node:
@@ -206,7 +206,7 @@ class _Check:
         return copy
 
     def class_of(self, node):
-        """How Keras finds the class of a node, and no other."""
+        """Finds the class of a node exactly as Keras does."""
         name, full = node["class_name"], node.get("registered_name")
         found = None
         if isinstance(full, str):
@@ -259,7 +259,7 @@ class _Check:
         }
 
     def trusted(self, full):
-        """Refuses what is registered by a package that is not trusted."""
+        """Refuses classes registered by a package that is not trusted."""
         package = full.rpartition(">")[0]
         if package not in self.packages:
             self.refuse(
@@ -279,7 +279,7 @@ class _Check:
         )
 
     def value(self, name, config, depth, tensors):
-        """What stands for a tensor, an array or a slice."""
+        """A copy of a node that describes a tensor, an array or a slice."""
         if name == "__keras_tensor__" and tensors is not None:
             tensors.append(config)
             config = self.node(config, depth + 1, "shape")

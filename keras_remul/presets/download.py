@@ -1,9 +1,9 @@
-"""The cache of downloads: whole files with their hash, or none.
+"""The cache of downloads: only complete files with the right hash.
 
-A file is written beside its place, compared with its size and its hash, and
-moved there; so the cache never holds half a file, and processes that download
-the same do not harm each other. A download that was cut goes on with the first
-file that is not there. What is no file, or not the right one, is fetched again.
+A file is written under a temporary name, its size and hash are checked, and
+then it is renamed. So the cache never holds partial files, and processes that
+download the same preset do not disturb each other. An interrupted download
+continues with the first missing file. A wrong file is downloaded again.
 """
 
 import contextlib
@@ -34,7 +34,7 @@ def cache_folder():
     """The folder of downloads: `KERAS_REMUL_CACHE`, or that of the system.
 
     Raises:
-        ValueError: `KERAS_REMUL_CACHE` begins with the `~` of nobody.
+        ValueError: `KERAS_REMUL_CACHE` begins with a `~` of an unknown user.
     """
     chosen = os.environ.get(CACHE)
     if not chosen:
@@ -67,11 +67,10 @@ def check_online(address, remedy="download it beforehand"):
 
 
 def fetch(url, known_hash=None):
-    """The bytes at an address, their hash checked where it is known.
+    """The bytes at an address; the hash is checked if it is known.
 
     Raises:
-        ValueError: they have another hash, or are more than a list of files
-            would take.
+        ValueError: they have another hash, or are too many for a list of files.
         OSError: they could not be downloaded.
     """
     check_online(url)
@@ -89,7 +88,7 @@ def fetch(url, known_hash=None):
 
 
 def deadline(listing=None):
-    """When to give up files, or one without a known size: see `web.receive`."""
+    """The deadline for files, or for one of unknown size; see `web.receive`."""
     total = sum(facts["size"] for facts in (listing or {}).values())
     return time.monotonic() + PATIENCE + total / SLOWEST
 
@@ -100,12 +99,12 @@ def fetch_files(base_url, listing, folder):
     Args:
         base_url: address of the folder with the files.
         listing: dict from names to `sha256` and `size`, already checked.
-        folder: where the files go. Those that are there with the right hash
-            stay; others are replaced.
+        folder: folder of the files. Files with the right hash are kept; others
+            are replaced.
 
     Raises:
-        ValueError: the server gave other bytes than listed, or they are more
-            than a preset may have.
+        ValueError: the server sent other bytes than listed, or more than a
+            preset may have.
         OSError: the files could not be downloaded or written.
     """
     missing = {
@@ -143,7 +142,7 @@ def fetch_files(base_url, listing, folder):
 
 
 def check_total(address, listing):
-    """Raises ValueError where a listing is of more than a preset may have."""
+    """Raises ValueError if a listing exceeds the limits of a preset."""
     total = sum(facts["size"] for facts in listing.values())
     if total > LARGEST or len(listing) > MOST_FILES:
         raise ValueError(
@@ -164,7 +163,7 @@ def is_complete(folder, listing):
 
 
 def keep(key, raw):
-    """Keeps bytes in the cache; one that cannot be written only costs time."""
+    """Keeps bytes in the cache; ignores errors, which only cost time."""
     file = _note(key)
     with contextlib.suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -173,7 +172,7 @@ def keep(key, raw):
 
 
 def kept(key):
-    """The bytes last kept under a key; None where they are not, or damaged."""
+    """The bytes last kept under a key; None if missing or damaged."""
     file = _note(key)
     try:
         if not file.is_file():
@@ -188,7 +187,7 @@ def kept(key):
 
 
 def digest(text):
-    """Name for what belongs to an address; the same for all its users."""
+    """Name in the cache for an address; the same for all logins."""
     text = web.anonymous(text)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -207,7 +206,7 @@ def _check_hash(url, found, known):
 
 
 def _into(url, file, known_hash, progress):
-    """What makes the sinks of `web.receive` for one file of the cache."""
+    """A function that makes the sinks of `web.receive` for one file."""
 
     @contextlib.contextmanager
     def sink():
@@ -232,7 +231,7 @@ def _into(url, file, known_hash, progress):
 
 @contextlib.contextmanager
 def _replacing(file):
-    """`atomic.replacing`, with errors that speak of the cache."""
+    """`atomic.replacing`, with errors that mention the cache."""
     with contextlib.ExitStack() as stack:
         with _writing(file):
             stream = stack.enter_context(atomic.replacing(file))
@@ -243,7 +242,7 @@ def _replacing(file):
 
 @contextlib.contextmanager
 def _writing(path):
-    """Makes errors of the disk say what to do."""
+    """Adds to errors of the disk what to do."""
     try:
         yield
     except OSError as error:
@@ -255,7 +254,7 @@ def _writing(path):
 
 
 def _remove_abandoned(folder):
-    """Removes what processes left that were killed long ago."""
+    """Removes temporary files of processes that were killed long ago."""
     for part in folder.glob(f".*{atomic.PART}"):
         with contextlib.suppress(OSError):
             if time.time() - part.stat().st_mtime > _ABANDONED:

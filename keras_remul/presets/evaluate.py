@@ -24,8 +24,8 @@ def measure(model, symmetry, data):
     Returns:
         Dictionary of floats: the figures of `evaluate_equivariance` on the
         test split for 10 g per sample, relative to the motion; and the mean
-        squared error of each split but for validation, `test_mse` and so on,
-        that of `"train"` for the first 1000 samples.
+        squared error of each split except validation, `test_mse` and so on, on
+        `"train"` for the first 1000 samples.
     """
     result = {}
     for split, (x, y) in data.items():
@@ -53,8 +53,8 @@ def evaluate_preset(name_or_path, data_dir=None, zoo=None):
         data_dir: folder of the data sets, see `datasets.load`.
 
     Returns:
-        Dictionary from the name of each figure to a pair of floats, what the
-        card says and what was found. Those of equivariance are means over 10
+        Dictionary from the name of each figure to a pair of floats, that on the
+        card and the measured one. Figures of equivariance are means over 10
         random g, which differ between backends: they agree to a few percent.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The files of a preset, and what is checked before any of them is used."""
+"""The files of a preset, and the checks before they are used."""
 
 import contextlib
 import glob
@@ -91,14 +91,14 @@ def check_files(folder, pin=None):
 def opened(folder, pin=None):
     """A private copy of the files of a preset, and the preset's metadata.
 
-    Each file is read once: what is compared with its hash is what is loaded,
-    whoever writes to the folder meanwhile.
+    Each file is read once: the bytes that are hashed are those that are loaded,
+    even if the folder changes meanwhile.
 
     Args:
         folder, pin: see `resolve`.
 
     Yields:
-        The path of the copy, which goes afterwards, and a dictionary.
+        The path of the copy, which is deleted afterwards, and the metadata.
 
     Raises:
         ValueError: see `check_files`.
@@ -143,12 +143,12 @@ def check_file(folder, name, expected, copy=None):
     """Compares a file with its size and hash, and copies what it read.
 
     Args:
-        folder, name: where it lies.
+        folder, name: folder and name of the file.
         expected: its `{"sha256": ..., "size": ...}`.
-        copy: a stream for the bytes that were compared. Optional.
+        copy: a stream to which the checked bytes are written. Optional.
 
     Raises:
-        ValueError: it is missing, or another one.
+        ValueError: the file is missing or differs.
         OSError: it cannot be read.
     """
     file, digest, left = folder / name, hashlib.sha256(), expected["size"]
@@ -185,7 +185,7 @@ def _check_shards(file, files, folder):
 
 
 def weights_file(folder, facts):
-    """The file that Keras loads, and the bytes that all of them hold."""
+    """The file that Keras loads, and the number of bytes of all weights."""
     sharded = SHARDED_WEIGHTS in facts["files"]
     size = sum(
         entry["size"]
@@ -196,7 +196,7 @@ def weights_file(folder, facts):
 
 
 def is_preset(folder):
-    """Whether there is a preset in this folder."""
+    """Whether this folder holds a preset."""
     try:
         return (pathlib.Path(folder) / METADATA).is_file()
     except OSError:  # a name too long for a path
@@ -204,10 +204,10 @@ def is_preset(folder):
 
 
 def put(new, path):
-    """Moves a file or folder to its place; what stood there goes.
+    """Moves a file or folder to its place, and deletes what was there.
 
-    Where that fails, what stood there is put back. A link at that place stays,
-    and what it points to is replaced.
+    If that fails, the old file or folder is restored. A link at that place is
+    kept, and its target is replaced.
     """
     path = path.resolve()
     if not path.is_dir():
@@ -229,7 +229,7 @@ def put(new, path):
 
 
 def left_behind(path):
-    """What stood at a path before a `put` that was killed between two steps."""
+    """The old content of a path after a `put` that was killed half-way."""
     name = glob.escape(f".{path.name}{_OLD}")
     try:
         return sorted(path.parent.glob(f"{name}*"))

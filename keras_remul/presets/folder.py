@@ -1,4 +1,4 @@
-"""A preset is a folder: configuration, weights, and outputs to check them by.
+"""A preset is a folder: configuration, weights, and outputs to check them.
 
 config.json         the model's classes and arguments; no code
 model.weights.h5    the weights, without any optimizer's state; in shards
@@ -49,38 +49,38 @@ def save_to_preset(
 ):
     """Writes a model as a preset folder.
 
-    The folder is complete or not there: it is written beside its place,
-    loaded from there, compared with the model, weights bit for bit, and only
-    then moved to its place. A preset that stood there before is replaced. Of a
-    `RemulModel` the preset keeps the symmetry and the weighting with what it
-    has learned, so that `compile` and `fit` go on from there; the optimizer's
-    state is no part of a preset.
+    The folder is written under a temporary name, loaded again and compared with
+    the model, the weights bit for bit. Only then is it renamed, so that it is
+    complete or does not exist. An existing preset is replaced. The preset of a
+    `RemulModel` also holds the symmetry and the state of the weighting, so that
+    `compile` and `fit` can continue the training; it does not hold the state of
+    the optimizer.
 
     Args:
         model: a built Keras model.
-        path: the folder; `~` is the home folder. Of a link, what it points to
-            is written.
-        x: inputs, a few samples: an array, or dicts, lists and tuples of
-            arrays, nested as you like. With them the preset holds the model's
-            outputs, and `verify_preset` can compare other backends and
-            machines against these. Optional.
-        symmetry: the `Symmetry` that the model was trained for. With x, the
-            preset also holds elements g and the outputs at g x. Defaults to
-            that of a `RemulModel`.
+        path: the folder; `~` is the home folder. For a link, its target is
+            written.
+        x: inputs, a few samples: an array, or nested dicts, lists and tuples of
+            arrays. The outputs of the model for them are stored, and
+            `verify_preset` can compare other backends and machines with these.
+            Optional.
+        symmetry: the `Symmetry` that the model was trained for. With x, group
+            elements g and the outputs for phi(g) x are stored as well. Defaults
+            to the symmetry of a `RemulModel`.
         metadata: dictionary of further facts, JSON types only. Optional.
         max_shard_size: GB; larger weights are written as several files.
             Optional.
 
     Raises:
-        ValueError: where the model is not built, is of a class that could not
-            be loaded again, has NaN among its weights, inputs or outputs, or
-            does not come back from the folder as it was; where `path` is an
-            address, the working folder, or exists and is not a preset, or
-            holds a file besides, hidden ones too; where `metadata` names a
-            fact that is written here, holds what JSON does not, such as NaN,
-            or what the card cannot show, such as `metrics` without numbers.
-        OSError: where the folder cannot be written, as on a full disk; what
-            stood there stays.
+        ValueError: the model is not built, its class could not be loaded, its
+            weights, inputs or outputs hold NaN, or the loaded model differs;
+            `path` is an address or the working folder, or exists and is not a
+            preset or holds other files, also hidden ones; `metadata` names a
+            fact that this function writes, or holds values that JSON does not
+            have, such as NaN, or that the card cannot show, such as `metrics`
+            without numbers.
+        OSError: the folder cannot be written, as on a full disk; an existing
+            preset is kept.
 
     Example:
 
@@ -170,7 +170,7 @@ def _check_json(name, content):
 def _check_room(folder, size):
     """Raises OSError unless so many bytes of weights fit on the disk.
 
-    Keras writes shards by HDF5, which ends the process on a full disk.
+    Keras writes shards with HDF5, which ends the process on a full disk.
     """
     free = shutil.disk_usage(folder).free
     if free < size + _SLACK:
@@ -187,7 +187,7 @@ def _config(model):
 
 
 def _drop_compilation(node):
-    """Takes optimizers, losses and metrics out, of models in models too."""
+    """Removes optimizers, losses and metrics, also of nested models."""
     if isinstance(node, dict):
         if "class_name" in node:
             node.pop("compile_config", None)
@@ -208,7 +208,7 @@ def _check_weights(model):
 
 
 def _check_written(path, model, packages):
-    """Raises ValueError unless this folder gives this model, bit for bit."""
+    """Raises ValueError unless the folder holds this model, bit for bit."""
     with files.opened(path) as (folder, facts):
         written = _load(folder, facts, path, packages)
         if files.GOLDEN in facts["files"]:
@@ -225,21 +225,21 @@ def _check_written(path, model, packages):
 
 
 def update_metadata(path, packages=(), **changes):
-    """Changes facts of a preset, and its card; the model stays as it is.
+    """Changes facts of a preset, and its card; the model is not changed.
 
-    The preset is loaded, and its weights are compared bit for bit with those
-    that were saved, before anything is replaced.
+    First the preset is loaded, and its weights are compared bit for bit with
+    those that were saved.
 
     Args:
         path: the folder.
         packages: see `from_preset`.
-        **changes: facts that are added or replaced, JSON types only; not
-            those that `save_to_preset` finds itself, such as `symmetry`.
+        **changes: facts that are added or replaced, JSON types only; not those
+            that `save_to_preset` writes, such as `symmetry`.
 
     Raises:
-        ValueError: the preset is damaged; its folder holds a file besides, or
-            is the working folder; a change is of what describes the model, is
-            nothing that JSON holds, or not what the card shows under its name.
+        ValueError: the preset is damaged; its folder holds other files, or is
+            the working folder; a change is of a fact that describes the model,
+            is not of a JSON type, or has the wrong type for the card.
     """
     _check_facts("the change", changes)
     path, name = places.local(path, _REMEDY)
@@ -273,12 +273,12 @@ def _state(model):
 
 
 def from_preset(name_or_path, zoo=None, packages=()):
-    """Loads the model of a preset, on whatever backend Keras runs.
+    """Loads the model of a preset, on any backend.
 
     Nothing in a preset is executed. Each file is read once and compared with
-    its sha256 before it is used; of its configuration only what is on a list
-    is made, see `docs/security.md`; a model whose weights are larger than the
-    file of them is refused before memory is taken.
+    its sha256 before it is used. Its configuration may name only listed
+    classes, see `docs/security.md`. A model whose weights are larger than their
+    file is refused before memory is taken.
 
     Args:
         name_or_path: a folder; a name from `list_presets`; or the address of
@@ -288,17 +288,17 @@ def from_preset(name_or_path, zoo=None, packages=()):
         zoo: address of another zoo, a folder with a `manifest.json`. Defaults
             to the presets of the package, and then those of
             `KERAS_REMUL_ZOO_URL`.
-        packages: names of packages whose registered classes may be made, with
-            any arguments, beside this library's: `["mine"]` for classes under
-            `keras.saving.register_keras_serializable("mine")`. Import them
-            first.
+        packages: names of packages whose registered classes may be created,
+            with any arguments, in addition to this library: `["mine"]` for
+            classes under `keras.saving.register_keras_serializable("mine")`.
+            Import them first.
 
     Returns:
         The Keras model.
 
     Raises:
-        ValueError: for an unknown name, or a file that is missing, changed or
-            not accepted.
+        ValueError: the name is unknown, or a file is missing, changed or not
+            accepted.
         OSError: it could not be downloaded.
 
     Example:
@@ -312,13 +312,13 @@ def from_preset(name_or_path, zoo=None, packages=()):
 
 
 def load_preset(name_or_path, zoo=None, packages=()):
-    """The model of a preset with what is known of it, files read once.
+    """The model of a preset, its metadata and its inputs; reads files once.
 
     Args, Raises: see `from_preset`.
 
     Returns:
-        The model, the metadata, and the inputs of which the preset holds the
-        outputs, or None.
+        The model, the metadata, and the inputs whose outputs are stored, or
+        None.
     """
     path, pin = resolve(name_or_path, zoo)
     with files.opened(path, pin) as (folder, facts):
@@ -338,7 +338,7 @@ def _checked_model(folder, facts, path, packages):
 
 
 def _load(folder, facts, path, packages):
-    """The model of files that were checked; `path` is named in errors."""
+    """The model from files that were checked; errors name `path`."""
     weights, size = files.weights_file(folder, facts)
     model = _make(folder, path, size=size, packages=packages)
     try:
@@ -362,7 +362,7 @@ def _check_digest(model, facts, path):
 
 
 def _make(folder, path, size, packages):
-    """The model of config.json, its weights still to be loaded."""
+    """The model of config.json, before its weights are loaded."""
     where = path / files.CONFIG
     config = read_json(folder / files.CONFIG)
 
@@ -398,7 +398,7 @@ def _digest(model):
 
 
 def read_metadata(name_or_path, zoo=None, packages=()):
-    """What is known of a preset: a dictionary; `"symmetry"` is a `Symmetry`.
+    """The metadata of a preset, a dictionary; `"symmetry"` is a `Symmetry`.
 
     Args:
         name_or_path, zoo, packages: see `from_preset`.
@@ -418,10 +418,11 @@ def _with_symmetry(facts, path, packages):
 def verify_preset(name_or_path, tolerance=_TOLERANCE, zoo=None, packages=()):
     """Runs a preset on its stored inputs and compares the outputs.
 
-    Names, shapes and dtypes are compared, and all numbers. Where the preset
-    holds elements g, the inputs are moved by them here, and the moved inputs
-    and the outputs for them are compared too. The weights are compared bit for
-    bit with those that were saved, so that one which no input reaches is, too.
+    Names, shapes, dtypes and all numbers are compared. If the preset holds
+    group elements g, the inputs are also transformed by them here; the
+    transformed inputs and the outputs for them are compared as well. The
+    weights are compared bit for bit with the saved ones, so that weights
+    without effect on these outputs are checked too.
 
     Args:
         name_or_path, zoo, packages: see `from_preset`.
@@ -432,8 +433,8 @@ def verify_preset(name_or_path, tolerance=_TOLERANCE, zoo=None, packages=()):
         The difference found.
 
     Raises:
-        ValueError: where a hash or the outputs differ, where there is NaN, or
-            where none are stored.
+        ValueError: a hash or the outputs differ, there is NaN, or no outputs
+            are stored.
         OSError: it could not be downloaded.
     """
     path, pin = resolve(name_or_path, zoo)

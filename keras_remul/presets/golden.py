@@ -2,8 +2,8 @@
 
     {"atoms": {"q": a}, "t": [b, (c,)]}
 
-is stored as `input/atoms/q`, `input/t[0]`, `input/t[1](0)`, and comes back as
-it was. Nothing is pickled.
+is stored as `input/atoms/q`, `input/t[0]`, `input/t[1](0)`, and loaded with the
+same structure. Nothing is pickled.
 """
 
 import io
@@ -29,8 +29,8 @@ def flatten(prefix, data):
     """The arrays of a structure of dicts, lists and tuples, by path.
 
     Raises:
-        ValueError: for an empty structure, a key that is no string, a named
-            tuple, or what is not an array of numbers or booleans.
+        ValueError: the structure is empty, a key is not a string, or a leaf is
+            a named tuple or not an array of numbers or booleans.
     """
     if isinstance(data, dict):
         for key in data:
@@ -78,7 +78,7 @@ def _array(path, value):
 
 
 def restore(prefix, stored):
-    """The structure that `flatten` took apart, or None.
+    """The structure that `flatten` was given, or None.
 
     Raises:
         ValueError: the paths are not those of one structure.
@@ -128,7 +128,7 @@ def _build(prefix, entries):
 
 
 def comparable(prefix, data):
-    """As `flatten`, the same for lists and tuples: JSON knows no tuples."""
+    """As `flatten`, the same for lists and tuples: JSON has no tuples."""
     return flatten(prefix, keras.tree.lists_to_tuples(data))
 
 
@@ -136,7 +136,7 @@ def write(file, arrays):
     """Writes arrays by path; they must be without NaN.
 
     Raises:
-        ValueError: where one holds NaN.
+        ValueError: one holds NaN.
     """
     for path, value in arrays.items():
         if _has_nan(value):
@@ -152,14 +152,14 @@ def write(file, arrays):
 
 
 def read(file, where=None):
-    """The arrays of a file, by path; they take no more memory than it has.
+    """The arrays of a file, by path; not larger than the file itself.
 
     Args:
         file: its path.
-        where: what the errors call it. Defaults to the path.
+        where: its name in errors. Defaults to the path.
 
     Raises:
-        ValueError: it is no such file, or would unpack to more.
+        ValueError: it is not such a file, or would unpack to more bytes.
     """
     where = file if where is None else where
     arrays = {}
@@ -194,7 +194,7 @@ def check(found, expected, tolerance, text):
         found, expected: dicts of arrays by name.
         tolerance: largest difference accepted, relative to the largest
             entry of the array expected.
-        text: what the error says first.
+        text: the beginning of the error message.
 
     Returns:
         The difference, a float.

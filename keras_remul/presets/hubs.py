@@ -1,7 +1,7 @@
 """Presets on the hubs of Hugging Face and Kaggle, through their own clients.
 
-What changes there, a branch or the newest version, is named by what it stands
-for today: in a warning, and in the cache, to tell when it has changed.
+A branch or the newest version can change. A warning names the commit or version
+that it refers to now; the cache stores it, to detect changes.
 """
 
 import contextlib
@@ -42,12 +42,12 @@ def from_hugging_face(address, pinned=False):
     """The folder of `owner/name@revision`, from its cache or the hub.
 
     Args:
-        address: what stands after hf://.
-        pinned: whether the caller compares a hash; if not, and where the
-            revision is no commit, a warning names the commit.
+        address: the part after hf://.
+        pinned: whether the caller compares a hash. If not, and if the revision
+            is not a commit, a warning names the commit.
 
     Raises:
-        ValueError: there is no preset, or another one than it lists.
+        ValueError: there is no preset, or its files differ from its metadata.
         OSError: it could not be downloaded.
         ImportError: the hub's client is not installed.
     """
@@ -132,7 +132,7 @@ def from_kaggle(address, pinned=False):
 
 
 def _whole(get_all, address):
-    """What a client got; where its cache is damaged, got once more."""
+    """The files from a client; downloaded again if its cache is damaged."""
     what = f"{address} could not be downloaded"
     if download.offline():
         what += ", for KERAS_REMUL_OFFLINE is set"
@@ -180,7 +180,7 @@ def _check_sizes(sizes, listing, address):
 
 
 def _tell(address, now, fixed):
-    """Warns that an address can change, and keeps what it stands for."""
+    """Warns that an address can change, and stores its current target."""
     before = download.kept(address)
     download.keep(address, now.encode())
     changed = before is not None and before.decode() != now
@@ -194,7 +194,7 @@ def _tell(address, now, fixed):
 
 @contextlib.contextmanager
 def _errors_of_client(what):
-    """Makes whatever a hub's client raises an OSError that says for what."""
+    """Turns errors of a hub's client into an OSError with the address."""
     try:
         yield
     except (ValueError, TimeoutError):

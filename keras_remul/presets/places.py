@@ -1,7 +1,7 @@
-"""Where presets and exported files may be written: over their like, only.
+"""Checks of the paths to which presets and exported files are written.
 
-A folder that is replaced is deleted. So it must be one that this library
-wrote, and hold nothing that it did not write.
+A folder that is replaced is deleted. So this library must have written it, and
+it must not hold other files.
 """
 
 import os
@@ -22,15 +22,14 @@ def local(path, remedy="Give the path of a folder here."):
     """The absolute path that is written to.
 
     Args:
-        path: as it was given; `~` is the home folder, and of a link it is
-            where it points to.
+        path: path as given; `~` is the home folder, and links are followed.
         remedy: what to do instead with an address.
 
     Returns:
-        A `pathlib.Path` without links, and the last name of what was given.
+        A `pathlib.Path` without links, and the last part of the given path.
 
     Raises:
-        ValueError: it is no path, or an address.
+        ValueError: it is not a path, or is an address.
     """
     text = os.fspath(path) if isinstance(path, os.PathLike) else path
     if not isinstance(text, str) or not text:
@@ -50,8 +49,8 @@ def check_preset(path):
     """Raises ValueError unless a preset may be put here.
 
     Args:
-        path: an absolute path. Nothing stands there, or a preset beside whose
-            files and card there is nothing, hidden or not.
+        path: an absolute path. It must not exist, or must be a preset without
+            other files, hidden ones included.
     """
     if not path.exists():
         return
@@ -78,8 +77,8 @@ def check_export(path, format, suffix):
     Args:
         path: an absolute path.
         format: its name, for the error.
-        suffix: of its files; empty where it is a folder, a saved model of
-            TensorFlow, which is replaced where it holds nothing else.
+        suffix: suffix of the files; empty for a folder, a saved model of
+            TensorFlow, which is replaced if it holds nothing else.
     """
     if suffix:
         if path.is_dir():
@@ -106,7 +105,7 @@ def check_export(path, format, suffix):
 
 
 def _is_preset(path):
-    """Whether its metadata are of a preset, whatever became of its files."""
+    """Whether its metadata are of a preset; files may be missing."""
     try:
         facts = read_json(path / files.METADATA)
         files.check_listing(facts.get("files"), path)
@@ -120,7 +119,7 @@ def _content(path):
 
 
 def _check_not_here(path):
-    """The working folder would be deleted under who stands in it."""
+    """Raises ValueError if the working folder would be deleted."""
     try:
         here = pathlib.Path(os.path.realpath(os.curdir))
     except FileNotFoundError:  # deleted already

@@ -1,4 +1,4 @@
-"""What a preset proves itself by: golden.npz, made and compared."""
+"""Makes and compares golden.npz, which verifies a preset."""
 
 import keras
 
@@ -10,7 +10,7 @@ _SEED = 0
 
 
 def made(model, x, symmetry):
-    """What golden.npz holds: inputs, outputs, and those of moved inputs.
+    """The content of golden.npz: inputs and outputs, also for moved inputs.
 
     Args:
         model: the Keras model.
@@ -21,7 +21,7 @@ def made(model, x, symmetry):
         Dictionary of arrays, see `golden.flatten`.
 
     Raises:
-        ValueError: x holds no samples, or what is not an array.
+        ValueError: x holds no samples, or something that is not an array.
     """
     stored = golden.flatten("input", x)
     rows = count_samples(x, "Argument `x`")
@@ -33,7 +33,7 @@ def made(model, x, symmetry):
 
 
 def _outputs(model, x, symmetry, g):
-    """The outputs; with elements g the inputs moved by them, and theirs."""
+    """The outputs; with g also the transformed inputs and their outputs."""
     y = model.predict(x, verbose=0)
     found = golden.comparable("output", y)
     if g is not None:
@@ -50,16 +50,16 @@ def compare(folder, model, facts, tolerance, path, packages):
     """The difference of a model's outputs from those of golden.npz.
 
     Args:
-        folder: the files, which were checked.
-        model: the model of them.
+        folder: folder of the checked files.
+        model: the model from these files.
         facts: the metadata.
         tolerance: see `verify_preset`.
         path: folder of the preset, for the errors.
         packages: see `from_preset`.
 
     Raises:
-        ValueError: it is larger than the tolerance, or the file is not one of
-            inputs and outputs of this model.
+        ValueError: the difference is larger than the tolerance, or the file
+            does not hold inputs and outputs of this model.
     """
     file = path / files.GOLDEN
     stored = golden.read(folder / files.GOLDEN, file)
@@ -98,9 +98,9 @@ def compare(folder, model, facts, tolerance, path, packages):
 
 
 def _check_elements(found, symmetry, rows, file):
-    """Raises ValueError unless `element` is as many elements of the group.
+    """Raises ValueError unless `element` has the form of group elements.
 
-    In names and shapes; whether they are those is seen from the outputs.
+    Names and shapes are checked; the outputs show whether the values are right.
     """
     expected = golden.comparable("element", symmetry.sample(rows, seed=0))
     wanted, received = (
@@ -127,7 +127,7 @@ def symmetry_of(facts, path, packages):
         packages: see `from_preset`.
 
     Raises:
-        ValueError: it is of something else.
+        ValueError: it is not a symmetry.
     """
     if facts.get("symmetry") is None:
         return None

@@ -1,6 +1,6 @@
-"""What older files call otherwise: they keep loading.
+"""Old names of classes and arguments, so that older files can be loaded.
 
-A name that a file may hold and that changes is added here, never taken away.
+If a name that files may hold is changed, add it here; never remove one.
 """
 
 OWN_PACKAGE = "keras_remul"
@@ -22,10 +22,10 @@ VALUES = {
 
 
 def current(node):
-    """A node of a configuration, one that names a class, in today's names.
+    """A node of a configuration that names a class, with current names.
 
-    What lies within its arguments is as it was. A node that is of no class of
-    this package, or not understood, comes back as it is.
+    Nodes within its arguments are not changed. A node of another package, or of
+    unknown form, is returned unchanged.
     """
     package, _, name = str(node.get("registered_name")).partition(">")
     if package != OWN_PACKAGE:

@@ -1,6 +1,7 @@
-"""From the name or the address of a preset to a folder with its files.
+"""Finds the folder of a preset from its name or address.
 
-In this order: a local folder; a preset of the package; the cache; a download.
+It is looked for in this order: a local folder; the presets of the package; the
+cache; a download.
 """
 
 import difflib
@@ -21,14 +22,14 @@ ZOO_URL = "KERAS_REMUL_ZOO_URL"
 
 
 def resolve(name_or_path, zoo=None):
-    """Where a preset is, for `files.opened` and `files.check_files`.
+    """The folder of a preset, for `files.opened` and `files.check_files`.
 
     Args:
         name_or_path, zoo: see `from_preset`.
 
     Returns:
-        Its folder, complete, and the sha256 that its metadata must have; None
-        where nothing says it.
+        Its folder, complete, and the sha256 that its metadata must have, or
+        None if that is not known.
 
     Raises:
         ValueError, OSError: see `from_preset`.
@@ -81,7 +82,7 @@ def list_presets(zoo=None):
 
 
 def download_preset(name_or_path, zoo=None):
-    """Brings a preset into the cache, where it is not there yet.
+    """Downloads a preset into the cache, unless it is there.
 
     Args:
         name_or_path, zoo: see `from_preset`.
@@ -103,7 +104,7 @@ def default_zoo():
 
 
 def bundled():
-    """In an installed wheel inside the package, in a checkout at its top."""
+    """The zoo: inside an installed package, or at the top of a checkout."""
     package = pathlib.Path(__file__).parents[1]
     installed = package / "_zoo"
     return installed if installed.is_dir() else package.parent / "zoo"
@@ -112,11 +113,12 @@ def bundled():
 def read_manifest(zoo, wanted=None):
     """The presets of a zoo: name -> files and a summary.
 
-    A copy stays in the cache. It is asked first for a preset that is
-    `wanted`, and alone where there is no network.
+    A copy is kept in the cache. It is tried first for a `wanted` preset, and is
+    the only source without network.
 
     Raises:
-        ValueError: the manifest is not one, or `zoo` is no address of one.
+        ValueError: the manifest is not valid, or `zoo` is not the address of
+            one.
         OSError: it could not be downloaded.
     """
     zoo = _text(zoo, "zoo")
@@ -170,7 +172,7 @@ def _check_manifest(content, where):
 
 
 def _listed(name, listing, zoo):
-    """The place of a preset whose files are listed with their hashes."""
+    """The folder of a preset whose files are listed with their hashes."""
     local, pin = _local(zoo), listing[files.METADATA]["sha256"]
     if local is None:
         digest = download.digest(json.dumps(listing, sort_keys=True))
@@ -207,7 +209,7 @@ def _at_address(address):
 
 
 def _split_pin(address):
-    """An address in two: all before `#`, and the hash after it, or None."""
+    """Splits an address into the part before `#`, and the hash or None."""
     address, mark, fragment = address.partition("#")
     if not mark:
         return address, None
@@ -277,7 +279,7 @@ def _path(text):
 
 
 def _local(address):
-    """The folder of a file:// address or a path, or None for another."""
+    """The folder of a file:// address or a path; None for other addresses."""
     if not address.startswith("file://"):
         return None if "://" in address else _path(address)
     parts = urllib.parse.urlsplit(address)

@@ -1,4 +1,4 @@
-"""Presets for others."""
+"""Uploads presets to hubs."""
 
 import pathlib
 import shutil
@@ -11,10 +11,10 @@ from keras_remul.utils.web import redact
 
 
 def upload_preset(path, address):
-    """Puts a preset on a hub, after it has proved itself.
+    """Uploads a preset to a hub, after it has been verified.
 
-    The files that its metadata.json lists are copied, the copy is verified,
-    and is what is uploaded; nothing else that lies in the folder is.
+    The files that its metadata.json lists are copied, and the copy is verified
+    and uploaded; other files in the folder are not.
 
     Args:
         path: its folder, or a name from `list_presets`.

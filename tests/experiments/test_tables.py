@@ -48,7 +48,7 @@ def test_reproduce_and_report(folder, tmp_path, capsys):
     with FileLock(runs / "two_seed1.lock"):
         assert cli.main(command) == 0
     out = capsys.readouterr().out
-    assert "Another process has: two_seed1" in out
+    assert "Running in another process: two_seed1" in out
     results = folder / "results"
     names = ["one_seed0", "one_seed1", "small_baselines", "two_seed0"]
     assert sorted(path.stem for path in results.iterdir()) == names

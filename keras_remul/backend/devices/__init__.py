@@ -17,7 +17,7 @@ Here, too, three files hold the same functions:
 On JAX a step is written for the whole batch and the compiler splits it; on
 TensorFlow each replica runs the step on its part; on PyTorch each process does.
 Where there are several processes, each is given the whole batch and uses its
-part alone, `processes.own_rows`.
+part only, `processes.own_rows`.
 """
 
 import keras

@@ -57,9 +57,9 @@ def _leave():
 
 
 class _WholeBatches(keras.distribution.DataParallel):
-    """Each process has the whole batch, of which `shard` leaves it a part.
+    """Each process has the whole batch; `shard` takes its part of it.
 
-    Keras' own takes the batch of a process for a part of a larger one.
+    Keras' own class expects each process to have only its part.
     """
 
     def get_data_layout(self, data_shape):
@@ -68,7 +68,7 @@ class _WholeBatches(keras.distribution.DataParallel):
 
 
 def _join():
-    """Joins the processes that the environment tells of."""
+    """Joins the processes that the environment describes."""
     if jax.distributed.is_initialized():
         return
     given = {

@@ -1,4 +1,4 @@
-"""What the processes of one run, on one host or many, have in common."""
+"""Rows and random states that the processes of one run share."""
 
 import random
 
@@ -8,7 +8,7 @@ import numpy as np
 def own_rows(n, index, count):
     """The rows of a batch of n that process `index` of `count` trains on.
 
-    Begins anew at the end, so that all processes have equally many.
+    Rows repeat at the end, so that all processes have the same number.
     """
     each = -(-n // count)
     return (index * each + np.arange(each)) % n
@@ -17,8 +17,8 @@ def own_rows(n, index, count):
 def generator_states():
     """The states of Python's and NumPy's global generators, `(W,)` uint32.
 
-    By these Keras orders batches and samples. Normal variates that they keep
-    for the next call are left out.
+    Keras uses these generators to order batches and samples. The normal variate
+    that each may hold for the next call is omitted.
     """
     _, key, place, _, _ = np.random.get_state()
     words = [*random.getstate()[1], *key, place]
@@ -26,7 +26,7 @@ def generator_states():
 
 
 def set_generator_states(states):
-    """Puts back what `generator_states` gave."""
+    """Restores the states that `generator_states` returned."""
     words = [int(word) for word in states]
     version, own, _ = random.getstate()
     random.setstate((version, tuple(words[: len(own)]), None))

@@ -116,7 +116,7 @@ def _many_workers(num_devices, count):
 
 
 def _of_first(words):
-    """What the first process has, `(W,)`, on each."""
+    """The values of the first process, `(W,)`, on each process."""
     words = np.asarray(words, "int64")
 
     def one():

@@ -1,7 +1,7 @@
 """PyTorch: DistributedDataParallel in the processes that torchrun starts.
 
-Each process reads the whole batch and takes its part of it, so that any kind
-of data will do and the batch is the same as with one process.
+Each process reads the whole batch and takes its part, so that any kind of data
+can be used and the batch is the same as with one process.
 """
 
 import contextlib

@@ -1,11 +1,11 @@
 """Acclaim motion files: skeleton (ASF), motion (AMC), forward kinematics.
 
-Rotations turn about axes that stay where they are, one after another in the
-order in which the file names them: the first is applied first. For the frame of
-a bone these are the letters of `axis`, XYZ meaning R_z R_y R_x; for the motion
-the order of the channels, `dof` of a bone and `order` of the root. So says the
-definition of the format (V1.10) and its explanation at CMU, where the `axis` of
-the root belongs to its `orientation` alone.
+Rotations are about fixed axes, in the order in which the file names them: the
+first is applied first. For the frame of a bone the order is that of the letters
+of `axis`: XYZ means R_z R_y R_x. For the motion it is that of the channels,
+`dof` of a bone and `order` of the root. This follows the definition of the
+format (V1.10) and its explanation at CMU, where the `axis` of the root belongs
+to its `orientation` only.
 """
 
 import dataclasses
@@ -50,7 +50,7 @@ def _about(axis, degrees):
 
 
 def _turn(rotation, axis, degrees):
-    """`rotation`, then one about an axis that stays where it is."""
+    """`rotation`, followed by one about a fixed axis."""
     return _about(axis, degrees) @ rotation
 
 
@@ -120,8 +120,8 @@ def _parents(lines, path):
             if child in parents or child == "root":
                 raise ValueError(
                     f"Expected one parent of each bone, and none of the root, "
-                    f"in the hierarchy of {path}. {child!r} also hangs on "
-                    f"{words[0]!r}: take it away there."
+                    f"in the hierarchy of {path}. {child!r} is listed "
+                    f"under {words[0]!r} too: remove it there."
                 )
             parents[child] = words[0]
     return parents
@@ -156,10 +156,10 @@ def read_skeleton(path):
         A `Skeleton`.
 
     Raises:
-        ValueError: where the file is not a skeleton, or in radians; a bone
-            lacks a line or a parent, or has two of them; a number is none; a
-            degree of freedom is neither an angle nor, of the root, a position;
-            the root is moved or turned.
+        ValueError: the file is not a skeleton, or is in radians; a bone lacks a
+            line or a parent, or has two of them; a number is invalid; a degree
+            of freedom is neither an angle nor, for the root, a position; the
+            root is translated or rotated.
     """
     sections = parse.sections(path)
     for section in (":bonedata", ":hierarchy", ":root", ":units"):
@@ -188,8 +188,8 @@ def read_skeleton(path):
         ):
             raise ValueError(
                 f"Bone {name!r} lacks its length, direction, axis, or a parent "
-                "that comes before it (bones that hang on each other have "
-                f"none). Received: {path}"
+                "that comes before it (bones must not be parents of "
+                f"each other). Received: {path}"
             )
         offsets.append(_offset(bone, where))
         axes.append(_bone_axes(bone["axis"], f"the axis of {where}"))
@@ -217,8 +217,8 @@ def _keyword(words, degrees, where):
     """Degrees in an angle of the file, after a line of its head.
 
     Raises:
-        ValueError: for a line that is not known, for it may change what the
-            numbers mean.
+        ValueError: for an unknown line, since it may change the meaning of the
+            numbers.
     """
     key = words[0].lower()
     if key == ":fully-specified":
@@ -288,13 +288,12 @@ def read_motion(path, skeleton):
 
     Returns:
         A dict: name of a bone to its values `(T, degrees of freedom)`; angles
-        in degrees, also where the file has `:RADIANS`.
+        in degrees, also if the file has `:RADIANS`.
 
     Raises:
-        ValueError: where a frame lacks a bone or a value (a file that is cut
-            short) or has one twice, frames are not consecutive, a bone, a
-            number or a line of the head is unknown, or there are other than
-            120 frames in a second.
+        ValueError: a frame lacks a bone or a value (the file is cut short) or
+            has one twice; frames are not consecutive; a bone, a number or a
+            line of the head is unknown; or there are not 120 frames per second.
     """
     channels = {
         name: dof

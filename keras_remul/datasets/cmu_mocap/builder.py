@@ -37,8 +37,9 @@ class CmuMocapConfig(tfds.core.BuilderConfig):
         subject: number of the subject.
         train, validation, test: numbers of the trials of each split; or a dict
             from these to lists of first frames.
-        windows: windows drawn from each trial, without repetition, where the
-            first frames are not given; trials with fewer give all they have.
+        windows: number of windows drawn from each trial, without repetition, if
+            the first frames are not given; from shorter trials all windows are
+            used.
         horizon: frames from input to target. Defaults to 30, that is 0.25 s.
         seed: the windows of a trial are drawn from
             `default_rng([seed, subject, trial])`.
@@ -78,7 +79,7 @@ class CmuMocapConfig(tfds.core.BuilderConfig):
 
 
 def first_frames(starts, where):
-    """`starts`, which are integers of at least 0, one or more.
+    """Checks `starts`: one or more integers of at least 0.
 
     Raises:
         ValueError: they are not.
@@ -126,15 +127,15 @@ def read_run_09(path, horizon):
     """The official split of subject 9 from its npz file.
 
     Args:
-        path: with the arrays `X (F, 31, 3)`, all trials one after another,
+        path: file with the arrays `X (F, 31, 3)`, all trials one after another,
             `length (C,)`, the frames of each trial, and for each split
             `<split>_case (K,)`, its trials, and `<split>_start (K, W)`, the
             first frames of windows, counted from the start of the trial.
         horizon: frames from input to target.
 
     Raises:
-        ValueError: where arrays are missing, are no numbers, do not fit
-            together, or a window is not within its trial or in two splits.
+        ValueError: arrays are missing, hold no numbers or do not fit together;
+            or a window is not within its trial, or is in two splits.
     """
     names = {"train": "train", "validation": "val", "test": "test"}
     wanted = ["X", "length"] + [

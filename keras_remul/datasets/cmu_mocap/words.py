@@ -21,7 +21,7 @@ def lines_of(path):
         path: path of the file.
 
     Raises:
-        ValueError: the file is none, or larger than `LARGEST`.
+        ValueError: it is not a file, or is larger than `LARGEST`.
     """
     text = plain_files.read_plain(path, LARGEST).decode("latin-1")
     # Not str.splitlines: it ends lines at the byte 0x85 of a comment too.
@@ -32,14 +32,14 @@ def lines_of(path):
 
 
 def number(word, where):
-    """The number that a word is, finite and in decimal digits.
+    """Reads a finite number in decimal digits.
 
     Args:
         word: string.
-        where: what it stands for, and in which file, for the error.
+        where: its meaning and its file, for the error.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not such a number.
     """
     value = float(word) if _NUMBER.fullmatch(word) else math.nan
     if not math.isfinite(value):
@@ -61,7 +61,7 @@ def axis_order(word, where):
     """`"xyz"` or another of the six orders, from a word such as `"XYZ"`.
 
     Raises:
-        ValueError: the word is no such order.
+        ValueError: the word is not such an order.
     """
     if sorted(word.lower()) != ["x", "y", "z"]:
         raise ValueError(
@@ -98,8 +98,8 @@ def keyed(lines, where, repeated=()):
 
     Args:
         lines: list of lists of words.
-        where: what they describe, and in which file, for the error.
-        repeated: first characters of the lines that are left out.
+        where: what they describe, and the file, for the error.
+        repeated: first characters of lines to skip, which may repeat.
 
     Raises:
         ValueError: a keyword comes twice.

@@ -50,16 +50,15 @@ def read(path, keys, energies, forces):
         keys: names of the positions `(T, N, 3)`, the proton numbers `(N,)`
             and further arrays.
         energies, forces: names of the labels of the frames, `(T,)` or `(T, 1)`
-            and `(T, N, 3)`. They are not used, but where they are there and do
-            not fit, the file is not what it seems.
+            and `(T, N, 3)`. They are not used, but if they are present they
+            must fit the positions.
 
     Returns:
         A list of arrays, those of `keys`.
 
     Raises:
-        ValueError: where an array of `keys` is missing or is not real; where
-            shapes do not fit; where a frame is not in Angstrom; where two
-            atoms lie in one place.
+        ValueError: an array of `keys` is missing or not real, shapes do not
+            fit, a frame is not in Angstrom, or two atoms are at one place.
     """
     arrays = npz.read_npz(path, keys, optional=(*energies, *forces))
     positions, numbers = arrays[keys[0]], arrays[keys[1]]
@@ -78,7 +77,7 @@ def read(path, keys, energies, forces):
 
 
 class _Trajectory(ArrayBuilder, skip_registration=True):
-    """What MD17 and revised MD17 have in common."""
+    """The common part of MD17 and revised MD17."""
 
     UNITS = {
         "positions, targets": "Angstrom",

@@ -17,14 +17,14 @@ INPUT_FRAME, TARGET_FRAME = 30, 40
 
 @dataclasses.dataclass(kw_only=True)
 class NbodyChargedConfig(tfds.core.BuilderConfig):
-    """How many systems of the stream of random numbers make each split.
+    """The number of systems in each split.
 
     Args:
         train: number of training systems.
         validation: number of validation systems.
         test: number of test systems.
-        stream: numbers of training and validation systems that the stream
-            holds before the first system of the next split.
+        stream: numbers of training and validation systems that the stream of
+            random numbers holds before the first system of the next split.
         seed: seed of the stream. Defaults to 43, the official one.
         num_bodies: bodies of each system. Defaults to 5.
     """

@@ -1,8 +1,8 @@
 """Coulomb accelerations in the rounding of the published generator.
 
-Rounding matters: close encounters make systems chaotic. One in ten ends up at
-other float32 positions, one in 25 more than 1e-3 away, if sums are rounded
-otherwise.
+Rounding matters: close encounters make systems chaotic. If sums are rounded
+differently, one system in ten ends at other float32 positions, and one in 25
+more than 1e-3 away.
 """
 
 import numpy as np
@@ -18,8 +18,8 @@ class Coulomb:
     product is that of a matrix product on processors with fused
     multiply-add: fma(z, z', fma(y, y', x x')). NumPy has no fma; here it
     is made of error-free transformations (Dekker's product, Knuth's sum), so
-    that the result does not depend on the processor. What remains of the
-    processor is the last bit of `np.power`.
+    that the result does not depend on the processor, except for the last bit of
+    `np.power`.
 
     Each force is computed once per pair: (i, j) and (j, i) differ by the sign
     only, in floating point too. Sums over j are taken in ascending order.
@@ -54,7 +54,7 @@ class Coulomb:
     def __call__(self, x):
         """Accelerations `(3, N, S)` at positions `x` of shape `(3, N, S)`.
 
-        The array that is returned is used again by the next call.
+        The next call overwrites the returned array.
         """
         self._scalar_products(x)
         squares, r2 = self.squares, self.r2

@@ -17,14 +17,14 @@ def simulate(charges, positions, velocities, frames=(30, 40), verbose=1):
 
     with the accelerations of `Coulomb`. Frame k is the state after
     100 (k + 1) steps, that is at time 0.1 (k + 1). Only the steps up to the
-    last frame asked for are done.
+    last requested frame are computed.
 
     From `initial_states(seed=43)` this gives the official "nbody_small" data.
     Compared in float32 with frames 30 and 40 of a copy of that set:
 
     - x86-64 with AVX-512: all 14,000 systems bit-equal.
-    - NumPy's AVX-512 code switched off, so that `np.power` rounds otherwise in
-      some last bits (first 2,000 systems): 93.5 % bit-equal, 96.0 % within
+    - NumPy's AVX-512 code switched off, so that `np.power` rounds some last
+      bits differently (first 2,000 systems): 93.5 % bit-equal, 96.0 % within
       1e-6, 96.8 % within 1e-3; the chaotic rest is off by up to 3.4.
 
     Time: 15 s for 14,000 systems on one core.

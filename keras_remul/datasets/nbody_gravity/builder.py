@@ -23,8 +23,8 @@ class NbodyGravityConfig(tfds.core.BuilderConfig):
     """Sizes of the splits, and how the systems are rotated.
 
     Args:
-        train, validation, test, test_ood: numbers of systems; there is no
-            split of zero systems.
+        train, validation, test, test_ood: numbers of systems; 0 means that
+            there is no such split.
         angles: None for rotations from the Haar measure in each split; or
             (low, high) in degrees, angle uniform, axis random. `test_ood` has
             angles of 90 to 180 degrees.
@@ -41,7 +41,7 @@ class NbodyGravityConfig(tfds.core.BuilderConfig):
     seed: int = 0
 
     def sizes(self):
-        """Size of each split that there is."""
+        """Size of each split that exists."""
         sizes = {split: getattr(self, split) for split in _ALL_SPLITS}
         if min(sizes.values()) < 0:
             raise ValueError(
@@ -68,8 +68,8 @@ in which a body ends more than 2 from where it began are rejected (0.2 %).
 `remul`: 100 / 5,000 / 5,000 systems, rotated by at most 10 degrees, and the
 split `test_ood` of 5,000 systems, rotated by 90 to 180 degrees; axes are
 uniform on the sphere, angles uniform between their bounds. `10_bodies`: nine
-planets, 3000 / 2000 / 2000 systems, else as `gatr`. `tiny`: 16 / 8 / 8 and 8,
-else as `remul`.
+planets, 3000 / 2000 / 2000 systems, otherwise as `gatr`. `tiny`: 16 / 8 / 8 and
+8 systems, otherwise as `remul`.
 
 Simulated here, with the published protocol but not its random numbers. The
 equations of motion are symmetric under E(3) and under permutations; in `remul`
@@ -89,7 +89,7 @@ the directions of the orbits are not.
     LICENSE = "Apache-2.0 (simulated by keras_remul)"
     UNITS = {
         "positions, velocities, targets": "dimensionless, G = 1",
-        "masses": "dimensionless, 1 to 10 for the star, 0.01 to 0.1 else",
+        "masses": "dimensionless, star 1 to 10, planets 0.01 to 0.1",
     }
     BUILDER_CONFIGS = [
         NbodyGravityConfig(
@@ -101,7 +101,7 @@ the directions of the orbits are not.
         ),
         NbodyGravityConfig(
             name="remul",
-            description="100 training systems, all but aligned.",
+            description="100 training systems, nearly aligned.",
             train=100,
             validation=5000,
             test=5000,

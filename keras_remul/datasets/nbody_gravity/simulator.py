@@ -134,8 +134,8 @@ def simulate(masses, positions, velocities, steps=STEPS):
 def sample(size, seed, angles=None, verbose=1, planets=NUM_PLANETS):
     """Draws and simulates systems; those with a jump are drawn again.
 
-    A system is rejected where a body ends more than 2 from where it began: a
-    close encounter that the time step does not resolve.
+    A system is rejected if a body ends more than 2 from its start: the time
+    step does not resolve such a close encounter.
 
     Args:
         size: number of systems, S.

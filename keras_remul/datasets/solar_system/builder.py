@@ -16,7 +16,7 @@ LAST = 2469805.0  # DE421 ends soon after
 
 @dataclasses.dataclass(kw_only=True)
 class SolarSystemConfig(tfds.core.BuilderConfig):
-    """How far ahead, and how many dates.
+    """The time to predict, and the interval between samples.
 
     Args:
         horizon: days from input to target. Defaults to 32.
@@ -55,9 +55,9 @@ targets are positions. Order of the bodies: {", ".join(BODIES)}. A sample every
 4 days from 1900 to 2050, split by time: 1900-1974, 1975-2011, 2012-2049; input
 and target lie in the years of the split.
 
-Real gravity, for which the data tell little of its symmetry: the law is
-symmetric under E(3) (to the accuracy of relativity), but all planets move close
-to one plane, the ecliptic, and in one sense.
+Real gravity, in data that show little of its symmetry: the law is symmetric
+under E(3) (to the accuracy of relativity), but all planets move close to one
+plane, the ecliptic, and in one sense.
 
 From the packages `de421` and `jplephem`: `pip install keras-remul[solar]`.
 """

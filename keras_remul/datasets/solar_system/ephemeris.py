@@ -42,7 +42,7 @@ def _ephemeris():
 
 
 def states(days):
-    """Where the Sun, the planets, Pluto and the Moon are.
+    """Positions and velocities of the Sun, the planets, Pluto and the Moon.
 
     Args:
         days: Julian dates (TDB), 2414992.5 (December 1899) to 2469807.5 (end
@@ -55,7 +55,7 @@ def states(days):
         bodies is `BODIES`.
 
     Raises:
-        ImportError: where jplephem or de421 is not installed.
+        ImportError: jplephem or de421 is not installed.
         ValueError: for a date that DE421 does not cover.
     """
     ephemeris = _ephemeris()

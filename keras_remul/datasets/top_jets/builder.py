@@ -14,13 +14,14 @@ FILES = {"train": "train.h5", "validation": "val.h5", "test": "test.h5"}
 
 @dataclasses.dataclass(kw_only=True)
 class TopJetsConfig(tfds.core.BuilderConfig):
-    """The public set, or jets that are simulated.
+    """The public set, or simulated jets.
 
     Args:
         train, validation, test: numbers of simulated jets, half of them tops;
             None in each for the public set.
-        constituents: the hardest constituents that are kept, by transverse
-            momentum. Defaults to 200; other values only where simulated.
+        constituents: number of constituents that are kept, those of the largest
+            transverse momentum. Defaults to 200; other values only where
+            simulated.
         seed: first of the seeds of Pythia. Defaults to 1000.
     """
 
@@ -72,7 +73,7 @@ momentum and the beam are not, so the data keep rotations about the beam axis z.
     UNITS = {
         "four_momenta": "GeV, c = 1",
         "mask": "1 for constituents, 0 for padding",
-        "labels": "1 for top, 0 else",
+        "labels": "1 for top, 0 otherwise",
     }
     BUILDER_CONFIGS = [
         TopJetsConfig(

@@ -14,7 +14,7 @@ TOLERANCE = 1e-3  # of |p| against E, which are float32
 
 
 class Jets:
-    """One feature of the jets of a file, read where it is asked for.
+    """One feature of the jets of a file, read when it is needed.
 
     The files are tables as pandas writes them: `table/table` with the columns
     `values_block_0` (E, px, py, pz of 200 constituents, one after another, and
@@ -25,9 +25,9 @@ class Jets:
         feature: `"four_momenta"`, `"mask"` or `"labels"`.
 
     Raises:
-        ValueError: where the file is no such table, or leads to other files;
-            while it is read, where it is damaged, a momentum is no particle's,
-            jets are not in GeV, or a label is neither 0 nor 1.
+        ValueError: the file is not such a table, or refers to other files; and,
+            while reading, if it is damaged, a momentum is not that of a
+            particle, jets are not in GeV, or a label is neither 0 nor 1.
     """
 
     def __init__(self, path, feature):
@@ -122,7 +122,7 @@ def _check_labels(block, where):
 
 
 def _check_momenta(momenta, where):
-    """NaN is left to the builder, which says in which feature it is."""
+    """NaN is not checked here: the builder names its feature."""
     momenta = momenta.astype("float64")
     energy, space = momenta[..., 0], momenta[..., 1:]
     length = np.sqrt((space**2).sum(-1))

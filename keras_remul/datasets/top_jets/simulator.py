@@ -115,7 +115,7 @@ def simulate(size, constituents=50, seed=1000, verbose=1):
 
     Args:
         size: number of jets, S.
-        constituents: the hardest constituents that are kept, C.
+        constituents: C, number of constituents that are kept, the hardest.
         seed: of runs of 1500 jets: seed + 10 i + label for the i-th.
         verbose: 0 for no progress bar. Defaults to 1.
 
@@ -124,7 +124,7 @@ def simulate(size, constituents=50, seed=1000, verbose=1):
         with zeros, and `(S,)` float32.
 
     Raises:
-        ImportError: where Pythia is not installed.
+        ImportError: Pythia is not installed.
     """
     counts = {1: size // 2, 0: size - size // 2}
     momenta, labels = [], []

@@ -62,9 +62,9 @@ ethanol for 10 ps, 500 / 500 / 500 windows; `tiny` is ethanol for 1 ps, 20 / 10
 
 The law is symmetric under E(3) and permutations of equal atoms. Simulating
 needs `pip install keras-remul[md]` and takes 3 (ethanol) to 30 (aspirin)
-minutes on one core, `small` less than one; it goes on where it was stopped. A
-trajectory that is there already, in the folder of manual downloads, is used as
-it is. `keras-remul datasets info` tells the drift of the energy.
+minutes on one core, `small` less than one; an interrupted simulation is
+resumed. A trajectory in the folder of manual downloads is used as it is.
+`keras-remul datasets info` shows the drift of the energy.
 """
     CITATION = """
 @article{bannwarth2019gfn2,
@@ -124,7 +124,7 @@ it is. `keras-remul datasets info` tells the drift of the energy.
 
 
 def _energy(energy, atoms):
-    """How well the total energy of a trajectory is kept."""
+    """Drift and spread of the total energy of a trajectory."""
     time = np.arange(len(energy)) * simulator.SAVE_EVERY * simulator.TIME_STEP
     drift = np.polyfit(time / 1000, energy, 1)[0]
     scale = 1000 / atoms

@@ -77,7 +77,7 @@ def _advance(atoms, velocities, steps, kick=None, after=None):
 
 
 def _without_rigid_motion(x, v, masses):
-    """Takes momentum and angular momentum off the velocities."""
+    """Removes momentum and angular momentum from the velocities."""
     x = x - (masses * x).sum(0) / masses.sum()
     v = v - (masses * v).sum(0) / masses.sum()
     angular = np.cross(x, masses * v).sum(0)
@@ -92,7 +92,7 @@ def equilibrate(atoms, temperature, seed, steps=EQUILIBRATION):
     Langevin dynamics from the minimum, then momentum and angular momentum are
     removed, and the velocities scaled such that the total energy is that of
     3 N - 6 harmonic oscillators: E = E_min + (3 N - 6) k T. Without this last
-    step the energy, and with it the mean temperature, would be left to chance.
+    step the energy, and so the mean temperature, would be random.
     """
     ase, _ = _ase()
     rng = np.random.default_rng(seed)
@@ -120,13 +120,13 @@ def equilibrate(atoms, temperature, seed, steps=EQUILIBRATION):
 
 
 def _write(path, **arrays):
-    """Writes an npz file in one step: it is there whole, or not at all."""
+    """Writes an npz file in one step: it is complete, or does not exist."""
     with atomic.replacing(path) as file:
         np.savez(file, **arrays)
 
 
 def _read(path):
-    """The arrays of a chunk, or None where the file is damaged."""
+    """The arrays of a chunk, or None if the file is damaged."""
     try:
         with open(path, "rb") as file:  # np.load leaves damaged files open
             return dict(np.load(file, allow_pickle=False))
@@ -135,7 +135,7 @@ def _read(path):
 
 
 def _run(molecule, temperature, seed):
-    """What makes a trajectory, as a text that is kept with it."""
+    """The settings of a trajectory, as a text that is stored with it."""
     return json.dumps(
         {
             "molecule": molecule,
@@ -155,7 +155,7 @@ def _check_run(state, run, folder):
 
 
 def _chunk_paths(folder, steps):
-    """The chunks of a trajectory, in order, be they there or not."""
+    """Paths of the chunks of a trajectory, in order; they need not exist."""
     names = [f"chunk_{i:05}.npz" for i in range(steps // CHUNK)]
     return [pathlib.Path(folder) / name for name in names]
 
@@ -193,13 +193,13 @@ def simulate(
     Momentum and angular momentum are zero.
 
     The folder receives `start.npz` and `chunk_00000.npz`, ... of 2000 steps,
-    each written in one step. A run that was stopped goes on after its last
-    good chunk, with the result that it would have had: each chunk starts with
-    a fresh electronic state. More `steps` extend a trajectory.
+    each written in one step. An interrupted run is resumed after its last
+    complete chunk, with the same result: each chunk starts with a new
+    electronic state. More `steps` extend a trajectory.
 
     Args:
         molecule: one of the names in `molecules.json`.
-        folder: where the trajectory is kept; made where absent.
+        folder: folder of the trajectory; created if it does not exist.
         steps: number of steps, a multiple of 2000. Defaults to 100,000.
         temperature: in Kelvin. Defaults to 500.
         seed: seed of the equilibration. Defaults to 0.
@@ -211,7 +211,7 @@ def simulate(
     Raises:
         ValueError: for an unknown molecule, bad `steps`, or a folder that
             holds a run with other arguments.
-        ImportError: where tblite or ASE is not installed.
+        ImportError: tblite or ASE is not installed.
     """
     if steps < CHUNK or steps % CHUNK:
         raise ValueError(
@@ -246,12 +246,12 @@ def simulate(
 def trajectory(molecule, folder, steps, verbose=1):
     """Positions, velocities `(F, N, 3)` and total energies `(F,)`, in eV.
 
-    What is not there yet is simulated; a trajectory that is there whole needs
-    neither tblite nor ASE.
+    Missing chunks are simulated; for a complete trajectory neither tblite nor
+    ASE is needed.
 
     Raises:
-        ValueError: where the folder holds a run with other arguments, or a
-            chunk of it holds something else.
+        ValueError: the folder holds a run with other arguments, or a chunk is
+            not valid.
     """
     folder = pathlib.Path(folder)
     start = _read(folder / "start.npz")

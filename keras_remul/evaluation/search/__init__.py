@@ -1,4 +1,4 @@
-"""Which of several symmetries a model or a data set keeps."""
+"""Which of several symmetries a model or a data set has."""
 
 from keras_remul.evaluation.search.find import find_symmetry
 from keras_remul.evaluation.search.relation import quadratic_ridge, ridge

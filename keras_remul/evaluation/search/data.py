@@ -1,4 +1,4 @@
-"""Samples of a data set that can be turned, as matrices."""
+"""Samples of a data set as matrices, which g can transform."""
 
 import keras
 import numpy as np
@@ -7,7 +7,7 @@ from keras_remul.utils.leaves import NotFiniteError, by_path, nest, to_numpy
 
 
 class Data:
-    """Samples that can be turned, as matrices."""
+    """Samples as matrices, which g can transform."""
 
     def __init__(self, x, y, symmetry, trials, center):
         symmetry.check_inputs(x)
@@ -28,7 +28,7 @@ class Data:
         self._shapes = [a.shape for a in targets]
 
     def turned(self, seed, by_trial=False):
-        """`matrices` of the data, each sample or trial turned by its own g."""
+        """`matrices` of the data, each sample or trial moved by its own g."""
         n = self.trials.max() + 1 if by_trial else len(self.trials)
         g = to_numpy(self.symmetry.sample(int(n), seed=int(seed)))
         if by_trial:
@@ -102,7 +102,7 @@ class Data:
         ]
 
     def _leaves(self, x, y):
-        """Leaves of x and of y, centered, and those of y from their start."""
+        """Leaves of x and y, centered; those of y relative to their start."""
         if self.mask is not None:
             x = {key: x[key] for key in x if key != self.symmetry.mask}
         parts = []
@@ -142,7 +142,7 @@ class Data:
         return inputs, outputs, targets
 
     def _check_center(self):
-        """Raises ValueError where the origin is what the question is about."""
+        """Raises ValueError where centering would remove what is tested."""
         group, sizes = self.symmetry.group, set()
         for structure in (self.symmetry.inputs, self.symmetry.outputs):
             for representation in keras.tree.flatten(structure):
@@ -178,7 +178,7 @@ class Data:
         return np.where(self._nodes(leaf), leaf, 0.0)
 
     def _middle(self, representation, leaf):
-        """The mean of all nodes that are there, `(n, d)`."""
+        """The mean of all valid nodes, `(n, d)`."""
         axes = tuple(range(1, leaf.ndim - 1))
         if self.mask is None:
             return leaf.mean(axis=axes)
@@ -187,7 +187,7 @@ class Data:
 
 
 def _size(leaf, or_of=None):
-    """The root mean square; that of another leaf, or 1, where it is zero."""
+    """The root mean square; if it is zero, that of another leaf, or 1."""
     size = np.sqrt(np.mean(leaf**2))
     whole = size if or_of is None else np.sqrt(np.mean(or_of**2))
     return size if size > 1e-6 * whole else whole or 1.0

@@ -1,4 +1,4 @@
-"""Which of several symmetries a model or a data set keeps."""
+"""Which of several symmetries a model or a data set has."""
 
 import numpy as np
 
@@ -31,48 +31,49 @@ def find_symmetry(
     regressor=None,
     seed=0,
 ):
-    """Asks which of the candidate symmetries a model, or data, keep.
+    """Tests which of the candidate symmetries a model, or data, have.
 
-    For a model, one figure with a bootstrap interval over the inputs:
+    For a model there is one figure, with a bootstrap interval over the inputs:
 
         relative_equivariance_error
                          E' / mean ||f(x)||, see `evaluate_equivariance`;
                          the largest of several outputs
 
-    The verdict is "kept" where the interval is below `tolerance`, "broken"
-    where it is above, "undecided" where it holds it.
+    The verdict is "kept" if the interval is below `tolerance`, "broken" if it
+    is above, and "undecided" if the interval contains it.
 
-    For data (x, y) there are two questions, which may differ in their answers.
+    For data (x, y) there are two tests, which may give different answers.
 
-    1. Does the *relation* of y to x keep the symmetry, so that training with
-       it is right? A regressor is fitted to the data as they are and to data
-       turned by random g, and tested on held-out trials as they are:
+    1. Does the *relation* of y to x have the symmetry, so that it can be used
+       in training? "Moved" data are data transformed by random g. A regressor
+       is fitted to the data, another one to moved data, and both are tested on
+       held-out trials:
 
         cost       mse of the regressor fitted to turned data / mse of the one
                    fitted as they are, with a bootstrap interval over trials
         transfer   mse of the latter on held-out data turned by random g / its
                    mse as they are
 
-       Where the symmetry holds, turned copies are as good as new data and the
-       cost is about 1 or less; where it does not, the regressor has to average
-       over relations that differ. The verdict is "broken" where the interval
-       is above 1 + `tolerance`, "undecided" where it holds it, and "not
-       detected" where it is below. That is less than "kept": a breaking that
-       the regressor cannot express costs nothing. How much was in sight is
-       told, for that verdict, by
+       If the relation has the symmetry, moved copies are as good as new data,
+       and the cost is about 1 or less. If not, the regressor has to average
+       over different relations. The verdict is "broken" if the interval is
+       above 1 + `tolerance`, "undecided" if the interval contains it, and "not
+       detected" if it is below. "Not detected" says less than "kept": a
+       violation that the regressor cannot express does not raise the cost. For
+       that verdict, two figures say which violations would have been found:
 
         detectable_linear      the smallest breaking that would have been
         detectable_quadratic   found "broken"
 
-       A random term of first or second order in the features, less its part
-       that keeps the symmetry, is added to the targets, with a root mean
-       square of 1/64 to 1 in units of the spread of the targets; infinity
-       says that the largest is not seen. To the default, `ridge`, quadratic
-       terms are invisible; `keras_remul.evaluation.search.quadratic_ridge` sees
-       them, at several times the cost. A cost above 1 may also mean that the
-       regressor is too simple to express a relation that does keep the
-       symmetry: it is the cost of imposing the symmetry on *that* regressor.
-       The transfer is 1 only where the data show all orientations too.
+       A random term of first or second order in the features, without its
+       symmetric part, is added to the targets, with a root mean square of 1/64
+       to 1 in units of the spread of the targets; infinity means that even the
+       largest is not found. The default regressor, `ridge`, cannot see
+       quadratic terms; `keras_remul.evaluation.search.quadratic_ridge` can, and
+       takes several times as long. A cost above 1 may also mean that the
+       regressor is too simple for a relation that has the symmetry: it is the
+       cost of imposing the symmetry on *that* regressor. The transfer is 1 only
+       if the data also hold all orientations.
 
     2. Is the *distribution* of (x, y) the same in all orientations?
 
@@ -81,20 +82,19 @@ def find_symmetry(
                     invariant one, more where the data share an orientation
         p           P(D(g z) <= D(z)), from `num_permutations` draws
 
-       Each draw turns every trial by its own g. If its distribution is
-       invariant, the turned data and the data are equally distributed, so
-       the test is exact, however samples of one trial depend on each other, for
-       compact groups and independent trials. "broken" where
-       p <= 1 - `level`, else "not detected". It is a true statement about
-       the data, whether the cause is physics (gravity) or how they were taken
-       (one heading).
+       Each draw moves every trial by its own g. If the distribution is
+       invariant, moved data and data have the same distribution. So the test is
+       exact for compact groups and independent trials, even if the samples of
+       one trial depend on each other. The verdict is "broken" if p <= 1 -
+       `level`, otherwise "not detected". It is a statement about the data: the
+       cause may be physics (gravity) or the recording (one heading).
 
-    Data in which all samples have one orientation hold no evidence on how the
-    relation goes on in others, and nothing here can then tell a direction
-    singled out by physics from one singled out by the recording. Where you
-    know that one is arbitrary (the heading in a room, say), turn each trial at
-    random about it first, and ask again. Candidates are tested one by one; no
-    correction is made for their number.
+    Data in which all samples have one orientation hold no evidence about the
+    relation in other orientations. These tests then cannot separate a direction
+    that physics prefers from one that the recording prefers. If you know that a
+    direction is arbitrary (for example the heading in a room), first rotate
+    each trial by a random angle, and test again. Candidates are tested one by
+    one, without a correction for their number.
 
     Args:
         model_or_data: a Keras model or a function from arrays to arrays, with
@@ -102,9 +102,9 @@ def find_symmetry(
             candidates' inputs and outputs.
         candidates: list of `Symmetry`.
         x: the inputs, where the first argument is a model.
-        trials: array `(n,)` of labels of what was recorded together and is not
-            independent: trajectories, subjects. Uncertainties are over trials.
-            By default each sample is one.
+        trials: array `(n,)` of labels; samples of one trial were recorded
+            together and are not independent: a trajectory, a subject.
+            Uncertainties are over trials. By default each sample is a trial.
         tolerance: relative error, or cost above 1, that counts as kept.
             Defaults to 0.05.
         level: of the intervals and of the second test. Defaults to 0.95.
@@ -112,21 +112,22 @@ def find_symmetry(
         num_permutations: draws for the p-value, which is at least
             1 / (num_permutations + 1). Defaults to 199.
         center: take each `Point` relative to the center of the nodes of the
-            first `Point` among the inputs, before and after each turn, so
-            that the origin plays no part. Defaults to True.
+            first `Point` among the inputs, before and after each
+            transformation, so that the origin does not matter. Defaults to
+            True.
         regressor: function of features `(n, p)`, targets `(n, q)` and trials
             `(n,)` that returns a function from features to targets. Defaults
-            to `ridge`; several outputs come each in units of its spread.
+            to `ridge`. With several outputs, each is in units of its spread.
         seed: integer seed of all draws. Defaults to 0.
 
     Returns:
         A `SymmetryReport`.
 
     Raises:
-        ValueError: where the data do not fit a candidate or hold NaN, the
-            targets or the outputs of a model are all zero, `candidates` is
-            empty or holds translations that `center` takes out, or there are
-            fewer than three trials.
+        ValueError: the data do not fit a candidate or hold NaN, the targets or
+            the outputs of a model are all zero, `candidates` is empty or holds
+            translations that `center` removes, or there are fewer than three
+            trials.
 
     Example:
 

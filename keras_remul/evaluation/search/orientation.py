@@ -11,7 +11,7 @@ _MOST_PAIRED = 400  # samples between which all distances are taken
 def shared_orientation(data, num_permutations, seed):
     """How far samples share an orientation, and the p-value of "not at all".
 
-    Both are NaN where the samples that are compared are all of one trial.
+    Both are NaN if all samples that are compared are of one trial.
     """
     from scipy.spatial import distance  # slow to import: where it is needed
 

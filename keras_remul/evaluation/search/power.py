@@ -1,4 +1,4 @@
-"""What breaking of a symmetry a test on data would have seen."""
+"""Which violations of a symmetry a test on data would have found."""
 
 import keras
 import numpy as np
@@ -11,19 +11,19 @@ _DRAWS = 32  # elements over which a term is averaged
 
 
 def detectable(data, degree, is_broken, seed):
-    """The smallest breaking of one form that is found, or infinity.
+    """The smallest violation of one form that is found, or infinity.
 
-    To the targets a random polynomial of the features is added, less its part
-    that keeps the symmetry,
+    A random polynomial of the features, without its symmetric part, is added to
+    the targets:
 
         b(x) - mean_g rho(g)^-1 b(phi(g) x),
 
-    of the root mean square 1/64, 1/32, ... 1, in units of the targets.
+    with a root mean square of 1/64, 1/32, ... 1, in units of the targets.
 
     Args:
         data: a `Data`.
         degree: 1 for linear terms, 2 for products of two.
-        is_broken: function from `Data` to whether a breaking was found.
+        is_broken: function from `Data` to whether a violation was found.
         seed: integer seed of the polynomial.
     """
     term = _breaking_term(data, degree, seed)
@@ -40,7 +40,7 @@ def detectable(data, degree, is_broken, seed):
 
 
 def _breaking_term(data, degree, seed):
-    """b less its symmetric part `(n, q)`, or None where nothing is left."""
+    """b without its symmetric part `(n, q)`, or None if that is zero."""
     rng = np.random.default_rng(seed)
     features, targets, _ = data.matrices(data.x, data.y)
     shape = (degree, features.shape[1], targets.shape[1])

@@ -1,4 +1,4 @@
-"""Whether the relation of y to x keeps a symmetry."""
+"""Whether the relation of y to x has a symmetry."""
 
 import numpy as np
 
@@ -9,8 +9,8 @@ _MOST_PRODUCTS = 700
 def cross_validate(data, regressor, num_samples, seed):
     """Mean squared errors of each held-out trial, three arrays.
 
-    Of a regressor fitted to the data as they are, of one fitted to turned
-    data, and of the former on turned data.
+    Of a regressor fitted to the data, of one fitted to moved data, and of the
+    former on moved data.
     """
     rng = np.random.default_rng(seed)
     trials = data.trials
@@ -75,9 +75,9 @@ def ridge(features, targets, trials):
 def quadratic_ridge(features, targets, trials):
     """Ridge regression on the features and their products of two.
 
-    It sees relations such as y = x_1 x_3 that a linear one cannot. Where
-    there are more than 700 products, as from 38 features on, 700 products of
-    random linear combinations stand for them.
+    It can express relations such as y = x_1 x_3, which a linear one cannot. If
+    there are more than 700 products, which is so from 38 features on, 700
+    products of random linear combinations replace them.
 
     Args:
         features, targets, trials: see `ridge`.

@@ -1,4 +1,4 @@
-"""What `find_symmetry` found."""
+"""The result of `find_symmetry`."""
 
 import dataclasses
 
@@ -7,16 +7,17 @@ from keras_remul.symmetry import Symmetry
 
 @dataclasses.dataclass(frozen=True)
 class Evidence:
-    """What was found about one candidate.
+    """The evidence on one candidate.
 
     Attributes:
         symmetry: the candidate.
         figures: dict of floats by name, see `find_symmetry`; None for those
-            that were not taken.
-        verdict: `"broken"`, `"undecided"` or, of a model, `"kept"`, of data
-            `"not detected"`: no breaking was seen, which says as much as
-            `detectable_linear` and `detectable_quadratic` do.
-        distribution: for data, the verdict on their distribution; else
+            that were not computed.
+        verdict: `"broken"`, `"undecided"`, `"kept"` (only of a model) or `"not
+            detected"` (only of data): no violation was found; see
+            `detectable_linear` and `detectable_quadratic` for which ones could
+            have been.
+        distribution: for data, the verdict on their distribution; for a model
             None.
     """
 
@@ -37,11 +38,11 @@ class SymmetryReport:
     evidence: list
 
     def kept(self):
-        """The candidates that a model keeps, with the verdict `"kept"`."""
+        """The candidates with the verdict `"kept"`, for a model."""
         return self._with("kept")
 
     def not_detected(self):
-        """The candidates of whose breaking the data show nothing."""
+        """The candidates with the verdict `"not detected"`, for data."""
         return self._with("not detected")
 
     def _with(self, verdict):

@@ -12,10 +12,11 @@ SHARES = np.linspace(0.0, 1.0, 21)
 def blend_with_ridge(model, train, validation, symmetry):
     """The mean of a trained network and of ridge regression.
 
-    From few samples both overfit, each in its way, so that their mean may be
-    better than either. The penalty of the regression, and then the share of
-    the network, are those of the smallest error on validation data. The
-    regression is turned onto a reference, so that it has the symmetry.
+    With few samples both overfit, in different ways, so that their mean may be
+    better than either. The penalty of the regression, and then the share of the
+    network, are those with the smallest error on validation data. The
+    regression sees its input rotated onto a reference, so that it has the
+    symmetry.
 
     Args:
         model: trained `NodeModel` of positions, such as `Transformer`.
@@ -27,8 +28,8 @@ def blend_with_ridge(model, train, validation, symmetry):
         An `Ensemble` of `model` and the regression.
 
     Raises:
-        ValueError: data that do not fit, see `ridge.fit`, or predictions of
-            another shape than theirs or that are not finite.
+        ValueError: the data do not fit, see `ridge.fit`, or the predictions
+            have another shape or are not finite.
     """
     regression = ridge.make(symmetry, model.length_unit, model.time_unit)
     ridge.fit(regression, train, validation)

@@ -1,4 +1,4 @@
-"""Linear map of all nodes: the model that a network has to beat."""
+"""Linear map of all nodes: a baseline for networks."""
 
 import keras
 from keras import ops
@@ -15,13 +15,13 @@ class LinearNodes(NodeModel):
     `y = x + s v + W [x - mean(x), v] + b`
 
     For systems whose nodes are always the same ones, in the same order: joints
-    of a body, atoms of one molecule. Equivariant to translations, to nothing
-    else. `ridge.fit` fits it in closed form; until then it says that all move
-    on for one `time_unit`.
+    of a body, atoms of one molecule. Equivariant to translations only.
+    `ridge.fit` fits it in closed form; before, it predicts uniform motion over
+    one `time_unit`.
 
     Args:
-        identity: key of a one-hot feature `(B, N, N)` that says which node is
-            which. Defaults to None: the order is fixed.
+        identity: key of a one-hot feature `(B, N, N)` that identifies the
+            nodes. Defaults to None: the order is fixed.
         length_unit, time_unit: see `Transformer`.
         **kwargs: `name`, `dtype` and `trainable`, for `keras.Model`.
 
@@ -33,16 +33,16 @@ class LinearNodes(NodeModel):
         Positions `(B, N, D)`.
 
     Raises:
-        ValueError: no velocities, another number of nodes than that of the
-            first call, or arguments of other models.
+        ValueError: there are no velocities, the number of nodes differs from
+            the first call, or an argument is one of other models.
     """
 
     def __init__(self, identity=None, length_unit=1.0, time_unit=1.0, **kwargs):
         unknown = sorted(set(kwargs) - {"name", "dtype", "trainable"})
         if unknown:
             raise ValueError(
-                "LinearNodes gives positions of nodes that it knows by their "
-                f"place, and takes no arguments {unknown}."
+                "LinearNodes predicts positions of nodes in a fixed order "
+                f"and takes no arguments {unknown}."
             )
         super().__init__(length_unit=length_unit, time_unit=time_unit, **kwargs)
         self.identity = identity
@@ -75,7 +75,7 @@ class LinearNodes(NodeModel):
         coordinates = shape[1] * shape[2]
         if isinstance(coordinates, int) and coordinates != self.linear.units:
             raise ValueError(
-                "LinearNodes knows the number of nodes of its first call, "
+                "LinearNodes needs the number of nodes of its first call, "
                 f"{self.linear.units // shape[2]}. Received: "
                 f"{shape[1]} nodes"
             )

@@ -32,7 +32,7 @@ def check_data(name, data):
     """Raises ValueError unless (x, y) are nodes in a fixed order, and finite.
 
     Args:
-        name: what the data are called.
+        name: name of the data in messages.
         data: (x, y), see `fit`.
     """
     x, y = data
@@ -62,9 +62,8 @@ class Ridge:
 
         y = x + t v + W [x - c, T v],    |y - target|^2 + lambda |W|^2 minimal
 
-    t is fitted, T the time from input to target, c the position of one node
-    or the mean. It knows nothing of any symmetry, and needs nodes that come in
-    a fixed order.
+    t is fitted, T is the time from input to target, c the position of one node
+    or the mean. It has no symmetry, and needs nodes in a fixed order.
 
     Args:
         time: t.
@@ -89,9 +88,9 @@ class Ridge:
         return np.concatenate([flat(positions - center), velocities], axis=1)
 
     def fit(self, train, validation, penalties=PENALTIES):
-        """Fits W for each lambda; the best on validation.
+        """Fits W for each lambda and keeps the best one on validation data.
 
-        By default for 1e-4, 1e-3, ..., 1e6.
+        The default lambdas are 1e-4, 1e-3, ..., 1e6.
 
         Raises:
             ValueError: see `check_data`.
@@ -123,17 +122,17 @@ class Ridge:
 
 
 def make(symmetry, length_unit=1.0, time_unit=1.0):
-    """Ridge regression as a Keras model, turned onto a reference.
+    """Ridge regression as a Keras model, on inputs rotated onto a reference.
 
     `rho(R)^-1 (x + s v + W [x - mean(x), v] + b)(phi(R) x)`
 
-    with R as in `Alignment`, so that it is as equivariant as `symmetry` asks,
-    for SO2, O2, SO3 and O3; for another group it is a `LinearNodes`, which is
-    equivariant to translations alone.
+    with R as in `Alignment`, so that it is equivariant under `symmetry`, for
+    SO2, O2, SO3 and O3. For another group it is a `LinearNodes`, which is
+    equivariant to translations only.
 
     Args:
         symmetry: the `Symmetry` of inputs and outputs. A
-            `MirrorPermutation` input is taken to say which node is which.
+            `MirrorPermutation` input is used to identify the nodes.
         length_unit, time_unit: see `models.Transformer`.
 
     Returns:
@@ -154,10 +153,10 @@ def make(symmetry, length_unit=1.0, time_unit=1.0):
 def fit(model, train, validation):
     """Fits what `make` made; lambda is chosen on validation data.
 
-    Where the group has reflections it sees each sample and its mirror image.
+    If the group has reflections, each sample and its reflection are used.
 
     Args:
-        model: of `make`.
+        model: the result of `make`.
         train, validation: (x, y), with `"positions"` and `"velocities"`
             `(S, N, D)` in x, and nodes that come in a fixed order.
 
@@ -192,7 +191,7 @@ def fit(model, train, validation):
 
 
 def _ordered(x, y, identity):
-    """The nodes at the places that `identity` names."""
+    """The nodes in the order that `identity` gives."""
     if identity is None:
         return x, y
     back = np.swapaxes(x[identity], 1, 2)

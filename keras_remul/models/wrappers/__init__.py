@@ -1,4 +1,4 @@
-"""Models around a model, which make it equivariant or add to it."""
+"""Models that wrap another model, to make it equivariant or to add to it."""
 
 from keras_remul.models.wrappers.alignment import Alignment
 from keras_remul.models.wrappers.correction import Correction

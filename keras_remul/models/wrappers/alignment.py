@@ -1,4 +1,4 @@
-"""Alignment: a model sees its input turned onto a reference."""
+"""Alignment: a model sees its input rotated onto a reference."""
 
 import keras
 import numpy as np
@@ -14,24 +14,24 @@ GROUPS = (groups.SO2, groups.O2, groups.SO3, groups.O3)
 
 @keras.saving.register_keras_serializable(package="keras_remul")
 class Alignment(FramedModel):
-    """A model that sees its input turned onto a reference.
+    """A model that sees its input rotated onto a reference.
 
     `rho(R)^-1 f(phi(R) x)`,  R the rotation with the least
     `sum_n |R (x_n - mean(x)) - reference_n|^2`
 
     For nodes that are always the same ones: joints of a body, atoms of one
-    molecule. Exactly equivariant for any f, where the best R is unique: far
-    from ambiguous for a body that keeps about its shape, unlike principal axes.
-    It is not unique for nodes on a line, whose turns about that line nothing
-    shows, two nodes among these; `adapt` refuses such a reference, `determined`
-    tells such inputs, and the output for them is finite.
-    The group may be smaller than that of all rotations: turns about the
-    vertical leave what is up to f. Where the group has reflections, the mean
-    over x and its mirror image is taken, each turned onto the reference.
+    molecule. Exactly equivariant for any f if the best R is unique. For a body
+    with a nearly constant shape it is, unlike principal axes. It is not unique
+    for nodes on a line (two nodes always are), since rotations about that line
+    cannot be seen. `adapt` refuses such a reference, `determined` detects such
+    inputs, and the output for them is finite. The group may be smaller than
+    that of all rotations: with rotations about the vertical, f still sees which
+    way is up. If the group has reflections, the result is the mean over x and
+    its reflection, each rotated onto the reference.
 
-    The reference is a weight, which `adapt` sets. It is zero before, and then R
-    is 1 and nothing is equivariant. Where nodes are masked, R is the best for
-    those that are there.
+    The reference is a weight, which `adapt` sets. Before, it is zero: R is 1
+    and the model is not equivariant. If nodes are masked, R is the best
+    rotation for the others.
 
     Args:
         model: any Keras model with the inputs and outputs of `symmetry`.
@@ -39,15 +39,15 @@ class Alignment(FramedModel):
         points: key of the positions `(B, N, d)` among the inputs, or their
             index in a list; a list of these, the outermost first, where the
             inputs are nested; None where the inputs are the positions.
-        identity: key of a one-hot feature `(B, N, N)` that says which node is
-            which, where their order may change; as it does in mirror images
-            where the feature is `representations.MirrorPermutation`.
-            Defaults to None: the order is fixed.
+        identity: key of a one-hot feature `(B, N, N)` that identifies the
+            nodes, if their order may change. It does under reflections if the
+            feature is a `representations.MirrorPermutation`. Defaults to None:
+            the order is fixed.
         **kwargs: `name`, `dtype` and `trainable`, for `keras.Model`.
 
     Raises:
         ValueError: `model` or `symmetry` is of another kind, or the number of
-            nodes is another one than that of the reference.
+            nodes differs from that of the reference.
 
     Example:
         >>> symmetry = datasets.symmetry("cmu_mocap")    # about the vertical
@@ -100,7 +100,7 @@ class Alignment(FramedModel):
         return result, None
 
     def _seen(self, x, mask=None):
-        """For each frame: what is done to x first, and the points then."""
+        """For each frame: a transformation of x, and the resulting points."""
         for mirror in self._mirrors(x):
             seen = x
             if mirror is not None:
@@ -125,7 +125,7 @@ class Alignment(FramedModel):
         return np.logical_and.reduce(found)
 
     def _is_determined(self, p):
-        """Whether a small turn from the best rotation is worse, `(B,)`."""
+        """Whether each small rotation from the best one is worse, `(B,)`."""
         m = self._onto_reference(p)
         r = self.symmetry.group.rotation_near(m)
         m, r, p, reference = (
@@ -142,7 +142,7 @@ class Alignment(FramedModel):
         return np.linalg.eigvalsh(h)[:, 0] > GAP * size
 
     def _mirrors(self, x):
-        """What is done to x first, in each frame: nothing, a reflection."""
+        """The transformation of x in each frame: none, or a reflection."""
         group = self.symmetry.group
         if group.proper:
             return [None]
@@ -159,14 +159,14 @@ class Alignment(FramedModel):
         return in_order(p, ops.cast(x[self.identity], p.dtype))
 
     def canonical(self, x, y):
-        """What f sees of x, and what it should say for y.
+        """The inputs that f sees, and the outputs that it should have.
 
         Args:
             x, y: inputs and outputs of the model, arrays.
 
         Returns:
-            (x, y) in the structure of these, as NumPy arrays, twice as many
-            where the group has reflections. For fits of f.
+            (x, y) in the same structure, as NumPy arrays; twice as many samples
+            if the group has reflections. Use them to fit f.
         """
         symmetry, mask = self.symmetry, self.symmetry.get_mask(x)
         y = keras.tree.map_structure(ops.convert_to_tensor, y)
@@ -176,22 +176,22 @@ class Alignment(FramedModel):
         )
 
     def _turned(self, x):
-        """For each frame: elements, and x moved by them."""
+        """For each frame: elements, and x transformed by them."""
         x = keras.tree.map_structure(ops.convert_to_tensor, x)
         for frame in self.frames(x, self.mask_of(x))[0]:
             g = self.symmetry.group.inverse(frame)
             yield g, self.symmetry.transform_inputs(g, x)
 
     def adapt(self, x, iterations=10):
-        """Sets the reference to the mean of samples, each turned onto it.
+        """Sets the reference to the mean of samples, each rotated onto it.
 
         Args:
             x: inputs without padding, arrays.
-            iterations: times that the samples are turned onto the last mean;
-                the first sample comes first. Defaults to 10.
+            iterations: number of times that the samples are rotated onto the
+                last mean, starting with the first sample. Defaults to 10.
 
         Raises:
-            ValueError: where x has a mask, or the mean leaves rotations open.
+            ValueError: x has a mask, or the mean does not determine rotations.
         """
         if self.symmetry.get_mask(x) is not None:
             raise ValueError("`adapt` needs samples without padding: no mask.")
@@ -208,9 +208,9 @@ class Alignment(FramedModel):
         if not self._is_determined(reference[None]).all():
             self.reference.assign(ops.zeros_like(reference))
             raise ValueError(
-                f"The mean of the {reference.shape[0]} nodes does not say how "
-                f"samples are turned under {self.symmetry.group!r}: the nodes "
-                "lie on a line, or on the axis. Take a group without the turns "
+                f"The mean of the {reference.shape[0]} nodes does not show how "
+                f"samples are rotated in {self.symmetry.group!r}: the nodes "
+                "lie on a line, or on the axis. Use a group without rotations "
                 "about it, or `symmetrize`."
             )
 

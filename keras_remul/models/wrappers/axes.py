@@ -81,7 +81,7 @@ class FramedModel(MovedModel):
         if p.shape[1] == 0:
             raise ValueError(
                 f"The points hold no nodes, their shape is {tuple(p.shape)}. "
-                "Leave out samples without any, or pad them and give a mask."
+                "Leave out empty samples, or pad them and give a mask."
             )
         if mask is None:
             center = ops.mean(p, axis=1)  # (B, d)

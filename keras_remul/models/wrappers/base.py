@@ -1,4 +1,4 @@
-"""What models that are made of other models share."""
+"""The base class of models that are made of other models."""
 
 import copy
 
@@ -123,7 +123,7 @@ class Wrapper(KeepsVariables, keras.Model):
 
 
 def has_build(layer):
-    """Whether the class of a layer says how it is built, without a call."""
+    """Whether a layer can be built from shapes, without a call."""
     return type(layer).build not in (keras.Layer.build, keras.Model.build)
 
 

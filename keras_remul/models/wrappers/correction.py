@@ -15,21 +15,21 @@ START = "start"
 
 @keras.saving.register_keras_serializable(package="keras_remul")
 class Correction(Wrapper):
-    """What a first model says, and what a second one adds to it.
+    """The prediction of a first model, plus the correction by a second one.
 
     `y = f_0(x) + s (f(x, f_0(x) - x) - x)`
 
-    for models of moving nodes. f_0 is fixed: a law, or a regression. Where it
-    is good, what is left for f is small, and so is what f can get wrong under a
-    symmetry that f_0 has: the equivariance error is that of the correction
-    alone. s, which `adapt` sets, is the size of what is left, so that f learns
-    numbers near one.
+    for models of moving nodes. f_0 is fixed: a law, or a regression. If f_0 is
+    accurate, its residual is small. If f_0 also has the symmetry, the
+    equivariance error is that of the correction only, and so is small as well.
+    `adapt` sets s to the size of the residual, so that f learns numbers near
+    one.
 
-    Models that are not built yet become part of the correction, f_0 not to be
-    trained. Of built ones it takes copies, so that those given stay as they
-    are: f_0 with its weights; f with new ones, since it gets another input and
-    is to say another thing. The uniform motion x + s v, from which a
-    `NodeModel` would start, is left to f_0.
+    Models that are not built yet become part of the correction; f_0 is not
+    trained. Built models are copied, and the originals do not change: f_0 is
+    copied with its weights, f gets new weights, since its inputs and outputs
+    differ. The uniform motion x + s v, from which a `NodeModel` would start, is
+    not added to f.
 
     Args:
         start: f_0, a Keras model from the inputs to positions `(B, N, D)`.
@@ -48,7 +48,8 @@ class Correction(Wrapper):
         Positions `(B, N, D)`.
 
     Raises:
-        ValueError: no Keras models, or outputs that are not such positions.
+        ValueError: the arguments are not Keras models, or their outputs are not
+            such positions.
 
     Example:
         >>> start = ridge.make(symmetry, time_unit=50.0)
@@ -107,11 +108,11 @@ class Correction(Wrapper):
         """Sets s to the root of the mean square of y - f_0(x).
 
         Args:
-            x, y: inputs without padding, and what they should become.
+            x, y: inputs without padding, and labels.
 
         Raises:
-            ValueError: where x has a mask, y another shape than f_0(x), or
-                where nothing is left, or what is left is not finite.
+            ValueError: x has a mask, y has another shape than f_0(x), or the
+                residual is zero or not finite.
         """
         if "mask" in x:
             raise ValueError("`adapt` needs samples without padding: no mask.")
@@ -122,8 +123,8 @@ class Correction(Wrapper):
         scale = float(np.mean((y.astype("float64") - first) ** 2) ** 0.5)
         if not (np.isfinite(scale) and scale > 0):
             raise ValueError(
-                "Expected labels that are finite and not just what `start` "
-                f"says. Received: a root mean square of {scale} of what is left"
+                "Expected labels that are finite and differ from those of "
+                f"`start`. Received: a residual of root mean square {scale}"
             )
         self.scale.assign(scale)
 
@@ -140,7 +141,7 @@ class Correction(Wrapper):
 
 
 def _copied(model, weights=True):
-    """The model itself, or where it is built, another one like it."""
+    """The model itself or, if it is built, a copy."""
     if not getattr(model, "built", False):
         return model
     config = keras.saving.serialize_keras_object(model)["config"]

@@ -17,7 +17,7 @@ class Ensemble(Wrapper):
 
     Args:
         models: list of Keras models with the same inputs and outputs.
-        weights: list of floats w_k. Defaults to equal ones of sum 1.
+        weights: list of floats w_k. Defaults to equal weights of sum 1.
         **kwargs: `name`, `dtype` and `trainable`, for `keras.Model`.
 
     Call arguments:
@@ -25,12 +25,12 @@ class Ensemble(Wrapper):
         training: passed on.
 
     Returns:
-        The outputs, in the structure of the first model's. A value is masked
-        where it is for one of the models.
+        The outputs, in the structure of those of the first model. A value is
+        masked if it is masked for one of the models.
 
     Raises:
-        ValueError: no models, one of them twice, another number of weights, or
-            outputs of different shapes.
+        ValueError: there are no models, a model occurs twice, the number of
+            weights differs, or outputs have different shapes.
 
     Example:
         >>> model = Ensemble([first, second], weights=[0.7, 0.3])
@@ -54,7 +54,7 @@ class Ensemble(Wrapper):
             )
         if len({id(model) for model in models}) < len(models):
             raise ValueError(
-                "Argument `models` must not hold a model twice, of which a "
+                "Argument `models` must not hold a model twice: a "
                 "loaded ensemble would have two. Add up its `weights`."
             )
         super().__init__(models, **kwargs)

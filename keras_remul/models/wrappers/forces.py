@@ -13,12 +13,12 @@ class ConservativeForces(Wrapper):
 
     `F_i = -dE/dx_i`
 
-    The work along a closed path is zero for any weights. An energy that is
-    invariant to rotations has equivariant forces, one that is invariant to
-    translations forces of zero sum. The loss on forces is trained through the
-    second derivative: the wrapped model must be smooth (silu, gelu, tanh; no
-    relu, whose second derivative is 0). Where the loss sees the forces alone,
-    an additive constant of the energy stays as it is.
+    The work along a closed path is zero for any weights. If the energy is
+    invariant to rotations, the forces are equivariant; if it is invariant to
+    translations, the forces sum to zero. The loss on forces is trained through
+    the second derivative, so the wrapped model must be smooth (silu, gelu,
+    tanh; not relu, whose second derivative is 0). If the loss contains only the
+    forces, an additive constant of the energy is not trained.
 
     Args:
         model: Keras model from a dict with `"positions"` `(B, N, D)` to an
@@ -34,8 +34,8 @@ class ConservativeForces(Wrapper):
         padded nodes are 0.
 
     Raises:
-        ValueError: `model` is no Keras model, its output has another shape, or
-            the inputs are no dict with positions.
+        ValueError: `model` is not a Keras model, its output has another shape,
+            or the inputs are not a dict with positions.
 
     Example:
         >>> model = ConservativeForces(EGNN(readout="graph"))

@@ -28,18 +28,18 @@ class FrameAveraging(PrincipalAxes):
     `(1/|F(x)|) sum_{g in F(x)} rho(g) f(phi(g)^-1 x)`
 
     F(x) holds each choice of signs: 8 frames for O(3), 4 for SO(3), 4 and 2 in
-    the plane. Equivariant for any weights at that many forward passes, also for
-    points that lie in a plane. The result is as continuous in x as f, but where
-    two principal moments cross.
+    the plane. Equivariant for any weights, at the cost of that many forward
+    passes, also for points in a plane. The result is continuous in x if f is,
+    except where two principal moments cross.
 
-    Where two principal moments are equal the axes are not determined: points on
-    a line, a single atom, symmetric tops, tetrahedra. Nothing is exact there:
-    the model is called in arbitrary ones of the axes, and the output is not
-    equivariant, though it and its derivatives are finite. `determined` tells
-    these inputs; near them the rounding error grows as the moments come
-    together. Derivatives with respect to the points go through the frames.
+    If two principal moments are equal, the axes are not determined: points on a
+    line, a single atom, symmetric tops, tetrahedra. The model is then called
+    with arbitrary axes, and the output is not equivariant, but it and its
+    derivatives are finite. `determined` detects these inputs; close to them the
+    rounding error grows. Derivatives with respect to the points include those
+    of the frames.
 
-    Of a finite group F(x) is the whole group, whatever x: the mean is exact for
+    For a finite group F(x) is the whole group for each x: the mean is exact for
     each input.
 
     Args:
@@ -49,8 +49,8 @@ class FrameAveraging(PrincipalAxes):
             1024 elements.
         points: key of the positions `(B, N, d)` among the inputs, or their
             index in a list; a list of these, the outermost first, where the
-            inputs are nested; None where the inputs are the positions. Of no
-            use to finite groups.
+            inputs are nested; None where the inputs are the positions. Not used
+            for finite groups.
         **kwargs: `name`, `dtype` and `trainable`, for `keras.Model`.
 
     Example:
@@ -106,22 +106,23 @@ class FrameAveraging(PrincipalAxes):
 
 @keras.saving.register_keras_serializable(package="keras_remul")
 class Canonicalization(PrincipalAxes):
-    """A model that sees its input turned to its principal axes, once.
+    """A model that sees its input in one frame of principal axes.
 
     `rho(g) f(phi(g)^-1 x)`
 
-    Each axis points to where the third moment of the points along it is
-    positive; under a group without reflections the last one follows from the
-    others. Where a third moment is zero but for rounding, along the normal of
-    points in a plane or across a mirror plane, nothing says where the axis
-    points. If its direction follows from the others, it is that; else the
-    output is the mean over both directions, for these inputs alone, as in
-    `FrameAveraging`: a batch that holds such an input takes 8 (for SO(3) 4)
-    forward passes, others one.
+    The direction of each axis is that in which the third moment of the points
+    along it is positive; if the group has no reflections, the last axis follows
+    from the others. If a third moment is zero to rounding, as along the normal
+    of points in a plane or across a mirror plane, the points do not determine
+    the direction. If it follows from the other axes, that direction is used;
+    otherwise the output is the mean over both directions, for these inputs
+    only, as in `FrameAveraging`. A batch with such an input takes 8 (for SO(3)
+    4) forward passes, others one.
 
-    The output jumps where a third moment changes its sign, as it may in
-    near-symmetric inputs, where `FrameAveraging` does not. Where principal
-    moments are equal nothing is exact, as there; see `determined`.
+    Unlike that of `FrameAveraging`, the output jumps where a third moment
+    changes its sign, as it may for nearly symmetric inputs. If principal
+    moments are equal, the output is not equivariant, as there; see
+    `determined`.
 
     Args:
         model: any Keras model with the inputs and outputs of `symmetry`.

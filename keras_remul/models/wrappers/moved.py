@@ -156,7 +156,7 @@ class MovedModel(Wrapper):
 
 
 def for_each_sample(elements, x):
-    """Each of M elements as often as there are samples: a list of batches.
+    """Repeats each of M elements for all samples: a list of batches.
 
     Args:
         elements: a batch of M elements.

@@ -1,4 +1,4 @@
-"""Averaging over the group, exactly where it is finite, else by samples."""
+"""Averaging over the group: exact if it is finite, otherwise by samples."""
 
 import keras
 import numpy as np
@@ -16,8 +16,8 @@ class Symmetrized(MovedModel):
 
     `1/M sum_m rho(g_m)^-1 f(phi(g_m) x)`
 
-    The elements g_m are the same for each input, so that the output is a
-    function of the input alone, whatever the batch, and on each backend.
+    The elements g_m are the same for each input, so that the output depends
+    only on the input, not on the batch or the backend.
 
     Args:
         model: any Keras model with the inputs and outputs of `symmetry`.
@@ -27,7 +27,8 @@ class Symmetrized(MovedModel):
         **kwargs: `name`, `dtype` and `trainable`, for `keras.Model`.
 
     Raises:
-        ValueError: no Keras model, no Symmetry, or `num_samples` < 2.
+        ValueError: `model` is not a Keras model, `symmetry` is not a Symmetry,
+            or `num_samples` < 2.
     """
 
     def __init__(self, model, symmetry, num_samples=16, seed=0, **kwargs):
@@ -70,10 +71,10 @@ class Symmetrized(MovedModel):
             is the standard deviation over g of single predictions
             rho(g)^-1 f(phi(g) x), zero for an equivariant model; the standard
             error of the mean is the spread over the root of `num_samples`, or
-            zero where a finite group was gone through whole.
+            zero if all elements of a finite group were used.
 
         Raises:
-            ValueError: where x does not fit the symmetry.
+            ValueError: x does not fit the symmetry.
         """
         symmetry, moments = self.symmetry, Moments()
         symmetry.check_inputs(x)
@@ -101,10 +102,10 @@ def symmetrize(model, symmetry, num_samples=16, seed=0):
     fbar(x) = 1/M sum_m rho(g_m)^-1 f(phi(g_m) x)
 
     is equivariant in the limit of large M, at the cost of M forward passes.
-    Its squared error is that of f on the orbit less the orbit variance (see
-    `evaluate_equivariance`), plus, in the mean over draws of the elements, the
-    orbit variance over M. Translations have no uniform average: there the mean
-    is over the distribution that the group draws from.
+    Its squared error is that of f on the orbit minus the orbit variance (see
+    `evaluate_equivariance`), plus, on average over random elements, the orbit
+    variance divided by M. There is no uniform average over translations: the
+    mean is over the distribution of `sample`.
 
     Args:
         model: a Keras model.
