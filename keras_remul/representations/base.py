@@ -1,4 +1,4 @@
-"""What every representation offers."""
+"""The base class of representations."""
 
 import math
 
@@ -15,18 +15,19 @@ class Representation(Configurable):
     """How a feature changes under a group.
 
     A representation acts on the trailing axes of an array
-    `(B, ..., *shape)`, the same element on all that one sample holds.
-    "Linear" ones obey rho(gh) = rho(g) rho(h).
+    `(B, ..., *shape)`, with the same element for everything in one sample.
+    Linear representations obey rho(gh) = rho(g) rho(h).
 
-    What is multiplied keeps its floating-point dtype, the product computed in
-    float32 at least; integers and booleans become `keras.config.floatx()`.
-    What only changes its place, or stays, keeps any dtype.
+    An array that is multiplied keeps its floating-point dtype, and the product
+    is computed in float32 at least; integers and booleans become
+    `keras.config.floatx()`. An array that is only rearranged, or does not
+    change, keeps its dtype.
 
-    To add one, give `shape` and `transform`, and `check` where not every
-    group will do.
+    To add one, define `shape` and `transform`, and `check` if it does not fit
+    every group.
 
-    Example: of a symmetric matrix of the plane, rotations turn the components
-    (xx - yy, 2 xy) by twice their angle.
+    Example: a rotation of the plane rotates the components (xx - yy, 2 xy) of a
+    symmetric matrix by twice its angle.
 
     >>> @keras.saving.register_keras_serializable("mine")
     ... class Spin2(Representation):
@@ -37,7 +38,7 @@ class Representation(Configurable):
     ...         return act(group.compose(turn, turn), x)
 
     Attributes:
-        moves_origin: True for affine actions, which translations move.
+        moves_origin: True for affine actions, which translations change.
         per_node: True where axis 1 of `(B, N, ..., *shape)` counts the nodes,
             False where it does not, None where the shape of an array tells; see
             `Symmetry.is_per_node`.
@@ -177,8 +178,8 @@ def check_vectors(representation, group, dimensions=None):
     if group.dimension is None:
         names = group.names("dimension") if hasattr(group, "names") else []
         hint = (
-            f" Its factors {names} all do, in ways that do not commute: say "
-            "which one counts, such as "
+            f" Its factors {names} all do, and do not commute: name the "
+            "one to use, such as "
             f"OnFactor({names[0]!r}, {representation!r})."
             if names
             else ""

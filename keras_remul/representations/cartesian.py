@@ -83,8 +83,8 @@ class Pseudovector(_Spatial):
 class Point(_Spatial):
     """Positions: x -> R x + t. Last axis d.
 
-    An affine action, not a linear representation: only a group with
-    translations tells it from `Vector`.
+    An affine action, not a linear representation. It differs from `Vector` only
+    for groups with translations.
     """
 
     moves_origin = True
@@ -177,9 +177,9 @@ class SymmetricMatrix(_Spatial):
 class FourVector(_Spatial):
     """Four-vectors (E, px, py, pz) or (t, x, y, z). Last axis 4.
 
-    x -> L x for the elements L of `Lorentz`. Groups that act on space turn the
-    last three components and keep the first, so that a Lorentz symmetry can be
-    compared with its subgroup of rotations on the same data.
+    x -> L x for the elements L of `Lorentz`. Groups that act on space transform
+    the last three components and keep the first, so that a Lorentz symmetry can
+    be compared with its subgroup of rotations on the same data.
     """
 
     def check(self, group):
@@ -199,18 +199,18 @@ class FourVector(_Spatial):
 
 @keras.saving.register_keras_serializable(package="keras_remul")
 class MirrorPermutation(Representation):
-    """Channels that trade places under reflections, such as left and right.
+    """Channels that are exchanged under reflections, such as left and right.
 
     x -> x for rotations, x -> P x for reflections, with the permutation P of
-    the last axis. A one-hot kind of the parts of a body is one: where positions
-    are reflected, the left hand is where a right hand would be.
+    the last axis. An example is a one-hot feature that names the parts of a
+    body: under a reflection, a left hand becomes a right hand.
 
     Args:
-        partners: list of integers: for each channel the one that it trades
-            places with, itself for those in the middle.
+        partners: list of integers: for each channel, the channel that it is
+            exchanged with, or itself.
 
     Raises:
-        ValueError: where the partner of a partner is another channel.
+        ValueError: the partner of a partner is another channel.
 
     Example:
 
@@ -223,8 +223,8 @@ class MirrorPermutation(Representation):
         back = [self.partners[i] if i in order else None for i in self.partners]
         if back != list(order):
             raise ValueError(
-                "Argument `partners` must name for each channel another one "
-                "that names it, or itself. Received: "
+                "Argument `partners` must pair the channels: the partner of a "
+                "partner must be the channel itself. Received: "
                 f"partners={self.partners}"
             )
 

@@ -93,9 +93,9 @@ class _Compound(Representation):
 class DirectSum(_Compound):
     """Features side by side on the last axis, each with its own action.
 
-    rho = diag(rho_1, rho_2, ...). A `Scalar` takes one component and a tensor
-    as many as it has, flattened. Also written `Scalar() + Vector()`, and as a
-    string `"scalar + vector"` or `"0e + 1o"`.
+    rho = diag(rho_1, rho_2, ...). A `Scalar` has one component; a tensor is
+    flattened. Also written `Scalar() + Vector()`, and as a string `"scalar +
+    vector"` or `"0e + 1o"`.
 
     Args:
         representations: the parts, in order.
@@ -164,7 +164,7 @@ Representation.__add__ = _add
 
 
 class _Wrapper(_Compound):
-    """Adds to what one other representation does."""
+    """Extends the action of one other representation."""
 
     def __init__(self, representation):
         self.representation = get(representation)
@@ -186,7 +186,7 @@ class _Wrapper(_Compound):
 
 @keras.saving.register_keras_serializable(package="keras_remul")
 class OnFactor(_Wrapper):
-    """A feature on which one factor of a `Product` acts, and no other.
+    """A feature on which only one factor of a `Product` acts.
 
     Also written `"vector@name"`.
 
@@ -245,10 +245,10 @@ class Grid(_Wrapper):
     """Features on a grid, such as images: (g x)(u) = rho(g) x(g^-1 u).
 
     Arrays `(B, H, W, ..., *shape)`, one axis after the batch for each
-    `grid_axes` of the group. Cells are moved as they are, never interpolated.
+    `grid_axes` of the group. Cells are rearranged, never interpolated.
     `"image"` is short for `Grid("scalar")`: `(B, H, W, C)`. With
-    `Grid("vector")` the components turn with the image; x points right along
-    W and y up, against H.
+    `Grid("vector")` the components are rotated with the image; x points right
+    along W and y up, against H.
 
     Args:
         representation: how the values in the cells change. Defaults to
@@ -273,7 +273,7 @@ class Grid(_Wrapper):
         if not group.grid_axes:
             names = group.names("grid_axes") if hasattr(group, "names") else []
             hint = (
-                f" Its factors {names} all do: say which one counts, such as "
+                f" Its factors {names} all do: name the one to use, such as "
                 f"OnFactor({names[0]!r}, {self!r})."
                 if names
                 else ""
@@ -306,13 +306,13 @@ class Grid(_Wrapper):
 
 
 class _Declared(_Wrapper):
-    """Says whether axis 1 counts nodes; acts as the representation in it."""
+    """Declares whether axis 1 counts nodes; acts as its representation."""
 
     def __init__(self, representation):
         super().__init__(representation)
         if self.per_node is not None:
             raise ValueError(
-                "A Grid, PerNode or PerSample cannot be declared once more. "
+                "A Grid, PerNode or PerSample cannot be wrapped again. "
                 f"Received: representation={self.representation!r}"
             )
 
@@ -330,9 +330,9 @@ class _Declared(_Wrapper):
 class PerNode(_Declared):
     """Features of each node: axis 1 of `(B, N, ..., *shape)` counts the nodes.
 
-    A mask covers them, and `Permutations` permute them. To be declared where
-    the shape does not tell: one number per node `(B, N)`, such as the classes
-    of nodes, looks like N numbers per sample. Also written `"scalar per node"`.
+    A mask covers them, and `Permutations` permute them. Declare this if the
+    shape is ambiguous: one number per node `(B, N)`, such as the class of each
+    node, looks like N numbers per sample. Also written `"scalar per node"`.
 
     Args:
         representation: how the feature of one node changes.
@@ -359,7 +359,7 @@ class PerNode(_Declared):
 class PerSample(_Declared):
     """Features of a whole sample `(B, ..., *shape)`: no axis counts nodes.
 
-    No mask covers them, and `Permutations` leave them. To be declared for
+    No mask covers them, and `Permutations` do not change them. Declare this for
     several features of a sample, such as three vectors `(B, 3, 3)`, which look
     like those of three nodes. Also written `"vector per sample"`.
 
@@ -380,14 +380,14 @@ class PerSample(_Declared):
 class Homogeneous(_Wrapper):
     """Features with a unit of length to some power: x -> s^degree rho(g) x.
 
-    s is the factor by which g stretches vectors, see `Scalings`; 1 for groups
-    that do not. A `Vector` has one power of s of its own and `degree` comes on
-    top: a force that falls with the square of the distance is
-    `Homogeneous(-3, "vector")`, s^-2 in all.
+    s is the factor by which g stretches vectors, see `Scalings`; it is 1 for
+    other groups. A `Vector` already has one power of s, and `degree` is added
+    to it: a force that falls with the square of the distance is
+    `Homogeneous(-3, "vector")`, s^-2 in total.
 
     Args:
         degree: power of s, any number.
-        representation: what rho does. Defaults to `"scalar"`.
+        representation: the representation rho. Defaults to `"scalar"`.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""What a step makes of a batch, before the forward pass."""
+"""Prepares the batch of a step, before the forward pass."""
 
 import keras
 from keras import ops
@@ -23,12 +23,12 @@ class Batches:
         self.remul = remul
 
     def alone(self, data):
-        """The batch as it is, its x in a `Pair` without g."""
+        """The batch unchanged, with x in a `Pair` without g."""
         x, y, sample_weight = self._unpack(data)
         return Pair(x), y, sample_weight
 
     def pair(self, data):
-        """x with a g for each sample that the second task sees."""
+        """x with a g for each sample of the equivariance task."""
         remul = self.remul
         x, y, sample_weight = self._unpack(data)
         n, index = pair.select(
@@ -38,7 +38,7 @@ class Batches:
         return Pair(x, g, index), y, sample_weight
 
     def pair_by_place(self, data):
-        """x with the g that evaluation has for these places in the data."""
+        """x with the g that evaluation uses at this place in the data."""
         x, y, sample_weight = self._unpack(data)
         g = pair.draw_by_place(
             self.remul.symmetry,
@@ -49,7 +49,7 @@ class Batches:
         return Pair(x, g), y, sample_weight
 
     def moved(self, data):
-        """x and y moved by g, for augmentation."""
+        """x and y transformed by g, for augmentation."""
         remul = self.remul
         x, y, sample_weight = self._unpack(data)
         n, num_samples, index = pair.batch_size(x), 1, None

@@ -1,4 +1,4 @@
-"""Data are checked before the first step, and nothing of a stream is lost."""
+"""Checks of data before the first step, which consume no stream."""
 
 import types
 
@@ -11,12 +11,12 @@ from keras_remul.utils.validation import check_finite
 
 
 class DataChecks:
-    """The checks of the data that a `RemulModel` is given.
+    """Checks of the data that a `RemulModel` is given.
 
-    Arrays are checked whole: structure, shapes and numbers. Of a stream nothing
-    is taken out and no random generator advances: each traced step checks
-    structure and shapes, and a generator is also checked as its first batch
-    passes.
+    Structure, shapes and numbers of arrays are checked completely. No batch is
+    taken from a stream, and no random generator advances: each traced step
+    checks structure and shapes, and the first batch of a generator is checked
+    when it is used.
 
     Args:
         remul: the `RemulModel`.
@@ -29,7 +29,8 @@ class DataChecks:
     def is_new(self, step, data):
         """Whether arrays have another structure than at the last call.
 
-        Keras on TensorFlow would run the step that it traced for the old one.
+        If so, Keras on TensorFlow would still run the step that it traced
+        before.
         """
         if not _is_array(data[0]):
             return False
@@ -39,10 +40,10 @@ class DataChecks:
         return structure != last
 
     def checked(self, x, y=None, sample_weight=None):
-        """x, after checks.
+        """Returns x after the checks.
 
         Raises:
-            ValueError: where arrays do not fit the symmetry or hold NaN.
+            ValueError: arrays do not fit the symmetry or hold NaN.
         """
         if isinstance(x, types.GeneratorType):
             return self._check_first(x)

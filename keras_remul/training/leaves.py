@@ -1,10 +1,10 @@
-"""Masks and sample weights, brought to the shape that each loss has.
+"""Masks and sample weights in the shape of each loss.
 
 Keras multiplies the losses of an output `(B, N, C)`, an array `(B, N)`, by
-weights and mask. Both have to have that rank already: Keras would have weights
-`(B,)` meet the nodes, and a mask of another rank meet whatever it fits. And
-each loss gets weights of its own, since Keras on PyTorch multiplies them by
-the mask in place.
+weights and mask. Both must already have that rank: otherwise Keras broadcasts
+weights `(B,)` along the nodes, and a mask along any axis that fits. Each loss
+gets a copy of the weights, since Keras on PyTorch multiplies them by the mask
+in place.
 """
 
 import keras
@@ -14,7 +14,7 @@ from keras_remul.utils.structures import leafwise, per_output
 
 
 def full_precision(y):
-    """y in floatx, whatever a model with mixed precision returned."""
+    """y in floatx, also for a model with mixed precision."""
     floatx = keras.config.floatx()
     return keras.tree.map_structure(lambda a: ops.cast(a, floatx), y)
 
@@ -26,7 +26,8 @@ def output_masks(symmetry, x, y, own):
         symmetry: the `Symmetry`.
         x: inputs; a mask among them covers the outputs that have nodes.
         y: outputs of the model.
-        own: the masks that Keras attached to them, which come first.
+        own: the masks that Keras attached to the outputs; these take
+            precedence.
     """
     mask = symmetry.get_mask(x)
 
@@ -40,7 +41,7 @@ def output_masks(symmetry, x, y, own):
 
 
 class Leaves:
-    """What the losses and metrics of one prediction are called with.
+    """The arguments of the losses and metrics of one prediction.
 
     Args:
         y_pred: predictions, nested.
@@ -70,7 +71,7 @@ class Leaves:
         return leafwise(self._with_channels, y, self._predictions, self._masks)
 
     def sample_weight(self, weights):
-        """Weights for each output, tensors of their own; None for none."""
+        """Weights for each output, separate tensors; None without weights."""
         if weights is None:
             return None
         weights = per_output(
@@ -91,7 +92,7 @@ class Leaves:
         return leafwise(expand, weights, self._predictions)
 
     def without_masked(self, data):
-        """Data like the predictions, with zeros at what the masks leave out."""
+        """Data like the predictions, with zeros where they are masked."""
 
         def zero(leaf, mask):
             if mask is None:

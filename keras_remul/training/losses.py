@@ -29,18 +29,18 @@ class NestedLoss:
     """The sum of a Keras loss over the leaves of a structure of outputs.
 
     Args:
-        loss: a Keras loss, its name or a function, which then serves every
-            leaf; or one for each output, see `per_output`.
+        loss: a Keras loss, its name or a function, used for every leaf; or one
+            for each output, see `per_output`.
         weights: a factor for each output likewise, or None for 1. This is
             `loss_weights` of `compile()`.
         names: names of the outputs where these are in a list.
-        between_predictions: whether both sides are predictions. Losses whose
-            minimum is not where both sides agree are then replaced or
-            refused, see `consistency`.
+        between_predictions: whether both arguments are predictions. Losses
+            whose minimum is not where both agree are then replaced or refused,
+            see `consistency`.
 
     Raises:
-        ValueError: for a loss that has no minimum where both sides agree, or
-            when called, where `loss` does not fit the outputs.
+        ValueError: the minimum of the loss is not where both sides agree; or,
+            when called, `loss` does not fit the outputs.
     """
 
     def __init__(
@@ -76,15 +76,15 @@ class Divergence(keras.losses.Loss):
 
     `JS(p, q) = (KL(p, m) + KL(q, m)) / 2,  m = (p + q) / 2`
 
-    Symmetric, between 0, where p = q, and log 2. Stands for a cross-entropy
-    where both sides are predictions: that is not bounded from below once its
-    "labels" move too, and not least where both sides agree.
+    It is symmetric, and between 0, for p = q, and log 2. It replaces a
+    cross-entropy if both sides are predictions: the cross-entropy would not
+    have its minimum where both agree.
 
     Args:
-        classes: True for probabilities of classes, which sum to 1 over
-            `axis`; False where each component is a probability of its own.
+        classes: True for probabilities of classes, which sum to 1 over `axis`;
+            False if each component is a separate probability.
         from_logits: whether the predictions are logits.
-        axis: of the classes. Defaults to -1.
+        axis: axis of the classes. Defaults to -1.
         **kwargs: `name` and `reduction`, for `keras.losses.Loss`.
 
     Reference: Lin, "Divergence measures based on the Shannon entropy", IEEE
@@ -144,16 +144,16 @@ _ONE_SIDED = (
 def consistency(loss):
     """A loss between two predictions, from the loss of the task.
 
-    Distances (squared and absolute errors, Huber, ...) are that already. For
-    the cross-entropies it is the `Divergence` of the predicted distributions.
-    A function or a class of your own is taken as it is: it has to be least
-    where both arguments are equal.
+    Distances (squared and absolute errors, Huber, ...) are used as they are.
+    Cross-entropies are replaced by the `Divergence` of the predicted
+    distributions. Your own function or class is used as it is: it must have its
+    minimum where both arguments are equal.
 
     Args:
         loss: a Keras loss, its name, or a function.
 
     Raises:
-        ValueError: for a loss of Keras that is not least where both sides
+        ValueError: for a Keras loss whose minimum is not where both sides
             agree, such as a hinge.
     """
     found, arguments = keras.losses.get(loss), {}

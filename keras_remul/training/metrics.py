@@ -1,4 +1,4 @@
-"""Sizes of outputs: the norms that errors of equivariance are made of."""
+"""Norms of outputs, for equivariance errors."""
 
 import keras
 from keras import ops
@@ -39,7 +39,8 @@ def _of_rank(mask, leaf):
 def centered(output, symmetry, mask=None):
     """Outputs with positions relative to the center of their nodes.
 
-    The origin is arbitrary; distance from it would flatter a relative error.
+    The origin is arbitrary; a large distance from it would make relative errors
+    small.
 
     Args:
         output: outputs in the structure of `symmetry.outputs`.

@@ -14,12 +14,13 @@ EVALUATION_SEED = 20241017
 
 
 class Pair(NamedTuple):
-    """What stands for x while the batch is (x, phi(g) x).
+    """The batch (x, phi(g) x), passed in place of x.
 
     Attributes:
-        x: the inputs, first, where Keras counts the samples of a batch.
+        x: the inputs; first, because Keras counts the samples of the first
+            leaf.
         g: the elements; None where the batch is x alone.
-        index: which samples g moves, `(K,)`; None where it is each, once.
+        index: the samples that g transforms, `(K,)`; None for each one once.
     """
 
     x: object
@@ -27,7 +28,7 @@ class Pair(NamedTuple):
     index: object = None
 
     def of_moved(self, data):
-        """The part of `data`, of x, that belongs to the samples of phi(g) x."""
+        """The entries of `data` that belong to the samples of phi(g) x."""
         return take(data, self.index)
 
     def stacked(self, symmetry):
@@ -37,10 +38,11 @@ class Pair(NamedTuple):
 
 
 class Predictions(NamedTuple):
-    """What comes out for a `Pair`.
+    """The predictions for a `Pair`.
 
-    The masks are those that Keras attached to the predictions, which slicing
-    would lose; they are structures of the outputs, with None for no mask.
+    The masks are those that Keras attached to the predictions, stored here
+    because slicing would lose them. They have the structure of the outputs,
+    with None for no mask.
 
     Attributes:
         clean: f(x).
@@ -56,7 +58,7 @@ class Predictions(NamedTuple):
 
     @classmethod
     def split(cls, y, masks, n=None):
-        """Those of the first n samples, and of the others if n is given.
+        """Splits predictions after the first n samples, if n is given.
 
         Args:
             y: predictions.
@@ -99,15 +101,16 @@ def batch_size(x):
 
 
 def select(n, fraction, num_samples):
-    """The samples that are moved, the first ones, perhaps several times.
+    """Selects the samples to transform: the first ones, `num_samples` times.
 
     Args:
         n: number of samples.
-        fraction: share of them that is moved.
+        fraction: share of them that is transformed.
         num_samples: elements g for each of these.
 
     Returns:
-        Their number without repetitions, and an index, or None for all once.
+        Their number without repetitions, and an index, or None for each one
+        once.
     """
     if fraction == 1 and num_samples == 1:
         return n, None
@@ -127,8 +130,8 @@ def draw(symmetry, n, num_samples, seed, replica=(0, 1)):
         num_samples: elements for each of them.
         seed: a `SeedGenerator`.
         replica: index and number of the replicas that share the batch. Each
-            draws for all and keeps its part, so that their g differ, and are
-            those of one replica with the whole batch.
+            draws for all and keeps its part, so that the g are the same as for
+            one replica with the whole batch.
     """
     place, count = replica
     g = symmetry.sample(num_samples * count * n, seed=seed)

@@ -4,7 +4,7 @@ from keras import ops
 
 
 class SavesRandomStates:
-    """Mixin of a Keras model: training goes on with the same draws."""
+    """Mixin of a Keras model: a resumed training has the same draws."""
 
     def _seed_states(self):
         """The states of all random generators, the wrapped model's too."""

@@ -216,7 +216,7 @@ class RemulModel(
         return Predictions.split(y, self._read_masks(y), n)
 
     def _alone(self, y_pred):
-        """The `Predictions` of x alone, which Keras builds its losses with."""
+        """The `Predictions` of x only, with which Keras builds its losses."""
         return Predictions.split(y_pred, self._read_masks(y_pred))
 
     def has_both_tasks(self, x):
@@ -347,7 +347,7 @@ class RemulModel(
         return total
 
     def _objective(self, x, y, y_pred, sample_weight):
-        """l(f(x), y); 0 where it has no weight and no labels or no loss."""
+        """l(f(x), y); 0 if it has no weight, and no labels or no loss."""
         loss = keras_internals.compiled_loss(self)
         if self.only_moved:
             loss = self._nested_loss
@@ -361,7 +361,7 @@ class RemulModel(
         )
 
     def _weighted(self, x, objective):
-        """The total of a step on x alone, or on moved data."""
+        """The total of a step on x only, or on moved data."""
         alpha, beta = self.weighting.loss_weights()
         if self.pairs:  # a step between two of `interval`
             n = pair.batch_size(x.x)
@@ -370,7 +370,7 @@ class RemulModel(
         return ops.cast(weight, objective.dtype) * objective
 
     def _both(self, x, y, y_pred, sample_weight, objective, training):
-        """alpha L_obj + beta L_equi; tells trackers and weighting of them."""
+        """alpha L_obj + beta L_equi; updates the trackers and the weighting."""
         symmetry = self.symmetry
         moved_x = x.of_moved(x.x)
         mask = symmetry.get_mask(moved_x)
@@ -414,7 +414,7 @@ class RemulModel(
     def _update_trackers(
         self, n, objective, alpha, beta, equivariance=None, norms=None
     ):
-        """Adds a batch of n samples to what is logged."""
+        """Adds a batch of n samples to the logged means."""
         self._objective_tracker.update_state(devices.unscale(objective), n)
         self._alpha_tracker.update_state(alpha, n)
         self._beta_tracker.update_state(beta, n)

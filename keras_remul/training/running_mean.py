@@ -1,11 +1,11 @@
-"""What RemulModel logs."""
+"""The means that RemulModel logs."""
 
 import keras
 from keras import ops
 
 
 class RunningMean(keras.metrics.Mean):
-    """The mean of what was logged; NaN where nothing was, rather than 0."""
+    """The mean of the logged values; NaN instead of 0 if there are none."""
 
     def result(self):
         nothing = ops.full((), float("nan"), dtype=self.dtype)

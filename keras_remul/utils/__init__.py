@@ -1,1 +1,1 @@
-"""What all rooms of the package use: dtypes, nested data, masks, files."""
+"""Tools for the whole package: dtypes, nested data, masks, files."""

@@ -1,8 +1,8 @@
-"""Files that are whole or not there, whatever stops the writing.
+"""Files that are complete or do not exist, even if writing is interrupted.
 
-A file is written beside its place, flushed to the disk and moved there in one
-step. Who reads it finds the old one or the new one, after a kill, a full disk
-or a power cut as well.
+A file is written under a temporary name, flushed to the disk and renamed. A
+reader finds the old file or the new one, also after a kill, a full disk or a
+power cut.
 """
 
 import contextlib
@@ -17,16 +17,16 @@ PART = ".part"  # how the names of files end that are being written
 
 
 def write(path, content):
-    """Puts a file at its place in one step; what stood there goes.
+    """Writes a file in one step; an existing file is replaced.
 
     Args:
-        path: the file, in a folder that exists. A link stays, and what it
-            points to is replaced.
+        path: the file, in a folder that exists. A link is kept, and its target
+            is replaced.
         content: bytes, or text, which is written as UTF-8.
 
     Raises:
-        OSError: it could not be written, and is what it was before; or there
-            is something else than a file.
+        OSError: it could not be written, and the old file is unchanged; or the
+            path is not that of a file.
     """
     path = pathlib.Path(os.path.realpath(path))
     if path.exists() and not path.is_file():
@@ -39,7 +39,7 @@ def write(path, content):
 
 
 def write_hidden(path, content):
-    """Writes a file in a folder that nobody reads yet, and flushes it.
+    """Writes a file in a folder that no process reads yet, and flushes it.
 
     Args:
         path, content: as for `write`.
@@ -59,10 +59,10 @@ def _as_bytes(content):
 
 @contextlib.contextmanager
 def replacing(path):
-    """A stream of bytes that becomes the file where the block ends well.
+    """A stream of bytes that becomes the file if the block does not raise.
 
     Yields:
-        The stream. Where the block raises, the file is what it was before.
+        The stream. If the block raises, the old file is unchanged.
 
     Raises:
         OSError: its text is that of the system.
@@ -86,7 +86,7 @@ def replacing(path):
 
 
 def _keep_names(folder):
-    """Flushes the names of a folder's files, where the system can."""
+    """Flushes the directory of a folder, if the system can."""
     if os.name != "posix":
         return
     file = os.open(folder, os.O_RDONLY)
@@ -99,11 +99,11 @@ def _keep_names(folder):
 
 
 def write_json(path, content):
-    """As `write`, of an object as JSON; the order of its keys is kept.
+    """As `write`, for an object as JSON; the order of its keys is kept.
 
     Raises:
-        ValueError: it holds NaN, infinity or an object that JSON has no words
-            for, or holds itself.
+        ValueError: it holds NaN, infinity, an object that JSON cannot
+            represent, or itself.
         OSError: see `write`.
     """
     try:
@@ -133,10 +133,10 @@ def as_json(content):
 
 
 def write_figure(path, figure, dpi):
-    """As `write`, of a Matplotlib figure in the format of the suffix.
+    """As `write`, for a Matplotlib figure in the format of the suffix.
 
     Raises:
-        ValueError: for a suffix that Matplotlib does not write.
+        ValueError: Matplotlib does not write files with this suffix.
         OSError: see `write`.
     """
     stream = io.BytesIO()
@@ -157,7 +157,7 @@ def finite(content):
 
 
 def _no_json(content, path=""):
-    """Text about the first thing that JSON has no words for, or None."""
+    """Text about the first value that JSON cannot represent, or None."""
     place = path.lstrip(".") or "it"
     if isinstance(content, float) and not math.isfinite(content):
         return f"{place} is {content}"
@@ -176,10 +176,10 @@ def _no_json(content, path=""):
 
 
 def make_folder(path):
-    """Makes a folder, and those above it, unless it is there.
+    """Creates a folder, and those above it, unless it exists.
 
     Raises:
-        OSError: it cannot be made, or a file stands there.
+        OSError: it cannot be created, or there is a file at this path.
     """
     path = pathlib.Path(path)
     if path.exists() and not path.is_dir():
@@ -193,7 +193,7 @@ def make_folder(path):
 
 @contextlib.contextmanager
 def naming(path):
-    """Makes errors of the disk name what was written, and what to do."""
+    """Adds to errors of the disk what was written, and what to do."""
     path = pathlib.Path(path)
     try:
         yield

@@ -5,7 +5,7 @@ from keras import ops
 
 
 def floating(dtype=None):
-    """A dtype as a string; that of integers, and None, is floatx."""
+    """A dtype as a string; floatx for integers and None."""
     dtype = keras.backend.standardize_dtype(dtype or keras.config.floatx())
     if "float" in dtype or "complex" in dtype:
         return dtype
@@ -13,7 +13,7 @@ def floating(dtype=None):
 
 
 def at_least_float32(dtype):
-    """float32 where a floating-point dtype has less precision, else itself."""
+    """The floating-point dtype, or float32 if that is more precise."""
     wide = ("float64", "complex64", "complex128")
     return dtype if dtype in wide else "float32"
 
@@ -25,9 +25,9 @@ def widened(x):
 
 
 def wider(a, b):
-    """The dtype that holds what two floating-point dtypes hold.
+    """The wider of two floating-point dtypes.
 
-    `keras.backend.result_type` makes float32 of two float64.
+    `keras.backend.result_type` returns float32 for two float64.
     """
     a, b = floating(a), floating(b)
     if a == b:

@@ -1,4 +1,4 @@
-"""Models that are themselves after a call that failed."""
+"""Models that keep their variables after a call that failed."""
 
 import contextlib
 import functools
@@ -12,10 +12,10 @@ from keras_remul.utils.validation import check_no_overflow
 
 @contextlib.contextmanager
 def _new_functions(model):
-    """Where a call fails, the next one traces the model anew.
+    """After a call that fails, the next one traces the model again.
 
-    TensorFlow lets a function make variables in its first call alone, also
-    where that has failed.
+    TensorFlow lets a function create variables only in its first call, even if
+    that failed.
     """
     try:
         yield
@@ -27,12 +27,12 @@ def _new_functions(model):
 
 
 class KeepsVariables:
-    """Adds to a Keras model that an error in a call leaves it its variables.
+    """Mixin of a Keras model: an error in a call does not remove its variables.
 
-    On JAX, Keras takes the values out of a model while `fit`, `evaluate` and
-    `predict` run, and does not put them back where these are interrupted: the
-    next call fails with "'NoneType' object is not callable". And `predict`
-    raises ValueError where large inputs have become NaN or infinity.
+    On JAX, Keras removes the values from a model while `fit`, `evaluate` and
+    `predict` run, and does not restore them if these are interrupted: the next
+    call fails with "'NoneType' object is not callable". In addition, `predict`
+    raises ValueError if large inputs have become NaN or infinite.
     """
 
     @functools.wraps(keras.Model.fit)

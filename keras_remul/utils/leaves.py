@@ -11,7 +11,7 @@ _LARGEST = 1e150
 
 
 class NotFiniteError(ValueError):
-    """NaN or infinite numbers where figures are to be measured."""
+    """NaN or infinite numbers in data that are to be measured."""
 
 
 def to_numpy(data):
@@ -26,14 +26,14 @@ def to_numpy(data):
 
 
 def widened(leaf):
-    """float32 at least, also for integers: rounding is no error of a model."""
+    """float32 at least, also for integers, so that rounding is not measured."""
     _check_real(leaf, "f(x)")
     dtype = dtypes.at_least_float32(dtypes.floating(leaf.dtype))
     return leaf.astype(dtype, copy=False)
 
 
 def _check_real(leaf, name):
-    """Raises ValueError for complex numbers, whose half would be lost."""
+    """Raises ValueError for complex numbers: a part would be lost."""
     if leaf.dtype.kind not in "biuf" and "float" not in leaf.dtype.name:
         raise ValueError(
             f"`{name}` must hold real numbers. Received: dtype {leaf.dtype}. "
@@ -46,10 +46,10 @@ def count_samples(x, name="`x`"):
 
     Args:
         x: arrays, dicts, lists and tuples of arrays.
-        name: what the error calls x.
+        name: name of x in errors.
 
     Raises:
-        ValueError: where there are none, or the leaves disagree.
+        ValueError: there are no samples, or the leaves have different numbers.
     """
     shapes = [np.shape(leaf) for leaf in keras.tree.flatten(x)]
     counts = {shape[0] if shape else 0 for shape in shapes}
@@ -68,14 +68,14 @@ def by_path(structure, data, name):
     Args:
         structure: `outputs` of a `Symmetry`.
         data: the same structure; a list may stand for a tuple.
-        name: of the argument, for errors.
+        name: name of the argument, for errors.
 
     Returns:
-        Dict of paths to leaves in the order of `structure`, whatever the
-        order of the keys of `data`.
+        Dict of paths to leaves, in the order of `structure`, not of the keys of
+        `data`.
 
     Raises:
-        ValueError: where the structures differ.
+        ValueError: the structures differ.
     """
     if isinstance(structure, dict):
         same = isinstance(data, dict) and set(data) == set(structure)
@@ -112,7 +112,7 @@ def by_path(structure, data, name):
 
 
 def nest(structure, values, path=""):
-    """`values` by path in the structure that the paths come from."""
+    """`values` by path, in the structure of these paths."""
     if isinstance(structure, dict):
         return {
             key: nest(part, values, f"{path}[{key!r}]")
@@ -129,8 +129,8 @@ def nest(structure, values, path=""):
 def shaped_like(leaf, output, name):
     """A leaf of labels in the shape of the output, without broadcasting.
 
-    `(B,)` stands for `(B, 1)` and the other way round, as in `fit`; so does
-    `(B, N)` for `(B, N, 1)`.
+    `(B,)` is accepted for `(B, 1)` and the reverse, as in `fit`, and `(B, N)`
+    for `(B, N, 1)`.
 
     Raises:
         ValueError: for all other shapes.
@@ -173,8 +173,7 @@ class Leaves:
         """The leaves of outputs by path.
 
         Raises:
-            NotFiniteError: where one holds NaN or infinite numbers outside
-                of padding.
+            NotFiniteError: one holds NaN or infinite numbers outside padding.
         """
         leaves = by_path(self.symmetry.outputs, data, name)
         return {
@@ -183,9 +182,9 @@ class Leaves:
         }
 
     def labels(self, data, outputs, name):
-        """The same of labels, in the shapes of the outputs.
+        """The leaves of labels by path, in the shapes of the outputs.
 
-        Those of the outputs that have none, None in their place, are left out.
+        Outputs whose labels are None are left out.
         """
         leaves = by_path(self.symmetry.outputs, data, name)
         return {
@@ -197,7 +196,7 @@ class Leaves:
         }
 
     def sizes(self, outputs):
-        """The number of components that each sample has, `(B,)` by path."""
+        """The number of components of each sample, `(B,)` by path."""
         ones = {path: np.ones(leaf.shape) for path, leaf in outputs.items()}
         return {p: sums(self._valid(p, one, p)) for p, one in ones.items()}
 
@@ -222,5 +221,5 @@ class Leaves:
 
 
 def sums(leaf):
-    """The sum over all that each sample has, `(B,)`."""
+    """The sum over all components of each sample, `(B,)`."""
     return leaf.reshape(len(leaf), -1).sum(axis=1)

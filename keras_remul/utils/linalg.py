@@ -1,13 +1,13 @@
 """Small matrices: axes and rotations whose derivatives are always finite.
 
 The derivative of an eigenvector is divided by differences of eigenvalues, that
-of the nearest rotation by sums of singular values. Where such a number is zero
+of the nearest rotation by sums of singular values. If such a number is zero,
 the result is not determined, and the derivatives of `ops.eigh` and `ops.svd`
-are NaN. Here the numbers come from these two without a derivative, and then go
-twice through a step of Newton's method, made of products: what it leaves of the
-numbers is the same to rounding, and its derivatives are those of the result, to
-the second order, by whatever way the backend takes them. Turns that are not
-determined are left out of the step.
+are NaN. Here the values come from these two functions without a derivative. Two
+steps of Newton's method, made of products, follow: they change the values only
+by rounding, and have the derivatives of the result, to the second order, in
+forward and in reverse mode. Rotations that are not determined are left out of
+the steps.
 """
 
 from keras import ops
@@ -35,8 +35,8 @@ def eigh(x):
 
     Returns:
         The eigenvalues `(n, d)`, the smallest first, and the eigenvectors
-        `(n, d, d)`, columns. The derivative of an eigenvector says nothing of
-        turns among those whose eigenvalues are equal.
+        `(n, d, d)`, columns. The derivative of an eigenvector leaves out
+        rotations among eigenvectors with equal eigenvalues.
     """
     _, vectors = ops.eigh(ops.stop_gradient(x))
     vectors = ops.stop_gradient(vectors)
@@ -64,8 +64,8 @@ def nearest_rotation(m):
         m: matrices `(n, d, d)`, d = 2 or 3.
 
     Returns:
-        Rotations `(n, d, d)`. The derivative says nothing of turns that leave
-        the trace as it is.
+        Rotations `(n, d, d)`. The derivative leaves out rotations that do not
+        change the trace.
 
     Reference:
         W. Kabsch, Acta Crystallographica A32 (1976) 922.
@@ -99,7 +99,7 @@ def nearest_rotation(m):
 
 
 def _divide(a, b, values):
-    """a / b; zero where b is close to zero, as it is on the diagonal of a."""
+    """a / b; zero where b is close to zero, as on the diagonal of a."""
     close = _is_close(b, values)
     quotient = a / ops.where(close, ops.ones_like(b), b)
     return ops.where(close, ops.zeros_like(quotient), quotient)

@@ -1,4 +1,4 @@
-"""Padded nodes: how losses and metrics are told to leave them out."""
+"""Keras masks, with which losses and metrics leave out padded nodes."""
 
 import keras
 from keras import ops
@@ -8,8 +8,8 @@ class AttachMask(keras.layers.Layer):
     """Returns the first input with the second as its Keras mask.
 
     Keras losses and metrics average over the nodes where the mask of the
-    predictions is True. A mask does not outlive slicing, nor, on JAX, the
-    boundary of a differentiated function, so that it has to be put back.
+    predictions is True. A mask is lost by slicing and, on JAX, at the boundary
+    of a differentiated function, so it must be attached again.
 
     Call arguments:
         inputs: `[y, mask]`, y `(B, N, ...)` and mask `(B, N)`.

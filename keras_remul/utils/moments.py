@@ -1,4 +1,4 @@
-"""Mean and variance of nested arrays that come one after the other."""
+"""Mean and variance of a sequence of nested arrays."""
 
 import keras
 import numpy as np
@@ -35,8 +35,8 @@ class Moments:
         """The variance of each component.
 
         Args:
-            exact: whether all there is was seen; else the unbiased estimate
-                from a sample.
+            exact: whether the arrays are the whole population. If not, the
+                result is the unbiased estimate from a sample.
         """
         divisor = self.count if exact else self.count - 1
         return keras.tree.map_structure(lambda m2: m2 / divisor, self._m2)

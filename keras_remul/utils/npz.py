@@ -1,7 +1,7 @@
-"""npz files from elsewhere, and the limits of any archive.
+"""Downloaded npz files, and the limits of any archive.
 
-Nothing is read before the sizes that an archive states were compared with
-limits; what it states is not believed beyond that.
+Before reading, the stated sizes are compared with limits; no more than these
+bytes are read.
 """
 
 import contextlib
@@ -22,11 +22,11 @@ _CHUNK = 2**20
 
 
 class _Refused(ValueError):
-    """An archive that is not used."""
+    """An archive that is refused."""
 
 
 def refused(path, what):
-    """The error about an archive that is not used."""
+    """The error about an archive that is refused."""
     return _Refused(
         f"{path} is not used: {what}. Get the file again, from where it was "
         "published."
@@ -34,12 +34,12 @@ def refused(path, what):
 
 
 def check_limits(path, count, total, size):
-    """Raises ValueError where an archive holds too many or too large members.
+    """Raises ValueError if an archive holds too many or too large members.
 
     Args:
         path: of the archive, for the error.
         count: members so far.
-        total: bytes of them, unpacked.
+        total: their unpacked bytes.
         size: bytes of the archive.
     """
     if count > MEMBERS:
@@ -69,14 +69,14 @@ def read_npz(path, keys, optional=()):
     Args:
         path: path of the file.
         keys: names of the arrays.
-        optional: names of arrays that are read where they are there.
+        optional: names of arrays that are read if they exist.
 
     Returns:
         A dict of names to arrays, of dtypes without objects.
 
     Raises:
-        ValueError: where the file is no zip archive, is damaged, encrypted or
-            beyond the limits of this module, lacks one of the arrays, or holds
+        ValueError: the file is not a zip archive, is damaged or encrypted,
+            exceeds the limits of this module, lacks one of the arrays, or holds
             Python objects.
         FileNotFoundError: where it is not there.
     """
@@ -99,12 +99,12 @@ def read_npz(path, keys, optional=()):
 def read_stored(path, where):
     """All arrays of an npz file that is not compressed.
 
-    Together they are no larger than the file. Their names may be any: they are
-    for the caller to check.
+    Together they are not larger than the file. The caller must check their
+    names.
 
     Args:
         path: path of the file.
-        where: what the errors call it.
+        where: its name in errors.
 
     Returns:
         A dict of names to arrays, of dtypes without objects.

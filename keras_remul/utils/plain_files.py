@@ -1,4 +1,4 @@
-"""Files that are what they seem: no pipe, no JSON without end."""
+"""Reads plain files only: no pipes, no JSON of unlimited size."""
 
 import hashlib
 import json
@@ -11,8 +11,8 @@ LARGEST_JSON = 2**24
 def open_plain(file):
     """A file for reading, as a stream of bytes without a buffer.
 
-    Symbolic links are followed; a pipe, on which one would wait for ever, a
-    socket, a device and a folder are refused.
+    Symbolic links are followed. Pipes, where reading could wait for ever,
+    sockets, devices and folders are refused.
 
     Args:
         file: path.
@@ -38,7 +38,7 @@ def read_plain(file, largest):
 
     Args:
         file: path.
-        largest: number of bytes that it may have.
+        largest: largest number of bytes.
 
     Raises:
         ValueError: it is not a plain file, or larger.
@@ -79,7 +79,7 @@ def parse_json(raw, where):
 
     Args:
         raw: bytes.
-        where: their file or address, for the errors.
+        where: their file or address, for errors.
 
     Raises:
         ValueError: they are not JSON, or not an object.

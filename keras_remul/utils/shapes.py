@@ -1,4 +1,4 @@
-"""Comparison of shapes, before arrays of different ones are subtracted."""
+"""Comparison of shapes, before arrays are subtracted."""
 
 
 def check_same_shape(name, value, other_name, other):
@@ -7,7 +7,7 @@ def check_same_shape(name, value, other_name, other):
     NumPy and the backends would broadcast `(B,)` against `(B, 1)` to `(B, B)`.
 
     Args:
-        name, other_name: what the arrays are called.
+        name, other_name: names of the arrays in errors.
         value, other: arrays.
     """
     if tuple(value.shape) != tuple(other.shape):

@@ -1,14 +1,13 @@
-"""Nested inputs, outputs and labels: what belongs to which leaf."""
+"""Nested inputs, outputs and labels: matching their leaves."""
 
 import keras
 
 
 def leafwise(fn, first, *others):
-    """fn of the leaves of structures, in the structure of the first.
+    """Applies fn to the leaves of structures, in the structure of the first.
 
-    Entries of dicts belong together by their keys, whatever their order, which
-    a flat list of an OrderedDict keeps. Lists and tuples of the same entries
-    are taken for the same.
+    Entries of dicts are matched by their keys, whatever their order, which the
+    flat list of an OrderedDict keeps. Lists and tuples are treated alike.
 
     Raises:
         ValueError: where the structures differ.
@@ -35,20 +34,21 @@ def leafwise(fn, first, *others):
 
 
 def per_output(values, outputs, names=None, argument="loss"):
-    """Brings what is given for each output into the structure of the outputs.
+    """Puts the values for each output into the structure of the outputs.
 
-    As `keras.Model.compile` takes losses: one value for all, or one for each
-    in a list, a dict by the keys of the outputs, or, where these are in a
-    list, a dict by the names of the output layers.
+    They may be given as `keras.Model.compile` takes losses: one value for all,
+    a list, a dict with the keys of the outputs, or, if the outputs are a list,
+    a dict with the names of the output layers.
 
     Args:
         values: one value for all, or a list, tuple or dict of them.
         outputs: the outputs of the model, nested.
         names: names of the outputs, `output_names` of a Functional model.
-        argument: what errors call `values`.
+        argument: name of `values` in errors.
 
     Returns:
-        The structure of the outputs, with None where a dict names none.
+        The structure of the outputs, with None for those that a dict does not
+        name.
 
     Raises:
         ValueError: for unknown names, or another number of entries.

@@ -12,11 +12,11 @@ def check_count(key, value, least=1):
 
     Args:
         key: name of the argument.
-        value: an integer of Python or NumPy; no bool.
+        value: an integer of Python or NumPy, not a bool.
         least: smallest value. Defaults to 1.
 
     Raises:
-        ValueError: it is no integer, or smaller.
+        ValueError: it is not an integer, or is smaller.
     """
     integer = isinstance(value, (int, np.integer))
     if not integer or isinstance(value, bool) or value < least:
@@ -28,14 +28,14 @@ def check_count(key, value, least=1):
 
 
 def check_finite(data, name, kinds="biufc"):
-    """Raises ValueError where a leaf holds NaN, infinity or no numbers.
+    """Raises ValueError if a leaf holds NaN, infinity or no numbers.
 
     Integers and booleans always pass.
 
     Args:
         data: nested structure of arrays or tensors of any framework, or None.
-        name: what the error calls it.
-        kinds: kinds of dtypes that are numbers here, as NumPy names them.
+        name: its name in errors.
+        kinds: accepted kinds of dtypes, as NumPy names them.
     """
     for path, leaf in keras.tree.flatten_with_path(data):
         if leaf is None:
@@ -47,9 +47,9 @@ def check_finite(data, name, kinds="biufc"):
         if leaf.dtype.kind not in kinds:
             raise ValueError(
                 f"`{where}` must hold numbers. Received: an array of dtype "
-                f"{leaf.dtype}. Strings want a preprocessing layer; samples of "
-                "several sizes want padding to one, and a mask; complex labels "
-                "are two real ones."
+                f"{leaf.dtype}. Strings need a preprocessing layer; samples of "
+                "several sizes need padding and a mask; complex labels must be "
+                "split into two real ones."
             )
         bad = ~np.isfinite(leaf)
         if bad.any():
@@ -63,13 +63,14 @@ def check_finite(data, name, kinds="biufc"):
 
 
 def check_no_overflow(x, y):
-    """Raises ValueError where large inputs gave outputs that are no numbers.
+    """Raises ValueError if large inputs gave outputs that are not finite.
 
-    Squares of numbers beyond 1e19 are infinite in float32, and differences of
-    those NaN. Outputs of other causes, such as weights with NaN, pass.
+    Squares of numbers above 1e19 are infinite in float32, and their differences
+    NaN. Outputs that are not finite for other reasons, such as weights with
+    NaN, are accepted.
 
     Args:
-        x: inputs, nested arrays; a stream of batches is not looked at.
+        x: inputs, nested arrays; a stream of batches is not checked.
         y: nested arrays, the outputs.
     """
     leaves = [np.asarray(leaf) for leaf in keras.tree.flatten(y)]
@@ -86,7 +87,7 @@ def check_no_overflow(x, y):
         raise ValueError(
             "The outputs hold NaN or infinite numbers, and the inputs numbers "
             f"as large as {largest:.3g}, whose squares are too large. Give the "
-            "inputs in another unit, or look for damaged ones."
+            "inputs in another unit, or remove damaged ones."
         )
 
 

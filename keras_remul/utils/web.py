@@ -1,7 +1,8 @@
-"""Bytes from a web server, no more and no longer than expected.
+"""Downloads from a web server, limited in size and time.
 
 Addresses may hold credentials, `https://user:password@host/` or
-`?token=...`. They go to that server and nowhere else: messages show `redact`.
+`?token=...`. They are sent only to that server; messages show `redact` of the
+address.
 """
 
 import http
@@ -34,14 +35,14 @@ _PLAIN_USER = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*://)[^\s/?#]*@")
 def redact(text):
     """The text without user, password and query of the addresses in it.
 
-    Rather too much is hidden than too little: all before the last `@`, in case
-    that a password holds a slash, and all after `?`.
+    Everything before the last `@` is hidden, since a password may hold a slash,
+    and everything after `?`.
     """
     return _QUERY.sub("?***", _USER.sub("://***@", str(text)))
 
 
 def anonymous(text):
-    """The text without user and password in its addresses, all else kept."""
+    """The text without user and password in its addresses."""
     return _PLAIN_USER.sub(r"\1", text)
 
 
@@ -53,26 +54,25 @@ def join(url, name):
 
 
 def secure(url):
-    """Whether what is read there is what was sent: https, or this machine."""
+    """Whether data cannot be changed on the way: https, or this machine."""
     parts = urllib.parse.urlsplit(url)
     here = parts.hostname in ("localhost", "127.0.0.1", "::1")
     return parts.scheme == "https" or (parts.scheme == "http" and here)
 
 
 def receive(url, size, open_sink, deadline, largest=LARGEST_UNTOLD):
-    """Passes what stands at an address on, in a few attempts.
+    """Downloads from an address into a sink, in a few attempts.
 
     Args:
         url: https:// or http://.
-        size: in bytes, or None where it is not known; then at most `largest`.
+        size: in bytes, or None if it is not known; then at most `largest`.
         open_sink: makes, for each attempt, a context manager whose value
             takes bytes. Its ValueError on leaving means a bad transfer.
         deadline: value of `time.monotonic()` after which to give up.
-        largest: bytes that are taken where the size is not known. Defaults to
-            16 MiB.
+        largest: limit in bytes if the size is not known. Defaults to 16 MiB.
 
     Raises:
-        ValueError: other bytes came, or more or fewer.
+        ValueError: the downloaded bytes have another hash or size.
         FileNotFoundError: the server has no such file.
         PermissionError: it refuses access, or leads from https to http.
         TimeoutError: the deadline has passed.
@@ -108,14 +108,15 @@ def _in_time(url, size, largest, write, deadline):
 
 
 def in_time(work, address, deadline):
-    """Calls a function that takes things from a server.
+    """Calls a function that downloads from a server, with a time limit.
 
-    Time-outs of sockets count from the last byte; one byte each 29 seconds
-    would go on for ever. So another thread does it, and is left alone.
+    Time-outs of sockets count from the last byte; a server that sends one byte
+    every 29 seconds would never time out. So the function runs in another
+    thread, which is abandoned after the deadline.
 
     Args:
         work: function without arguments.
-        address: of the server, for the error.
+        address: address of the server, for the error.
         deadline: value of `time.monotonic()` after which to give up.
 
     Returns:
@@ -147,7 +148,7 @@ def in_time(work, address, deadline):
 
 
 class _Session(requests.Session):
-    """Follows no redirect from https, or this machine, to anything less."""
+    """Does not follow redirects from https, or this machine, to http."""
 
     def get_redirect_target(self, resp):
         target = super().get_redirect_target(resp)
@@ -197,7 +198,7 @@ def _transfer(url, size, largest, write, given_up):
 
 
 class _Busy(ConnectionError):
-    """An answer that may be another one after `wait` seconds."""
+    """An answer that may change after `wait` seconds."""
 
     def __init__(self, text, wait):
         super().__init__(text)

@@ -1,16 +1,16 @@
 """Weights as bytes in memory, in the format of Keras.
 
-HDF5 stops the process with a signal where the disk is full, so it is not let
-near one: what it makes here is written by Python.
+HDF5 ends the process with a signal if the disk is full. So it writes only to
+memory here, and Python writes the bytes to the disk.
 """
 
 import io
 
 
 class WeightsMemory(io.BytesIO):
-    """Bytes that Keras takes for a `.weights.h5` file.
+    """Bytes that Keras treats as a `.weights.h5` file.
 
-    It looks at the end of the name, and hands the object itself to h5py.
+    Keras checks the end of the name, and passes the object itself to h5py.
     """
 
     def __str__(self):

@@ -1,4 +1,4 @@
-"""What sets alpha and beta."""
+"""The base class of weightings, which set alpha and beta."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ import keras
 
 
 class StepMeasures(NamedTuple):
-    """What a training step tells the weighting; scalars, without gradient.
+    """The measures of a training step for the weighting; scalars, no gradient.
 
     Attributes:
         objective: L_obj of the batch.
@@ -30,11 +30,11 @@ class StepMeasures(NamedTuple):
 class LossWeighting(keras.layers.Layer):
     """alpha and beta of L = alpha L_obj + beta L_equi, at each step.
 
-    To add one, give `loss_weights`, and `update` where the weights change
-    while training. State that changes belongs in variables made in `__init__`
-    with `self.add_weight(..., trainable=False)`: it is then saved, loaded and
-    carried through compiled steps like that of any layer. Both methods run
-    inside the compiled step: use `keras.ops`, no Python state.
+    To add one, define `loss_weights`, and `update` if the weights change during
+    training. Keep changing state in variables that `__init__` makes with
+    `self.add_weight(..., trainable=False)`: they are saved, loaded and updated
+    in compiled steps like those of any layer. Both methods run inside the
+    compiled step: use `keras.ops`, no Python state.
 
     Args:
         **kwargs: `name`, for `keras.Layer`.
@@ -87,7 +87,7 @@ class LossWeighting(keras.layers.Layer):
         raise NotImplementedError
 
     def warning(self):
-        """What the user should know at the end of training, or None."""
+        """A warning for the end of training, or None."""
         return None
 
     def get_config(self):
@@ -123,7 +123,7 @@ def check_positive(**values):
 
 
 def check_weights(alpha, beta):
-    """Raises ValueError for constant weights with which nothing is trained."""
+    """Raises ValueError if the weights are negative, or constant and all 0."""
     for name, value in (("alpha", alpha), ("beta", beta)):
         if not callable(value) and not value >= 0:
             raise ValueError(

@@ -9,11 +9,11 @@ from keras_remul.training.weighting.base import LossWeighting, check_weights
 class Constant(LossWeighting):
     """The constant penalty: L = alpha L_obj + beta L_equi.
 
-    beta is the knob: the larger, the more equivariant the model and, past some
-    point, the less of its capacity serves the task. beta = 0 is plain
-    training, at the cost of plain training. With alpha = 0 and
-    `target="labels"` the model sees moved samples alone, at that cost too: it
-    is data augmentation, `RemulModel(augment=True)` with beta = 0.
+    A larger beta makes the model more equivariant; if it is too large, the task
+    error grows. beta = 0 is plain training, at the same cost. With alpha = 0
+    and `target="labels"` the model sees only moved samples, transformed by
+    random g, also at that cost. This is data augmentation, as
+    `RemulModel(augment=True)` with beta = 0.
 
     Args:
         alpha: weight of the objective, at least 0. Defaults to 1.0.

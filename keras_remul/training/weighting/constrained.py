@@ -1,4 +1,4 @@
-"""A tolerance in place of a weight."""
+"""A tolerance instead of a weight."""
 
 import keras
 import numpy as np
@@ -13,23 +13,23 @@ MEASURES = ("equivariance_error", "relative_equivariance_error")
 class Constrained(LossWeighting):
     """Minimise L_obj subject to "equivariance error <= tolerance".
 
-    beta is the multiplier of the constraint. Each step moves it by
+    beta is the multiplier of the constraint. Each step changes it by
 
         log beta <- log beta + learning_rate clip(log(e / tolerance), -1, 1)
 
-    with e the running mean of the error of the batches: up while the model is
-    less equivariant than asked for, down while it is more so. The step is
-    taken in log beta because the error falls as a power of beta over several
-    decades, so that one learning rate serves all of them (mirror ascent on
-    the dual problem).
+    with e the running mean of the error of the batches: beta grows while the
+    error is above the tolerance, and falls while it is below. The step is taken
+    in log beta because the error falls as a power of beta over several decades,
+    so that one learning rate fits all of them (mirror ascent on the dual
+    problem).
 
     Args:
-        tolerance: the error asked for, positive: in the units of the output
-            for `measure="equivariance_error"`, a ratio for
+        tolerance: the required error, positive; in the units of the output for
+            `measure="equivariance_error"`, a ratio for
             `"relative_equivariance_error"`.
-        measure: `"equivariance_error"`, E' of the batch, or
-            `"relative_equivariance_error"`, E' over mean ||f(x)||
-            (positions relative to the center of the nodes); see
+        measure: `"equivariance_error"`, E' = mean ||f(phi(g) x) - rho(g) f(x)||
+            of the batch, or `"relative_equivariance_error"`, E' over mean
+            ||f(x)|| (positions relative to the center of the nodes); see
             `evaluate_equivariance`. Defaults to `"equivariance_error"`.
         alpha: weight of the objective. Defaults to 1.0.
         initial_beta: beta at the start. Defaults to 1.0.
@@ -40,8 +40,8 @@ class Constrained(LossWeighting):
         **kwargs: `name`, for `keras.Layer`.
 
     Raises:
-        ValueError: for an unknown measure or arguments out of range. At the
-            end of `fit` a warning says so where the tolerance was missed.
+        ValueError: the measure is unknown or an argument is out of range. If
+            the tolerance is missed, `fit` warns at its end.
 
     Example:
 
@@ -123,8 +123,8 @@ class Constrained(LossWeighting):
             return None
         beta = float(np.exp(ops.convert_to_numpy(self.log_beta)))
         hint = (
-            "beta is at its limit `max_beta`: this model cannot do it, or not "
-            "with this group"
+            "beta is at its limit `max_beta`: this model cannot reach it, or "
+            "not with this group"
             if beta >= 0.99 * self.max_beta
             else "train for longer, or raise `learning_rate` or `initial_beta`"
         )

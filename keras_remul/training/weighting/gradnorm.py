@@ -12,7 +12,7 @@ _LEAST = 1e-3  # of a weight
 
 @keras.saving.register_keras_serializable(package="keras_remul")
 class GradNorm(LossWeighting):
-    """The gradual penalty: weights such that both tasks train at like rates.
+    """The gradual penalty: weights such that both tasks train at similar rates.
 
     With W the weights of one layer and i one of the two tasks,
 
@@ -21,22 +21,22 @@ class GradNorm(LossWeighting):
         d_i = clip(log(mean(G) r_i^gamma / G_i), -1, 1)
         log w_i <- log w_i + learning_rate d_i
 
-    and w scaled to w_1 + w_2 = 2: up where the gradient of a task is smaller
-    than its share, down where it is larger. At rest G_i = mean(G) r_i^gamma, as
-    the loss of GradNorm, `sum_i |G_i - mean(G) r_i^gamma|`, asks for. A step
-    along the gradient of that loss would grow with the scale of the losses;
-    this one, in log w, sees ratios alone. Nothing of second order is computed,
-    and no gradient reaches the model.
+    and w is scaled to w_1 + w_2 = 2. The weight of a task grows if its gradient
+    is smaller than its share, and falls if it is larger. In equilibrium G_i =
+    mean(G) r_i^gamma, the minimum of the loss of GradNorm, `sum_i |G_i -
+    mean(G) r_i^gamma|`. A step along the gradient of that loss would grow with
+    the scale of the losses; this step, in log w, depends only on ratios. No
+    second derivatives are computed, and no gradient reaches the model.
 
     Args:
         gamma: strength of the balancing; 0 asks for equal norms. Defaults to
             1.5.
         learning_rate: largest change of log w in a step. Defaults to 0.025.
         layer: the layer of the model, or its name, whose weights are W.
-            Defaults to the last that has trainable weights. W is what both
-            tasks share; a late layer makes its gradients cheap. Where no
-            gradient reaches W, as in a layer that the outputs do not use, the
-            weights stay 1 and `fit` warns.
+            Defaults to the last layer with trainable weights. Both tasks must
+            depend on W; gradients for a late layer are cheap. If no gradient
+            reaches W, as in a layer that the outputs do not use, the weights
+            stay 1 and `fit` warns.
         **kwargs: `name`, for `keras.Layer`.
 
     Example:
