@@ -80,7 +80,7 @@ def _data_parallel(num_devices):
                 f"Process {index} of {count} cannot reach another one, which "
                 "has ended or lost its network; its own output may say why. "
                 "Start the script on all hosts again, from the last "
-                "checkpoint; there may be another number of them."
+                "checkpoint; the number of hosts may change."
             ) from error
 
 

@@ -109,9 +109,9 @@ def _tar(path, raw):
     try:
         return tarfile.open(fileobj=raw, mode="r:")
     except (*_DAMAGED, OSError) as error:
-        raise refused(path, f"it is no tar file, or damaged ({error})") from (
-            error
-        )
+        raise refused(
+            path, f"it is not a tar file, or damaged ({error})"
+        ) from (error)
 
 
 def _find(path, archive, name, size):

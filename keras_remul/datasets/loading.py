@@ -140,8 +140,8 @@ def _older(builder):
         return ""
     return (
         f" {folder} holds the versions {', '.join(found)}; from 1.1.1 on the "
-        "hashes of the arrays are kept, so that what is loaded is what was "
-        "prepared."
+        "hashes of the arrays are kept, so that changed files are "
+        "detected."
     )
 
 

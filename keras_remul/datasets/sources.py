@@ -82,8 +82,8 @@ def fetch(url, folder, largest, verbose=1):
     """
     if not web.secure(url):
         raise ValueError(
-            f"{web.redact(url)} is not read: anyone on the way may change what "
-            "comes without encryption. Give an address that starts with "
+            f"{web.redact(url)} is not read: data without encryption may be "
+            "changed on the way. Give an address that starts with "
             "https://, or download the file by hand."
         )
     source = table().get(url, Source())
@@ -111,7 +111,7 @@ def fetch(url, folder, largest, verbose=1):
             )
     except ValueError as error:
         raise ValueError(
-            f"{error} Nothing of it was kept. Try again later, or download the "
+            f"{error} Nothing was kept. Try again later, or download the "
             "file by hand, from a place that you trust, into the folder of "
             "manual downloads."
         ) from error

@@ -217,14 +217,14 @@ def last_whole(folder, run):
             continue
         if damages:
             warnings.warn(
-                f"{'; '.join(damages)}. The run goes on from the block "
+                f"{'; '.join(damages)}. The run resumes from the block "
                 f"before, after epoch {len(history['loss'])}.",
                 stacklevel=5,
             )
         return history
     if damages:
         raise ValueError(
-            f"{'; '.join(damages)}. No whole block is left to go on from. Put "
+            f"{'; '.join(damages)}. No block is left to resume from. Put "
             f"the files back from a copy, or remove {folder} to train anew."
         )
     return None

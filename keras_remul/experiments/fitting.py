@@ -155,7 +155,7 @@ def fit(recipe, remul, data, folder, identity, verbose, callbacks):
         raise ValueError(
             f"A callback stopped the training of {folder}; {done} of {end} "
             "epochs are saved. A recipe trains all of them and keeps the best: "
-            "take the callback out, and the run goes on."
+            "remove the callback and resume the run."
         )
     return blocks.history
 
@@ -184,7 +184,7 @@ def _check_converges(logs, epoch, best):
                 "numbers in the data. "
                 + (
                     f"The best weights so far are those of epoch {best}; a "
-                    "run with other settings needs a folder of its own."
+                    "run with other settings needs another folder."
                     if best
                     else "There are no weights to keep."
                 )

@@ -160,14 +160,14 @@ def check(facts, folder):
         unsaid = [path for path, old, _ in found if old is _NONE]
         text = (
             f"that does not say its {', '.join(unsaid)}, perhaps of an earlier "
-            "version: it cannot be told whether it is this one. Give another "
+            "version, so it cannot be compared with this one. Give another "
             "folder"
         )
     elif all(path.startswith("data.") for path in paths):
         splits = ", ".join(path.removeprefix("data.") for path in paths)
         text = (
-            f"on other data: the sha256 of {splits} is another than in "
-            f"{CONFIG}. Give the data of that run back, or another folder"
+            f"on other data: the sha256 of {splits} differs from that in "
+            f"{CONFIG}. Restore the data of that run, or give another folder"
         )
     else:
         differences = [

@@ -56,8 +56,8 @@ def read_tables(recipes):
     path = pathlib.Path(recipes) / "tables.json"
     if not path.is_file():
         raise ValueError(
-            f"There is no {path}. Give the folder of the recipes, such as that "
-            "of a checkout, by --recipes."
+            f"There is no {path}. Give the folder of the recipes, for example "
+            "in a checkout, with --recipes."
         )
     tables = read_json(path)
     for name, table in tables.items():

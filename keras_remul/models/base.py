@@ -94,7 +94,9 @@ class NodeModel(NodeReader, NodeWriter, Variants, KeepsVariables, keras.Model):
         if self.node_identity:
             batch, num_nodes, _ = input_shape["positions"]
             if num_nodes is None:
-                raise ValueError("node_identity=True needs a number of nodes.")
+                raise ValueError(
+                    "node_identity=True needs a fixed number of nodes."
+                )
             shape = (batch, num_nodes, num_nodes)
             input_shape = {**input_shape, IDENTITY: shape}
         self.node_shapes = node_shapes(input_shape, self.reads_pairs)

@@ -236,7 +236,7 @@ class NodeReader:
         for key, needed in (("shifts", "box"), ("shifts", "neighbors")):
             if key in shapes and needed not in shapes:
                 raise ValueError(
-                    f"inputs[{key!r}] needs inputs[{needed!r}] beside it."
+                    f"inputs[{key!r}] needs inputs[{needed!r}] as well."
                 )
         if "box" not in shapes:
             return

@@ -154,8 +154,8 @@ class _Check:
         if abs(value) > most:
             self.refuse(
                 f"asks for {key or 'a size'}={value}",
-                f"Its weights are a file of {self.size:,} bytes, in which no "
-                f"more than {most:,} can be.",
+                f"Its weights are a file of {self.size:,} bytes, which "
+                f"cannot hold more than {most:,}.",
             )
 
     def count(self, objects):
@@ -184,7 +184,7 @@ class _Check:
         if tensors is not None:
             self.refuse(
                 f"gives {_title(node)} to a layer as an argument",
-                "Only tensors and plain values may be.",
+                "Only tensors and plain values are allowed.",
             )
         unknown = sorted({*node} - _KEYS)
         if unknown:
@@ -270,8 +270,8 @@ class _Check:
 
     def not_allowed(self, node):
         self.refuse(
-            f"asks for {_title(node)}, which is not on the list of what a "
-            "preset may hold",
+            f"asks for {_title(node)}, which is not on the list of classes "
+            "that presets may hold",
             "Presets run no code: they are made of layers of Keras that only "
             "calculate, and of registered classes of the packages that you "
             "trust. Register yours with keras.saving.register_keras_"
@@ -287,13 +287,13 @@ class _Check:
             if not isinstance(config, dict) or (
                 str(config.get("dtype")) not in DTYPES
             ):
-                self.refuse(f"holds {name} of no numbers", "Only these may be.")
+                self.refuse(f"holds {name} without numbers", "Give numbers.")
             self.numbers(config.get("value"), depth)
         elif name == "__slice__":
             config = self.node(config, depth + 1)
         elif name != "__ellipsis__":
             self.refuse(
-                f"holds {name!r}, which could run code", "Presets hold none."
+                f"holds {name!r}, which could run code", "Presets must not."
             )
         return {"class_name": name, "config": config}
 
@@ -304,12 +304,12 @@ class _Check:
             for entry in value:
                 self.numbers(entry, depth + 1)
         elif not isinstance(value, (int, float)):
-            self.refuse("holds an array of no numbers", "Only these may be.")
+            self.refuse("holds an array without numbers", "Give numbers.")
 
     def graph(self, calls, depth):
         """The calls of one layer of a Functional model."""
         if not isinstance(calls, list):
-            self.refuse("holds a graph that is no list", "Keras writes one.")
+            self.refuse("holds a graph that is not a list", "Keras writes one.")
         copies = []
         for call in calls:
             if not isinstance(call, dict) or {*call} != {"args", "kwargs"}:

@@ -70,8 +70,8 @@ def evaluate_preset(name_or_path, data_dir=None, zoo=None):
     ]
     if missing:
         raise ValueError(
-            f"Preset {redact(name_or_path)} says nothing of {missing} in its "
-            "metadata, without which its figures cannot be measured again."
+            f"Preset {redact(name_or_path)} lacks {missing} in its "
+            "metadata, which are needed to measure its figures."
         )
     data = datasets.load_all(facts["dataset"], data_dir=data_dir)
     found = measure(model, facts["symmetry"], data)

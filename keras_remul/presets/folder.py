@@ -218,9 +218,9 @@ def _check_written(path, model, packages):
         old, value = map(keras.ops.convert_to_numpy, (old, new))
         if old.dtype != value.dtype or not np.array_equal(old, value):
             raise ValueError(
-                f"The weight {new.path} is not what it was after writing and "
-                "reading it; the preset is not saved. Do get_config and "
-                "from_config hold all arguments of the model?"
+                f"The weight {new.path} changed when the preset was written "
+                "and read; the preset is not saved. Check that get_config and "
+                "from_config handle all arguments of the model."
             )
 
 
@@ -357,7 +357,7 @@ def _check_digest(model, facts, path):
     if facts.get("weights_sha256") not in (None, _digest(model)):
         raise ValueError(
             f"Preset {path} gives other weights than those that were saved: "
-            "their sha256 is another. Get the preset again."
+            "their sha256 differs. Get the preset again."
         )
 
 

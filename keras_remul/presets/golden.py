@@ -140,7 +140,9 @@ def write(file, arrays):
     """
     for path, value in arrays.items():
         if _has_nan(value):
-            raise ValueError(f"`{path}` holds NaN; a preset proves nothing so.")
+            raise ValueError(
+                f"`{path}` holds NaN, so a preset could not be verified."
+            )
     plain = {}
     for path, value in arrays.items():
         if value.dtype == ml_dtypes.bfloat16:
@@ -171,8 +173,8 @@ def read(file, where=None):
             or (path != key and value.dtype != "float32")
         ):
             raise ValueError(
-                f"{where} is not accepted: {key[:200]!r} is there twice, or "
-                f"no array of numbers or booleans (dtype {value.dtype})."
+                f"{where} is not accepted: {key[:200]!r} occurs twice, or "
+                f"is not an array of numbers or booleans (dtype {value.dtype})."
             )
         # In the order of bytes of this machine: the backends take no other.
         value = value.astype(value.dtype.newbyteorder("="), copy=False)

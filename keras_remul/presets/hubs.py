@@ -185,9 +185,9 @@ def _tell(address, now, fixed):
     download.keep(address, now.encode())
     changed = before is not None and before.decode() != now
     warnings.warn(
-        f"{redact(address)} can change: it stands for {now} now"
-        + (f", and stood for {before.decode()} before" if changed else "")
-        + f". To load the same always, write {fixed}",
+        f"{redact(address)} can change: it refers to {now} now"
+        + (f", and referred to {before.decode()} before" if changed else "")
+        + f". To load the same files always, write {fixed}",
         stacklevel=2,
     )
 

@@ -126,8 +126,8 @@ def _check_not_here(path):
         return
     if here.is_relative_to(path):
         raise ValueError(
-            f"{path} is the working folder, or holds it; it is left alone. Go "
-            "to another one first, as replacing it deletes it."
+            f"{path} is the working folder, or holds it; it is left alone. "
+            "Change to another folder first, since replacing it deletes it."
         )
 
 

@@ -136,5 +136,5 @@ def symmetry_of(facts, path, packages):
         facts["symmetry"], where, packages=packages, parts=False
     )
     if not isinstance(found, Symmetry):
-        raise ValueError(f"The symmetry in {where} is none.")
+        raise ValueError(f"The symmetry in {where} is not a Symmetry.")
     return found

@@ -132,7 +132,7 @@ def read_manifest(zoo, wanted=None):
     if local is not None:
         file = local / MANIFEST
         if not file.is_file():
-            raise ValueError(f"{local} is no zoo: it holds no {MANIFEST}.")
+            raise ValueError(f"{local} is not a zoo: it holds no {MANIFEST}.")
         return _check_manifest(read_json(file), file)
     _check_url(zoo, "a zoo is an https:// or http:// address, or a folder")
     url = join(zoo, MANIFEST)
@@ -285,9 +285,9 @@ def _local(address):
     parts = urllib.parse.urlsplit(address)
     if parts.netloc not in ("", "localhost") or parts.query:
         raise ValueError(
-            f"{redact(address)} is no address of a folder here. Write file:// "
-            "and the whole path, which begins with a slash: file:///path; a "
-            "'?' in it is %3F."
+            f"{redact(address)} is not the address of a local folder. Write "
+            "file:// and the whole path, which begins with a slash: "
+            "file:///path; a '?' in it is %3F."
         )
     return pathlib.Path(urllib.request.url2pathname(parts.path))
 
@@ -306,7 +306,7 @@ def _check_url(address, known):
     if not good:
         # Not what stands after spaces: it might be a part of a password.
         shown = redact("".join(address.split()))
-        raise ValueError(f"{shown} is no such address: {known}.")
+        raise ValueError(f"{shown} is not a valid address: {known}.")
 
 
 def _bundled_names():
@@ -322,7 +322,7 @@ def _unknown(name, zoo, presets, own_zoo):
         f"of {redact(zoo) if zoo else 'the package'}. "
         + (f"Nearest names: {near}. " if near else "")
         + "".join(
-            f"Replacing it was cut; {folder} is what stood there, rename it. "
+            f"Saving it was interrupted; {folder} is the old one, rename it. "
             for folder in ([] if own_zoo else files.left_behind(_path(name)))
         )
         + ("" if zoo else f"For another zoo set {ZOO_URL} or give `zoo`.")

@@ -180,7 +180,7 @@ def consistency(loss):
     if isinstance(loss, _ONE_SIDED):
         raise ValueError(
             'With target="predictions" both sides of the loss are '
-            f"predictions, and {type(loss).__name__} is not least where they "
-            'agree. Give another one: RemulModel(..., loss="mse").'
+            f"predictions, and {type(loss).__name__} has no minimum where "
+            'they agree. Give another one: RemulModel(..., loss="mse").'
         )
     return loss

@@ -31,8 +31,7 @@ def write(path, content):
     path = pathlib.Path(os.path.realpath(path))
     if path.exists() and not path.is_file():
         raise OSError(
-            f"{path} is no file, so it is not replaced by one. Give another "
-            "name."
+            f"{path} is not a file, so it is not replaced. Give another name."
         )
     with naming(path), replacing(path) as stream:
         stream.write(_as_bytes(content))

@@ -144,7 +144,7 @@ def _opened(path, where):
             raise
         except Exception as error:  # what zipfile, zlib and NumPy make of it
             raise refused(
-                where, f"it is no npz file, or damaged ({error})"
+                where, f"it is not an npz file, or damaged ({error})"
             ) from error
 
 

@@ -381,7 +381,7 @@ def test_usage(command, capsys):
         (["datasets", "info", "nothing"], "nothing"),
         (["datasets", "picture", "nbody_charged/x"], "config"),
         (["datasets", "prepare", "md17", "--data-dir", "file"], "file"),
-        (["download", "http://"], "no such address"),
+        (["download", "http://"], "not a valid address"),
         (["verify", ""], "must be a name"),
         (["presets", "--zoo", "file"], "file"),
     ],

@@ -53,10 +53,10 @@ def other_compression(path):
 @pytest.mark.parametrize(
     "write, message",
     [
-        (lambda p: p.write_bytes(b""), "no npz file"),
-        (lambda p: p.write_bytes(GOOD), "no npz file"),
-        (lambda p: p.write_bytes(p.read_bytes()[:-30]), "no npz file"),
-        (lambda p: p.write_bytes(p.read_bytes()[:200]), "no npz file"),
+        (lambda p: p.write_bytes(b""), "not an npz file"),
+        (lambda p: p.write_bytes(GOOD), "not an npz file"),
+        (lambda p: p.write_bytes(p.read_bytes()[:-30]), "not an npz file"),
+        (lambda p: p.write_bytes(p.read_bytes()[:200]), "not an npz file"),
         (lambda p: patched(p, GOOD[200:232], b"\1" * 32), "damaged.*CRC"),
         (encrypted, "'X.npy' is encrypted"),
         (other_compression, "damaged"),
@@ -183,8 +183,8 @@ def test_one_file_out_of_a_tar(tmp_path, mode):
 @pytest.mark.parametrize(
     "write, message",
     [
-        (lambda p: p.write_bytes(b""), "does not hold|no tar file"),
-        (lambda p: p.write_bytes(b"text" * 999), "no tar file"),
+        (lambda p: p.write_bytes(b""), "does not hold|not a tar file"),
+        (lambda p: p.write_bytes(b"text" * 999), "not a tar file"),
         (lambda p: p.write_bytes(b"BZh9" + b"text" * 99), "no tar|damaged"),
         (lambda p: p.write_bytes(p.read_bytes()[:-20]), "cut short|damaged"),
         (lambda p: write_tar(p, [member("a")]), f"does not hold '{WANTED}'"),

@@ -109,7 +109,7 @@ def test_faulty_downloads(
     with pytest.raises(expected, match=message) as caught:
         fetch(url, tmp_path / "d")
     if isinstance(caught.value, ValueError):
-        assert "Nothing of it was kept" in str(caught.value)
+        assert "Nothing was kept" in str(caught.value)
         assert "folder of manual downloads" in str(caught.value)
     assert left(tmp_path / "d") == []
     # One bad answer is not the end, and nothing of it stays.

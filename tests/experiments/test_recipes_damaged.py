@@ -244,7 +244,7 @@ def test_a_callback_that_stops_the_training(tmp_path, straight):
         callback.model.stop_training = True
 
     callback = keras.callbacks.LambdaCallback(on_epoch_end=stops)
-    with pytest.raises(ValueError, match="1 of 3 epochs.*callback out"):
+    with pytest.raises(ValueError, match="1 of 3 epochs.*remove the callback"):
         recipe().run(tmp_path, verbose=0, callbacks=[callback])
     recipe().run(tmp_path, verbose=0)
     assert contents(tmp_path) == straight
@@ -377,7 +377,7 @@ def test_writing_is_all_or_nothing(tmp_path, monkeypatch):
     assert (tmp_path / "link").is_symlink() and path.read_text() == "new"
     (tmp_path / "folder").mkdir()
     for other in (tmp_path / "folder", "/dev/null"):
-        with pytest.raises(OSError, match="is no file"):
+        with pytest.raises(OSError, match="is not a file"):
             atomic.write(other, "new")
     with pytest.raises(ValueError, match="file is not written: a.1 is nan"):
         atomic.write_json(path, {"a": [0.0, float("nan")]})

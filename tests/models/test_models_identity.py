@@ -30,7 +30,7 @@ def test_the_number_of_nodes_is_fixed(bodies):
     model(x)
     with pytest.raises(ValueError, match="'node_identity': 5.*'node_iden"):
         model({key: value[:, :4] for key, value in x.items()})
-    with pytest.raises(ValueError, match="needs a number of nodes"):
+    with pytest.raises(ValueError, match="needs a fixed number of nodes"):
         make("EGNN", node_identity=True).build({"positions": (None, None, 3)})
 
 

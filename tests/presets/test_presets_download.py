@@ -212,7 +212,7 @@ def test_files_and_folders(zoo, server):
     with pytest.raises(ValueError, match="holds no metadata.json"):
         from_preset(zoo.as_uri())
     for address in ("ftp://host/small", "s3://bucket/small"):
-        with pytest.raises(ValueError, match="no such address.*hf://owner"):
+        with pytest.raises(ValueError, match="not a valid address.*hf://owner"):
             from_preset(address)
 
 

@@ -233,7 +233,7 @@ def test_hugging_face(hub, run):
     names = "small", "small@v1", "small@v1"
     for line, address in zip(said[:3], names, strict=True):
         assert (
-            f"hf://owner/{address} can change: it stands for {COMMIT} now. To "
+            f"hf://owner/{address} can change: it refers to {COMMIT} now. To "
             f"load the same always, write hf://owner/small@{COMMIT}"
         ) in line
     assert "can change" not in said[3]
@@ -241,8 +241,8 @@ def test_hugging_face(hub, run):
     assert "KERAS_REMUL_OFFLINE is set" in said[4]
     assert said[5].startswith("OSError hf://owner/unknown could not be")
     starts(said[6:], *["difference"] * 2)
-    assert f"stands for {COMMIT} now" in said[6]
-    assert f"{other} now, and stood for {COMMIT} before" in said[7]
+    assert f"refers to {COMMIT} now" in said[6]
+    assert f"{other} now, and referred to {COMMIT} before" in said[7]
     # A branch is looked up, then all comes from one commit.
     assert sum("/revision/v1" in path for path in hub.asked) == 1
     asked = [path for path in hub.asked if "/resolve/" in path]
@@ -299,7 +299,7 @@ def test_kaggle(hub, run):
         before=KAGGLE,
     )
     starts(said[:2], "difference", "difference")
-    assert f"{base} can change: it stands for 2 now" in said[0]
+    assert f"{base} can change: it refers to 2 now" in said[0]
     assert "can change" not in said[1]
     assert said[2].startswith("ConnectionError KERAS_REMUL_OFFLINE"), said
     assert said[3].startswith("OSError kaggle://other/"), said

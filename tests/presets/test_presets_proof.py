@@ -248,7 +248,7 @@ def test_arrays_that_are_there_twice(preset):
     sign(preset)
     refused(preset, "two members")
     put(preset, content | {f"{KEY}:bfloat16": content[KEY]})
-    refused(preset, "is there twice")
+    refused(preset, "occurs twice")
     content[f"{KEY}:bfloat16"] = content.pop(KEY).astype("float64")
     put(preset, content)
     refused(preset, "no array of numbers")
@@ -276,5 +276,5 @@ def test_formats_that_are_none(preset, number):
 def test_figures_that_cannot_be_measured_again(preset, changes, missing):
     given = {"dataset": "nbody_charged", "metrics": {"test_mse": 1.0}}
     facts(preset, **(given | changes))
-    with pytest.raises(ValueError, match=rf"says nothing of \['{missing}'\]"):
+    with pytest.raises(ValueError, match=rf"lacks \['{missing}'\]"):
         evaluate_preset(preset)

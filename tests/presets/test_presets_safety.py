@@ -285,7 +285,7 @@ def test_what_a_kill_between_two_steps_leaves(preset):
     """The old one is away and the new one not there; both are said."""
     old = preset.with_name(".p-old-01234567")
     preset.rename(old)
-    with pytest.raises(ValueError, match=f"{old} is what stood there"):
+    with pytest.raises(ValueError, match=f"{old} is the old one"):
         from_preset(preset)
     model = from_preset(old)
     save_to_preset(model, preset)

@@ -51,7 +51,7 @@ def test_pins(zoo, server, monkeypatch):
 
 def test_addresses_that_are_none(zoo):
     for address in ("https://", "http:///x", "https://host:port/small"):
-        with pytest.raises(ValueError, match="no such address"):
+        with pytest.raises(ValueError, match="not a valid address"):
             from_preset(address)
     path = str(zoo / NAME)
     for address in (f"file:/{path}", f"file://host{path}", f"file://{path}?x"):
@@ -64,7 +64,7 @@ def test_addresses_that_are_none(zoo):
         from_preset(NAME, zoo=3)
     with pytest.raises(ValueError, match="a zoo is an https://"):
         from_preset(NAME, zoo="hf://owner/name")
-    with pytest.raises(ValueError, match="is no zoo: it holds no manifest"):
+    with pytest.raises(ValueError, match="is not a zoo: it holds no manifest"):
         from_preset(NAME, zoo=zoo / NAME)
 
 

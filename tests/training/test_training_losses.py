@@ -202,7 +202,7 @@ REFUSED = {
 def test_consistency_is_least_at_agreement(rng, kind):
     """Over all losses that Keras has, so that a new one is looked at."""
     if kind.__name__ in REFUSED:
-        with pytest.raises(ValueError, match=r"least where they agree.*mse"):
+        with pytest.raises(ValueError, match=r"minimum where they agree.*mse"):
             losses.consistency(kind())
         return
     logits = "from_logits" in inspect.signature(kind).parameters

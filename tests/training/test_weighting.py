@@ -289,7 +289,7 @@ def test_constrained_relative_error_and_limit():
         constrained.update(measured(error=3.0, scale=3.0))
     assert numbers(constrained)[1] == pytest.approx(2.0, rel=1e-6)
     assert "above the tolerance of 0.1" in constrained.warning()
-    assert "`max_beta`: this model cannot do it" in constrained.warning()
+    assert "`max_beta`: this model cannot reach it" in constrained.warning()
 
 
 def test_constrained_warns_where_it_failed(bodies):

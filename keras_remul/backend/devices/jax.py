@@ -28,7 +28,7 @@ def data_parallel(num_devices):
         raise ValueError(
             f"JAX sees {len(devices)} device(s){where}, not "
             f"num_devices={num_devices}. On a CPU set the environment "
-            "variable JAX_NUM_CPU_DEVICES, the number of each process."
+            "variable JAX_NUM_CPU_DEVICES to the number for each process."
         )
     devices = devices[:num_devices]
     if len(devices) == 1:

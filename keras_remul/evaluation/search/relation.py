@@ -20,7 +20,7 @@ def cross_validate(data, regressor, num_samples, seed):
     if not targets.any():
         raise ValueError(
             "The targets are all zero, points relative to where they start: "
-            "there is no relation to ask about."
+            "there is no relation to test."
         )
     copies = [data.turned(s) for s in rng.integers(2**31, size=num_samples)]
     errors = np.zeros((3, len(trials)))
