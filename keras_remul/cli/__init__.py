@@ -7,6 +7,7 @@ import traceback
 
 from keras_remul.cli import datasets, presets, quickstart, tables, train
 from keras_remul.cli.secrets import Parser, hidden, hide
+from keras_remul.evaluation.measures import EQUIVARIANCE_ERROR
 from keras_remul.experiments.recipe_file import UsageError
 from keras_remul.version import __version__
 
@@ -81,7 +82,8 @@ def main(argv=None):
         prog="keras-remul",
         description="Models that are as equivariant as you ask. The backend "
         "is chosen by the environment variable KERAS_BACKEND.",
-        epilog=f"{DEBUG}=1 in the environment shows where errors come from.",
+        epilog=f"{EQUIVARIANCE_ERROR} {DEBUG}=1 in the environment shows where "
+        "errors come from.",
     )
     parser.add_argument(
         "--version", action="version", version=f"keras-remul {__version__}"

@@ -29,7 +29,8 @@ def evaluate_equivariance(
     With M = `num_samples` elements g per input, and norms over all outputs of
     one sample (without padding):
 
-        error            E' = mean_x 1/M sum_m ||f(phi(g_m) x) - rho(g_m) f(x)||
+        equivariance_error            E' = mean_x 1/M sum_m
+                                      ||f(phi(g_m) x) - rho(g_m) f(x)||
         average_equivariance_error    E = mean_x ||1/M sum_m rho(g_m) f(x)
                                       - 1/M sum_m f(phi(g_m) x)||
         relative_equivariance_error   E' / mean_x ||f(x) - origin||

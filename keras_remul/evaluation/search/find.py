@@ -49,10 +49,10 @@ def find_symmetry(
        is fitted to the data, another one to moved data, and both are tested on
        held-out trials:
 
-        cost       mse of the regressor fitted to turned data / mse of the one
-                   fitted as they are, with a bootstrap interval over trials
-        transfer   mse of the latter on held-out data turned by random g / its
-                   mse as they are
+        cost       mse of the regressor fitted to moved data / mse of the one
+                   fitted to the data, with a bootstrap interval over trials
+        transfer   mse of the latter on moved held-out data / its mse on
+                   held-out data
 
        If the relation has the symmetry, moved copies are as good as new data,
        and the cost is about 1 or less. If not, the regressor has to average
