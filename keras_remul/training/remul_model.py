@@ -54,7 +54,7 @@ class RemulModel(
     `objective_loss`, `equivariance_loss`, `equivariance_error` (E', the mean of
     ||f(phi(g) x) - rho(g) f(x)||), `alpha`, `beta`, and the metrics of
     `compile`, which see f(x) only. In `evaluate` and validation `loss` is L_obj
-    (and the losses of the layers), the same for each epoch and weighting, so
+    (and the losses of the layers), comparable between epochs and weightings, so
     that `EarlyStopping()` and `ModelCheckpoint()` work as for a plain model; to
     monitor another value, give them `mode="min"`. There sample i has the same g
     at each call, for any batch size. `predict` uses the wrapped model only.
