@@ -335,7 +335,7 @@ def test_correction_compares_labels_with_what_it_corrects():
         (y[..., :1], "`y` to have the shape"),
         (y[:, 0], "`y` to have the shape"),
         (y * np.nan, "finite"),
-        (predict(model.start, x), "not just what `start`"),
+        (predict(model.start, x), "differ from those of `start`"),
     ):
         with pytest.raises(ValueError, match=match):
             model.adapt(x, labels)

@@ -234,7 +234,7 @@ def test_hugging_face(hub, run):
     for line, address in zip(said[:3], names, strict=True):
         assert (
             f"hf://owner/{address} can change: it refers to {COMMIT} now. To "
-            f"load the same always, write hf://owner/small@{COMMIT}"
+            f"load the same files always, write hf://owner/small@{COMMIT}"
         ) in line
     assert "can change" not in said[3]
     assert said[4].startswith("OSError hf://owner/small@v2 could not be")

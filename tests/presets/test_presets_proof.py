@@ -251,7 +251,7 @@ def test_arrays_that_are_there_twice(preset):
     refused(preset, "occurs twice")
     content[f"{KEY}:bfloat16"] = content.pop(KEY).astype("float64")
     put(preset, content)
-    refused(preset, "no array of numbers")
+    refused(preset, "not an array of numbers")
 
 
 def test_the_order_of_bytes_is_no_matter(preset):
