@@ -1,12 +1,13 @@
 """The quickstart and the command line, cut down to seconds."""
 
+import functools
 import json
 
 import keras
 import numpy as np
 import pytest
 
-from keras_remul import cli, datasets
+from keras_remul import cli, datasets, models
 from keras_remul.experiments import figures, quickstart
 
 
@@ -18,6 +19,17 @@ def few_systems(bodies, monkeypatch):
         return [bodies for _ in split]
 
     monkeypatch.setattr(datasets, "load", load)
+
+
+@pytest.fixture
+def small_models(monkeypatch):
+    """One layer in place of three."""
+    small = functools.partial(models.Transformer, num_layers=1, hidden_dim=8)
+
+    def transformer(num_layers, hidden_dim, num_heads):
+        return small(num_heads=num_heads)
+
+    monkeypatch.setattr(models, "Transformer", transformer)
 
 
 def test_align_leaves_one_orientation(bodies):
@@ -45,7 +57,9 @@ def test_align_leaves_one_orientation(bodies):
         )
 
 
-def test_command_writes_all_it_promises(few_systems, tmp_path, capsys):
+def test_command_writes_all_it_promises(
+    few_systems, small_models, tmp_path, capsys
+):
     output = tmp_path / "out[" / "b]"  # with what Rich takes for markup
     status = cli.main(["quickstart", "--epochs", "2", "--output", str(output)])
     assert status == 0

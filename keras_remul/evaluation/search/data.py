@@ -5,6 +5,8 @@ import numpy as np
 
 from keras_remul.utils.leaves import NotFiniteError, by_path, nest, to_numpy
 
+_MOST_NUMBERS = 1_000_000  # that are transformed at once
+
 
 class Data:
     """Samples as matrices, which g can transform."""
@@ -27,13 +29,42 @@ class Data:
         )
         self._shapes = [a.shape for a in targets]
 
-    def turned(self, seed, by_trial=False):
-        """`matrices` of the data, each sample or trial moved by its own g."""
-        n = self.trials.max() + 1 if by_trial else len(self.trials)
-        g = to_numpy(self.symmetry.sample(int(n), seed=int(seed)))
-        if by_trial:
-            g = keras.tree.map_structure(lambda a: a[self.trials], g)
-        return self.moved(g)
+    def turned(self, count, seed, by_trial=False):
+        """Yields `matrices` of copies, each sample or trial with its own g."""
+        rng = np.random.default_rng(seed)
+        n = len(self.trials)
+        elements = int(self.trials.max()) + 1 if by_trial else n
+        for part in self.parts(count):
+            copies = len(part)
+            g = self.symmetry.sample(
+                elements * copies, seed=int(rng.integers(2**31))
+            )
+            if by_trial:
+                rows = [self.trials + elements * i for i in range(copies)]
+                rows = np.concatenate(rows)
+                g = keras.tree.map_structure(lambda a: a[rows], to_numpy(g))
+            matrices = self.repeated(copies).moved(g)
+            yield from zip(
+                *(np.split(matrix, copies) for matrix in matrices), strict=True
+            )
+
+    def parts(self, count):
+        """`range(count)` in parts, of so many copies as go at once."""
+        leaves = keras.tree.flatten((self.x, self.y))
+        numbers = sum(np.size(leaf) for leaf in leaves)
+        at_once = max(1, _MOST_NUMBERS // numbers)
+        for start in range(0, count, at_once):
+            yield range(start, min(start + at_once, count))
+
+    def repeated(self, copies):
+        """The data `copies` times, one after the other."""
+        x, y, trials = keras.tree.map_structure(
+            lambda a: np.concatenate([np.asarray(a)] * copies),
+            (self.x, self.y, self.trials),
+        )
+        many = Data(x, y, self.symmetry, trials, self.center)
+        many.scales = self.scales
+        return many
 
     def moved(self, g):
         """`matrices` of the data moved by one g for each sample."""

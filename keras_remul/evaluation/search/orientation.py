@@ -36,12 +36,8 @@ def shared_orientation(data, num_permutations, seed):
         return distance.cdist(z, z)[apart].mean()
 
     observed = mean_distance(few.matrices(few.x, few.y))
-    drawn = np.array(
-        [
-            mean_distance(few.turned(seed_of_draw, by_trial=True))
-            for seed_of_draw in rng.integers(2**31, size=num_permutations)
-        ]
-    )
+    turned = few.turned(num_permutations, rng.integers(2**31), by_trial=True)
+    drawn = np.array([mean_distance(matrices) for matrices in turned])
     # Ties in all but rounding, as under a group that does nothing, count.
     as_low = np.sum(drawn <= observed * (1 + 1e-6))
     p_value = (1 + as_low) / (1 + num_permutations)

@@ -2,9 +2,9 @@
 
 import keras
 import numpy as np
-from keras import ops
 
-from keras_remul.evaluation.orbit import draw
+from keras_remul.evaluation.orbit import finite_elements
+from keras_remul.utils.leaves import to_numpy
 
 _SIZES = 2.0 ** np.arange(-6, 1)
 _DRAWS = 32  # elements over which a term is averaged
@@ -51,11 +51,22 @@ def _breaking_term(data, degree, seed):
 
     n = len(features)
     whole = polynomial(features)
-    kept = []
-    for one in draw(data.symmetry.group, 1, _DRAWS, seed):
-        g = keras.tree.map_structure(lambda a: ops.repeat(a, n, axis=0), one)
-        kept.append(data.turned_back(g, polynomial(data.moved(g)[0])))
-    broken = whole - np.mean(kept, axis=0)
+    group = data.symmetry.group
+    elements = finite_elements(group, _DRAWS)
+    if elements is None:
+        elements = group.sample(_DRAWS, seed=seed)
+    elements = to_numpy(elements)
+    count = len(keras.tree.flatten(elements)[0])
+    kept = np.zeros_like(whole)
+    for part in data.parts(count):
+        copies = data.repeated(len(part))
+        g = keras.tree.map_structure(
+            lambda a, part=part: np.repeat(a[part.start : part.stop], n, 0),
+            elements,
+        )
+        back = copies.turned_back(g, polynomial(copies.moved(g)[0]))
+        kept += back.reshape(len(part), *whole.shape).sum(axis=0) / count
+    broken = whole - kept
     size = np.sqrt(np.mean(broken**2))
     if size <= 1e-5 * np.sqrt(np.mean(whole**2)):
         return None

@@ -22,7 +22,7 @@ def cross_validate(data, regressor, num_samples, seed):
             "The targets are all zero, points relative to where they start: "
             "there is no relation to test."
         )
-    copies = [data.turned(s) for s in rng.integers(2**31, size=num_samples)]
+    copies = list(data.turned(num_samples, rng.integers(2**31)))
     errors = np.zeros((3, len(trials)))
 
     def squares(f, features, targets):
