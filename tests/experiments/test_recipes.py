@@ -73,6 +73,14 @@ def small(**changes):
     return recipe.replace(**changes)
 
 
+def linear(**changes):
+    """For what no network is needed: it takes least to compile."""
+    return small(
+        model=models.LinearNodes,
+        objective=lambda: dict(weighting=weighting.Constant(beta=1.0)),
+    ).replace(**changes)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_recipe_loads(name, tmp_path):
     loaded = load_recipe(RECIPES / name.replace(":", ".py:"))
@@ -368,7 +376,7 @@ def test_command(tmp_path, capsys):
 
 
 def test_the_best_epoch_on_validation_is_kept(tmp_path):
-    result = small(block=1, learning_rate=0.5, epochs=6).run(
+    result = linear(block=1, learning_rate=0.5, epochs=6).run(
         tmp_path, verbose=0
     )
     errors = json.loads((tmp_path / "history.json").read_text())["val_mse"]
@@ -379,11 +387,11 @@ def test_the_best_epoch_on_validation_is_kept(tmp_path):
 
 
 def test_many_passes_are_one_epoch(tmp_path):
-    recipe = small(passes=3, epochs=1)
+    recipe = linear(passes=3, epochs=1)
     recipe.run(tmp_path, verbose=0)
     history = json.loads((tmp_path / "history.json").read_text())
     assert len(history["loss"]) == 1
-    straight = small(passes=1, epochs=1).run(tmp_path / "one", verbose=0)
+    straight = linear(passes=1, epochs=1).run(tmp_path / "one", verbose=0)
     assert straight["train_mse"] != recipe.run(tmp_path, verbose=0)["train_mse"]
 
 
@@ -420,7 +428,7 @@ def test_callbacks_see_each_epoch_once(tmp_path, monkeypatch):
     logger = keras.callbacks.LambdaCallback(
         on_epoch_end=note, on_train_end=lambda logs: seen.append("end")
     )
-    small(block=4).run(tmp_path, verbose=0, callbacks=[logger])
+    linear(block=4).run(tmp_path, verbose=0, callbacks=[logger])
     history = json.loads((tmp_path / "history.json").read_text())
     assert seen == [*enumerate(history["loss"]), "end"]
     assert len(history["val_mse"]) == 1 and history["val_mse"] != [7.0]
@@ -429,13 +437,13 @@ def test_callbacks_see_each_epoch_once(tmp_path, monkeypatch):
 
 
 def test_progress(tmp_path, capsys):
-    small().run(tmp_path / "bar", verbose=1)
+    linear().run(tmp_path / "bar", verbose=1)
     assert "4/4" in capsys.readouterr().out
-    small().run(tmp_path / "lines")
+    linear().run(tmp_path / "lines")
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2
     assert lines[0].startswith("lines: epoch 2 of 4, validation MSE 0.")
-    small().run(tmp_path / "silent", verbose=0)
+    linear().run(tmp_path / "silent", verbose=0)
     assert capsys.readouterr().out == ""
 
 
@@ -455,7 +463,7 @@ def test_moved_by_further_groups(tmp_path):
             "O(3)": datasets.symmetry("nbody_charged", groups.O3()),
         }
 
-    result = small(moved_by=symmetries, epochs=2).run(tmp_path, verbose=0)
+    result = linear(moved_by=symmetries, epochs=2).run(tmp_path, verbose=0)
     for name in ("SO(3)", "O(3)"):
         # Far from equivariant after two epochs.
         error = result[f"mse_moved_by_{name}"]
