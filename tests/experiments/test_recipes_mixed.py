@@ -14,6 +14,8 @@ from keras_remul import datasets, from_preset
 from keras_remul.experiments import checkpoints, fitting, same_run
 from keras_remul.utils import atomic
 
+pytestmark = pytest.mark.backend_independent
+
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):

@@ -42,7 +42,9 @@ class Data:
             if by_trial:
                 rows = [self.trials + elements * i for i in range(copies)]
                 rows = np.concatenate(rows)
-                g = keras.tree.map_structure(lambda a: a[rows], to_numpy(g))
+                g = keras.tree.map_structure(
+                    lambda a, rows=rows: a[rows], to_numpy(g)
+                )
             matrices = self.repeated(copies).moved(g)
             yield from zip(
                 *(np.split(matrix, copies) for matrix in matrices), strict=True
