@@ -35,7 +35,7 @@ PLAIN = Recipe(
     epochs=50,
     passes=20,
     batch_size=50,
-    block=5,
+    checkpoint_every=5,
     moved_by=lambda: {
         "so2": symmetry(groups.SO2(axis="y")),
         "so3": symmetry(groups.SO3()),

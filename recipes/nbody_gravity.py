@@ -23,7 +23,7 @@ MPN = Recipe(
     epochs=60,
     passes=100,
     batch_size=50,
-    block=3,
+    checkpoint_every=3,
 )
 
 

@@ -27,7 +27,7 @@ PLAIN = Recipe(
     epochs=20,
     passes=10,
     batch_size=50,
-    block=2,
+    checkpoint_every=2,
 )
 
 

@@ -39,7 +39,7 @@ def recipe(**changes):
         epochs=3,
         batch_size=4,
         learning_rate=1e-2,
-        block=1,
+        checkpoint_every=1,
     ).replace(**changes)
 
 

@@ -194,7 +194,7 @@ def test_arguments_of_the_base(name):
     cls, kwargs = registered_class(name), dict(NODE_MODEL)
     if name not in READOUTS:
         del kwargs["readout"], kwargs["units"]
-    example = {k: v for k, v in MODELS[name].items() if k != "frames"}
+    example = {k: v for k, v in MODELS[name].items() if k != "num_times"}
     config = round_trip(cls(**{**example, **kwargs})).get_config()
     assert {key: config[key] for key in kwargs} == kwargs
 

@@ -66,7 +66,8 @@ class Blocks(keras.callbacks.Callback):
         self.identity, self.verbose = identity, verbose
         self.noted, self.history = noted, history
         self._before_fit = history
-        self.ends = [*range(recipe.block, recipe.epochs, recipe.block)]
+        every = recipe.checkpoint_every
+        self.ends = [*range(every, recipe.epochs, every)]
         self.ends.append(recipe.epochs)
 
     def on_train_begin(self, logs=None):
@@ -88,7 +89,11 @@ class Blocks(keras.callbacks.Callback):
         # Not before: a run that never had a number leaves its folder free.
         atomic.write_json(self.folder / same_run.CONFIG, self.identity)
         self.history = checkpoints.save(
-            self.model, self.folder, history, self.history, self.recipe.block
+            self.model,
+            self.folder,
+            history,
+            self.history,
+            self.recipe.checkpoint_every,
         )
         if self.verbose == 2:
             print(

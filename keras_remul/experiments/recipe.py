@@ -36,7 +36,7 @@ class Recipe:
         passes: number of passes over the training data in each epoch; take more
             than one for small data sets.
         seed: seed of the weights, the order of the samples and g.
-        block: number of epochs between two checkpoints.
+        checkpoint_every: number of epochs between two checkpoints, a block.
         beta: weight of the equivariance task, instead of the weighting of
             `objective`. Defaults to None: that of `objective`.
         tolerance: the required equivariance error, see `weighting.Constrained`;
@@ -62,7 +62,7 @@ class Recipe:
     weight_decay: float = 1e-4
     passes: int = 1
     seed: int = 0
-    block: int = 10
+    checkpoint_every: int = 10
     beta: float | None = None
     tolerance: float | None = None
     ridge: bool = False

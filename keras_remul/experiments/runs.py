@@ -84,7 +84,7 @@ def _config(recipe, remul):
 def _identity(recipe, remul, data):
     """All settings that the results of a run depend on, except code."""
     serialize = keras.saving.serialize_keras_object
-    names = ("dataset", "block", *_NUMBERS)
+    names = ("dataset", "checkpoint_every", *_NUMBERS)
     facts = {
         **{name: getattr(recipe, name) for name in names},
         "backend": keras.backend.backend(),

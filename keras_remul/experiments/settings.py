@@ -8,7 +8,13 @@ import numpy as np
 # How the values of fields that a command line can set are made from text.
 _TEXT_TO = {str: str, int: int, float: float, float | None: float}
 # The least values of whole numbers.
-_WHOLE = {"epochs": 1, "batch_size": 1, "passes": 1, "block": 1, "seed": 0}
+_WHOLE = {
+    "epochs": 1,
+    "batch_size": 1,
+    "passes": 1,
+    "checkpoint_every": 1,
+    "seed": 0,
+}
 _OPTIONAL = ("beta", "tolerance")
 _POSITIVE = ("positive", lambda value: value > 0)
 _NOT_NEGATIVE = ("at least 0", lambda value: value >= 0)

@@ -43,15 +43,15 @@ class NodeModel(NodeReader, NodeWriter, Variants, KeepsVariables, keras.Model):
             not.
         edge_products: keys of the features f whose products f_i f_j are among
             the features of pairs.
-        frames: T, for positions at T times `(B, N, T, D)`, each x + s_t v and a
-            separate step; or None for one time, `(B, N, D)`.
+        num_times: T, for positions at T times `(B, N, T, D)`, each x + s_t v
+            and a separate step; or None for one time, `(B, N, D)`.
         velocity_initializer: initializer of s.
     """
 
     reads_pairs = False
     reads_coordinates = True
     edge_products = ()
-    frames = None
+    num_times = None
     velocity_initializer = "ones"
 
     def __init__(

@@ -50,8 +50,8 @@ class Transformer(NodeModel):
         readout: `"positions"`; or `"nodes"`, scalars of each node; or
             `"graph"`, scalars of the sample, each the sum over its nodes.
         units: number of scalars, where the readout is not `"positions"`.
-        frames: T, for positions at T times `(B, N, T, D)`, each from x + s_t v.
-            Defaults to None: one time, `(B, N, D)`.
+        num_times: T, for positions at T times `(B, N, T, D)`, each from
+            x + s_t v. Defaults to None: one time, `(B, N, D)`.
         **kwargs: `name` and `dtype`, for `keras.Model`.
 
     Call arguments:
@@ -100,11 +100,11 @@ class Transformer(NodeModel):
         num_registers=0,
         readout="positions",
         units=1,
-        frames=None,
+        num_times=None,
         **kwargs,
     ):
         super().__init__(readout, units, **kwargs)
-        self.frames = frames
+        self.num_times = num_times
         self.num_layers = num_layers
         self.hidden_dim = hidden_dim
         self.num_heads = num_heads
@@ -212,7 +212,7 @@ class Transformer(NodeModel):
     def get_config(self):
         return {
             **super().get_config(),
-            "frames": self.frames,
+            "num_times": self.num_times,
             "num_layers": self.num_layers,
             "hidden_dim": self.hidden_dim,
             "num_heads": self.num_heads,

@@ -18,15 +18,15 @@ class NodeWriter:
             width: C, the number of channels of each node before that layer.
 
         Raises:
-            ValueError: `frames` is set and `readout` is not `"positions"`.
+            ValueError: `num_times` is set and `readout` is not `"positions"`.
         """
         moves = self.readout == "positions"
-        if self.frames and not moves:
+        if self.num_times and not moves:
             raise ValueError(
-                'Argument `frames` needs readout="positions". Received: '
-                f"frames={self.frames}, readout={self.readout!r}"
+                'Argument `num_times` needs readout="positions". Received: '
+                f"num_times={self.num_times}, readout={self.readout!r}"
             )
-        width_of_steps = self.node_shapes["positions"] * (self.frames or 1)
+        width_of_steps = self.node_shapes["positions"] * (self.num_times or 1)
         self.head = keras.layers.Dense(
             width_of_steps if moves else self.units,
             kernel_initializer=keras.initializers.VarianceScaling(
@@ -43,7 +43,7 @@ class NodeWriter:
         """Adds the weight s of x + s v, where velocities are inputs."""
         if "velocities" in self.node_shapes:
             self.velocity_scale = self.add_weight(
-                shape=(self.frames, 1) if self.frames else (),
+                shape=(self.num_times, 1) if self.num_times else (),
                 initializer=self.velocity_initializer,
                 name="velocity_scale",
             )
@@ -68,16 +68,16 @@ class NodeWriter:
 
         Args:
             nodes: the `Nodes` of the inputs.
-            step: vectors `(B, N, D)`, or `(B, N, T D)` with `frames`, in units
-                of `length_unit`.
+            step: vectors `(B, N, D)`, or `(B, N, T D)` with `num_times`, in
+                units of `length_unit`.
 
         Returns:
-            Array `(B, N, D)`, or `(B, N, T, D)` with `frames`.
+            Array `(B, N, D)`, or `(B, N, T, D)` with `num_times`.
         """
         y, v = nodes.positions, nodes.features.get("velocities")
         step = ops.cast(step, self.geometry_dtype)
-        if self.frames:
-            shape = (*ops.shape(y)[:2], self.frames, y.shape[-1])
+        if self.num_times:
+            shape = (*ops.shape(y)[:2], self.num_times, y.shape[-1])
             step = ops.reshape(step, shape)
             y = ops.expand_dims(y, 2)
             v = None if v is None else ops.expand_dims(v, 2)
@@ -107,13 +107,13 @@ class NodeWriter:
         if mask is None or self.readout == "graph":
             return None
         mask = ops.cast(mask, "bool")
-        return ops.expand_dims(mask, 2) if self.frames else mask
+        return ops.expand_dims(mask, 2) if self.num_times else mask
 
     def compute_output_spec(self, inputs, training=None):
         batch, num_nodes, dim = inputs["positions"].shape
         shape = {
-            "positions": (batch, num_nodes, self.frames, dim)
-            if self.frames
+            "positions": (batch, num_nodes, self.num_times, dim)
+            if self.num_times
             else (batch, num_nodes, dim),
             "nodes": (batch, num_nodes, self.units),
             "graph": (batch, self.units),

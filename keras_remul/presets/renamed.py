@@ -11,6 +11,8 @@ CLASSES = {"Mirrored": "MirrorPermutation", "Of": "OnFactor"}
 ARGUMENTS = {
     "RemulModel": {"transforms": "num_samples"},
     "Symmetrized": {"samples": "num_samples"},
+    "Transformer": {"frames": "num_times"},
+    "MessagePassingNetwork": {"frames": "num_times"},
 }
 # Values of arguments.
 VALUES = {

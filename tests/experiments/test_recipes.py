@@ -68,7 +68,7 @@ def small(**changes):
         objective=lambda: dict(weighting=weighting.GradNorm()),
         epochs=4,
         batch_size=4,
-        block=2,
+        checkpoint_every=2,
     )
     return recipe.replace(**changes)
 
@@ -209,7 +209,7 @@ OTHERS = [
     ("weight_decay", dict(weight_decay=0.0)),
     ("passes", dict(passes=2)),
     ("seed", dict(seed=1)),
-    ("block", dict(block=1)),
+    ("checkpoint_every", dict(checkpoint_every=1)),
     ("ridge", dict(ridge=True)),
     ("weighting.class_name", dict(beta=2.0)),
     ("weighting.tolerance", dict(tolerance=0.2)),
@@ -302,9 +302,9 @@ def test_a_folder_of_an_earlier_version(tmp_path):
         base().run(tmp_path)
     remul = facts["remul"]["config"]
     del remul["fraction"], remul["weighting"]["config"]["memory"]
-    del facts["block"]
+    del facts["checkpoint_every"]
     atomic.write_json(tmp_path / "config.json", facts)
-    unsaid = "block, remul.weighting.memory, remul.fraction"
+    unsaid = "checkpoint_every, remul.weighting.memory, remul.fraction"
     with pytest.raises(ValueError, match=f"does not say its {unsaid}"):
         base().run(tmp_path)
     facts["epochs"] = 9
@@ -326,7 +326,7 @@ def test_a_training_that_diverges_says_so(key, tmp_path, bodies, monkeypatch):
     name = {"train": "loss", "validation": "val_mse"}[key]
     for _ in range(2):  # again, from what is on disk
         with pytest.raises(ValueError, match=f"diverged: {name} is (nan|inf)"):
-            base(block=1).run(tmp_path, verbose=0)
+            base(checkpoint_every=1).run(tmp_path, verbose=0)
     assert not (tmp_path / "result.json").exists()
 
 
@@ -334,7 +334,7 @@ def test_warnings_of_the_weighting_come_once(tmp_path):
     recipe = base(
         objective=lambda: dict(weighting=weighting.Constrained(1e-9)),
         epochs=3,
-        block=1,
+        checkpoint_every=1,
     )
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -376,7 +376,7 @@ def test_command(tmp_path, capsys):
 
 
 def test_the_best_epoch_on_validation_is_kept(tmp_path):
-    result = linear(block=1, learning_rate=0.5, epochs=6).run(
+    result = linear(checkpoint_every=1, learning_rate=0.5, epochs=6).run(
         tmp_path, verbose=0
     )
     errors = json.loads((tmp_path / "history.json").read_text())["val_mse"]
@@ -428,7 +428,7 @@ def test_callbacks_see_each_epoch_once(tmp_path, monkeypatch):
     logger = keras.callbacks.LambdaCallback(
         on_epoch_end=note, on_train_end=lambda logs: seen.append("end")
     )
-    linear(block=4).run(tmp_path, verbose=0, callbacks=[logger])
+    linear(checkpoint_every=4).run(tmp_path, verbose=0, callbacks=[logger])
     history = json.loads((tmp_path / "history.json").read_text())
     assert seen == [*enumerate(history["loss"]), "end"]
     assert len(history["val_mse"]) == 1 and history["val_mse"] != [7.0]

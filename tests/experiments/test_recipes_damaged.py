@@ -272,7 +272,7 @@ FIELDS = [
     ("epochs", [0, -5, 1.5, "abc", "nan", True]),
     ("batch_size", [0, "1e3"]),
     ("passes", [0]),
-    ("block", [0]),
+    ("checkpoint_every", [0]),
     ("seed", [-1, 2**32]),
     ("learning_rate", [0.0, -1.0, "nan", "inf", "abc", None]),
     ("weight_decay", [-1.0, "nan", "inf"]),

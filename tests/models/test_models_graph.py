@@ -403,9 +403,9 @@ def test_egnn_starts_without_overflow():
 
 
 @pytest.mark.parametrize("cls", [MessagePassingNetwork, Transformer])
-def test_frames(cls):
+def test_positions_at_several_times(cls):
     x = {key: a for key, a in everything().items() if key != "edges"}
-    model = small(cls, frames=3)
+    model = small(cls, num_times=3)
     y = call(model, x)
     assert y.shape == (BATCH, NODES, 3, 3)
     assert model.compute_output_spec(
@@ -437,9 +437,9 @@ def test_frames(cls):
     logs = remul.fit(x, target, batch_size=BATCH, verbose=0).history
     assert logs["objective_loss"][0] < 100
     assert logs["equivariance_error"][0] > 0
-    assert cls.from_config(model.get_config()).frames == 3
-    with pytest.raises(ValueError, match="`frames` needs"):
-        call(small(cls, frames=3, readout="nodes"), x)
+    assert cls.from_config(model.get_config()).num_times == 3
+    with pytest.raises(ValueError, match="`num_times` needs"):
+        call(small(cls, num_times=3, readout="nodes"), x)
 
 
 @pytest.mark.skipif(

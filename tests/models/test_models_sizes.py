@@ -23,10 +23,10 @@ MODELS = {
         pair_bias=True,
         edge_products=["charges"],
         num_registers=2,
-        frames=2,
+        num_times=2,
     ),
     "MessagePassingNetwork": dict(
-        num_layers=1, hidden_dim=8, edge_products=["charges"], frames=2
+        num_layers=1, hidden_dim=8, edge_products=["charges"], num_times=2
     ),
     "EGNN": dict(num_layers=1, hidden_dim=8, edge_products=["charges"]),
     "VectorTransformer": dict(
@@ -184,7 +184,7 @@ def test_config_keeps_every_argument(name):
     cls, kwargs = getattr(models, name), {**MODELS[name], **others}
     checked = [kwargs]
     if name in READOUTS:
-        kwargs = {key: a for key, a in kwargs.items() if key != "frames"}
+        kwargs = {key: a for key, a in kwargs.items() if key != "num_times"}
         checked.append({**kwargs, "readout": "graph", "units": 3})
     seen = set()
     for kwargs in checked:

@@ -341,6 +341,6 @@ def test_correction_compares_labels_with_what_it_corrects():
             model.adapt(x, labels)
     with pytest.raises(ValueError, match="without padding"):
         model.adapt({**x, "mask": np.ones((BATCH, NODES))}, y)
-    wrong = models.Correction(network(), network(frames=2))
+    wrong = models.Correction(network(), network(num_times=2))
     with pytest.raises(ValueError, match="Expected `model` to give positions"):
         wrong(x)
