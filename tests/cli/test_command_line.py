@@ -193,6 +193,7 @@ def test_interrupted(mine, capsys, monkeypatch):
     assert_says(fails(capsys, "train", mine, status=130), "stopped")
 
 
+@pytest.mark.backend_independent
 def test_a_pipe_that_is_closed():
     code = (
         "import sys; from keras_remul import cli\n"
@@ -244,6 +245,7 @@ def test_a_folder_without_permission(mine, capsys):
     assert_says(line, "out could not be written: .*allow to write there")
 
 
+@pytest.mark.backend_independent
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="of Linux")
 def test_a_full_disk(mine, capsys, monkeypatch):
     """In the order of a training; each attempt goes on from the last."""
@@ -314,6 +316,7 @@ DAMAGES = [
 ]
 
 
+@pytest.mark.backend_independent
 @pytest.mark.parametrize("name, content, message", DAMAGES)
 @pytest.mark.parametrize("command", ["verify", "evaluate", "export"])
 def test_damaged_presets(command, name, content, message, preset, capsys):

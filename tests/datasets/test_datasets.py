@@ -77,6 +77,7 @@ def run_python(code, **kwargs):
     )
 
 
+@pytest.mark.backend_independent
 @pytest.mark.skipif(sys.platform == "win32", reason="needs RLIMIT_FSIZE")
 def test_full_disk(tmp_path):
     # The operating system refuses to write more than 1000 bytes to a file.
@@ -95,6 +96,7 @@ def test_full_disk(tmp_path):
     assert len(load_tiny(tmp_path)[1]) == 16
 
 
+@pytest.mark.backend_independent
 def test_killed_while_preparing(tmp_path):
     result = run_python(
         f"""
@@ -171,6 +173,7 @@ def test_fit_on_a_stream(tmp_path):
     assert np.isfinite(history["loss"]).all() and batches.epoch >= 2
 
 
+@pytest.mark.backend_independent
 def test_reading_10000_systems_takes_less_than_a_second(tmp_path):
     from keras_remul.datasets.nbody_gravity.builder import NbodyGravityConfig
 

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from compiled import outputs
 from test_models_sizes import MODELS
 from test_registry import MADE, inputs, is_model
 
@@ -30,7 +31,7 @@ def test_no_nodes(name):
         with pytest.raises(ValueError, match=MATCH):
             call(none)
     # And where it was built before.
-    model(x)
+    outputs(model, x)
     for call in (model, lambda x: model.predict(x, verbose=0)):
         with pytest.raises(ValueError, match=MATCH):
             call(none)
