@@ -10,10 +10,18 @@ signatures, so that a diff of two of them shows only the framework:
                                    layer normalisation over the last axis, in
                                    float32 at least
     gelu(x)                        its approximation by tanh
+    silu(x)                        x sigmoid(x); nobody must use x afterwards,
+                                   it may hold the result
     attention(qkv, heads, mask, bias)
                                    softmax(q k^T / sqrt(F) + bias) v, for qkv
                                    (B, N, 3 C), q, k, v of each head in turn;
                                    a mask (B, N), a bias (B, heads, N, N)
+    masked_sum(m, mask)            sum over K of m (..., K, C), where the mask
+                                   (..., K) is true
+    in_pieces(fn, arrays, width)   fn(*arrays), arrays with one first axis; on a
+                                   CPU on some of its rows at a time, so many
+                                   that their largest array in fn, of `width`
+                                   numbers a row, fits into a cache
     intercepts_calls()             whether the framework does more on a call of
                                    any layer than to call it
     is_traced(x)                   whether x has no values yet: in a function
@@ -57,6 +65,7 @@ if keras.backend.backend() == "jax":
         cond,
         every,
         gelu,
+        in_pieces,
         intercepts_calls,
         is_traced,
         jvp,
@@ -65,9 +74,11 @@ if keras.backend.backend() == "jax":
         linear,
         load_exported,
         map_batch,
+        masked_sum,
         matmul,
         one_program,
         restored,
+        silu,
         value_and_gradient,
         write_exported,
     )
@@ -78,6 +89,7 @@ elif keras.backend.backend() == "torch":
         cond,
         every,
         gelu,
+        in_pieces,
         intercepts_calls,
         is_traced,
         jvp,
@@ -86,9 +98,11 @@ elif keras.backend.backend() == "torch":
         linear,
         load_exported,
         map_batch,
+        masked_sum,
         matmul,
         one_program,
         restored,
+        silu,
         value_and_gradient,
         write_exported,
     )
@@ -99,6 +113,7 @@ elif keras.backend.backend() == "tensorflow":
         cond,
         every,
         gelu,
+        in_pieces,
         intercepts_calls,
         is_traced,
         jvp,
@@ -107,9 +122,11 @@ elif keras.backend.backend() == "tensorflow":
         linear,
         load_exported,
         map_batch,
+        masked_sum,
         matmul,
         one_program,
         restored,
+        silu,
         value_and_gradient,
         write_exported,
     )
@@ -125,6 +142,7 @@ __all__ = [
     "cond",
     "every",
     "gelu",
+    "in_pieces",
     "intercepts_calls",
     "is_traced",
     "jvp",
@@ -133,9 +151,11 @@ __all__ = [
     "linear",
     "load_exported",
     "map_batch",
+    "masked_sum",
     "matmul",
     "one_program",
     "restored",
+    "silu",
     "value_and_gradient",
     "write_exported",
 ]

@@ -10,6 +10,9 @@ import keras
 
 from keras_remul.backend import keras_internals
 
+# Numbers of an array that a core keeps at hand.
+PIECE = 2**16
+
 
 def matmul(a, b):
     # The default precision on GPU and TPU rounds the operands (TF32, bf16),
@@ -64,6 +67,10 @@ def gelu(x):
     return jax.nn.gelu(x, approximate=True)
 
 
+def silu(x):
+    return jax.nn.silu(x)
+
+
 def attention(qkv, heads, mask, bias):
     shape = qkv.shape[:2]
     qkv = qkv.reshape(*shape, heads, -1)
@@ -86,6 +93,29 @@ def attention(qkv, heads, mask, bias):
     else:
         y = jnp.einsum("bknm,bmkf->bnkf", weights, v)
     return y.reshape(*shape, -1)
+
+
+def masked_sum(m, mask):
+    return jnp.sum(jnp.where(mask[..., None], m, 0.0), axis=-2)
+
+
+def in_pieces(fn, arrays, width):
+    rows, size = arrays[0].shape[0], max(1, PIECE // max(width, 1))
+    # An exported program has a free batch size: it must not be asked for.
+    whole = not isinstance(rows, int) or jax.default_backend() != "cpu"
+    if whole or rows <= size:
+        return fn(*arrays)
+    # What a gradient needs of a piece is computed again: that is quicker than
+    # to write it to memory and to read it.
+    fn = jax.checkpoint(fn)
+    end = rows - rows % size
+    pieces = [a[:end].reshape(-1, size, *a.shape[1:]) for a in arrays]
+    result = jax.lax.map(lambda piece: fn(*piece), pieces)
+    result = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), result)
+    if end == rows:
+        return result
+    rest = fn(*(a[end:] for a in arrays))
+    return jax.tree.map(lambda *a: jnp.concatenate(a), result, rest)
 
 
 def intercepts_calls():

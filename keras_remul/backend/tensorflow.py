@@ -32,6 +32,10 @@ def gelu(x):
     return tf.nn.gelu(x, approximate=True)
 
 
+def silu(x):
+    return tf.nn.silu(x)
+
+
 def attention(qkv, heads, mask, bias):
     dtype, width = qkv.dtype, qkv.shape[-1] // (3 * heads)
     nodes = tf.shape(qkv)[1] if qkv.shape[1] is None else qkv.shape[1]
@@ -48,6 +52,14 @@ def attention(qkv, heads, mask, bias):
     weights = tf.cast(tf.nn.softmax(logits), dtype)
     y = tf.transpose(tf.matmul(weights, v), (0, 2, 1, 3))
     return tf.reshape(y, (-1, nodes, heads * width))
+
+
+def masked_sum(m, mask):
+    return tf.reduce_sum(tf.where(mask[..., None], m, 0.0), axis=-2)
+
+
+def in_pieces(fn, arrays, width):
+    return fn(*arrays)
 
 
 def intercepts_calls():

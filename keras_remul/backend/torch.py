@@ -11,6 +11,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from keras_remul.backend import devices
 
+# Numbers of an array that a core keeps at hand.
+PIECE = 2**18
+
 
 def matmul(a, b):
     # float32 products are exact unless the user allows TF32.
@@ -42,6 +45,11 @@ def gelu(x):
     return z.mul_(x).sigmoid_().mul_(x)
 
 
+def silu(x):
+    # In place where no derivative asks for x again.
+    return F.silu(x, inplace=not x.requires_grad)
+
+
 def attention(qkv, heads, mask, bias):
     batch, nodes, width = qkv.shape
     width //= 3 * heads
@@ -58,6 +66,31 @@ def attention(qkv, heads, mask, bias):
         bias = bias.masked_fill(mask, least)
     y = F.scaled_dot_product_attention(q, k, v, bias)
     return y.transpose(1, 2).reshape(batch, nodes, heads * width)
+
+
+def masked_sum(m, mask):
+    if m.is_cpu and not _is_captured():
+        # A product is quicker than a choice, but for what is no number.
+        y = torch.sum(m * mask[..., None], dim=-2)
+        if torch.isfinite(y).all():
+            return y
+    return torch.sum(torch.where(mask[..., None], m, 0.0), dim=-2)
+
+
+def in_pieces(fn, arrays, width):
+    # An exported program has a free batch size: it must not be asked for.
+    if not arrays[0].is_cpu or _is_captured():
+        return fn(*arrays)
+    size = max(1, PIECE // max(width, 1))
+    if arrays[0].shape[0] <= size:
+        return fn(*arrays)
+    pieces = zip(*(a.split(size) for a in arrays), strict=True)
+    results = zip(*(fn(*piece) for piece in pieces), strict=True)
+    return tuple(map(torch.cat, results))
+
+
+def _is_captured():
+    return torch.compiler.is_compiling() or torch.compiler.is_exporting()
 
 
 def intercepts_calls():

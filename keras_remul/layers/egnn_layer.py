@@ -3,8 +3,10 @@
 import keras
 from keras import ops
 
+from keras_remul.backend.plain import is_plain
 from keras_remul.graphs import displacements
 from keras_remul.layers.message_passing import MessagePassing
+from keras_remul.layers.plain import dense
 
 
 def start_small(layer, fan_in):
@@ -15,6 +17,11 @@ def start_small(layer, fan_in):
     """
     limit = fan_in**-0.5
     layer.kernel_initializer = keras.initializers.RandomUniform(-limit, limit)
+
+
+def _pull(m, mask, shift_in, shift_out):
+    """How much each pair pulls `(..., 1)`, zero where there is none."""
+    return ops.where(mask[..., None], shift_out(shift_in(m)), 0.0)
 
 
 @keras.saving.register_keras_serializable(package="keras_remul")
@@ -116,15 +123,23 @@ class EGNNLayer(keras.layers.Layer):
     ):
         away, square = displacements(x, neighbors, offsets)  # (B, N, K, D or 1)
         pairs = ops.concatenate([square, edges], axis=-1)
-        new_h, m = self.messages(h, pairs, mask, neighbors)
+        read, sublayers = None, []
+        if self.update_positions:
+            read, sublayers = _pull, [self.shift_in, self.shift_out]
+        if is_plain(self.messages, MessagePassing):
+            new_h, weight = self.messages.exchange(
+                h, pairs, mask, neighbors, read, sublayers
+            )
+        else:
+            new_h, m = self.messages(h, pairs, mask, neighbors)
+            weight = read(m, mask, *sublayers) if read else None
         if not self.update_positions:
             return new_h, x
-        weight = ops.cast(self.shift_out(self.shift_in(m)), x.dtype)
-        weight = ops.where(mask[..., None], weight, 0.0)  # (B, N, K, 1)
+        weight = ops.cast(weight, x.dtype)  # (B, N, K, 1)
         count = ops.sum(ops.cast(mask, x.dtype), axis=2)[..., None]
         shift = ops.sum(away * weight, axis=2) / ops.maximum(count, 1.0)
         if velocities is not None:
-            speed = self.speed_out(self.speed_in(h))  # (B, N, 1)
+            speed = dense(self.speed_out, dense(self.speed_in, h))  # (B, N, 1)
             shift = shift + ops.cast(speed, x.dtype) * velocities
         return new_h, x + shift
 

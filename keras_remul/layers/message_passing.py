@@ -1,9 +1,13 @@
 """Messages between the nodes of a padded batch, from all or from neighbors."""
 
+import math
+
 import keras
 from keras import ops
 
+from keras_remul import backend
 from keras_remul.graphs import gather_nodes
+from keras_remul.layers.plain import dense, of_rows
 
 
 @keras.saving.register_keras_serializable(package="keras_remul")
@@ -71,14 +75,61 @@ class MessagePassing(keras.layers.Layer):
             self.update_out.build((*h_shape[:-1], self.dim))
 
     def call(self, h, pairs, mask, neighbors=None):
-        m = ops.expand_dims(self.receiver(h), 2) + self.pair(pairs)
-        m = m + gather_nodes(self.sender(h), neighbors)
-        m = ops.silu(self.message(ops.silu(m)))  # (B, N, K, C)
-        m = ops.where(mask[..., None], m, 0.0)
+        def read(m, mask):
+            return ops.where(mask[..., None], m, 0.0)
+
+        return self.exchange(h, pairs, mask, neighbors, read)
+
+    def exchange(self, h, pairs, mask, neighbors=None, read=None, sublayers=()):
+        """What `call` does, with what is read of the messages in their place.
+
+        The arrays of all pairs are by far the largest. Where the sublayers
+        allow it, messages are made, read and summed a few at a time, and never
+        are in memory all at once.
+
+        Args:
+            h: as for `call`, and so are `pairs`, `mask` and `neighbors`.
+            read: function of messages `(..., N, K, C)`, of their mask, and of
+                one function for each of `sublayers`, that calls it. It gives
+                an array `(..., N, K, F)`. Or None.
+            sublayers: list of `keras.layers.Dense`.
+
+        Returns:
+            The nodes `(B, N, C)`, and what was read `(B, N, K, F)`, or None.
+        """
+        receiver = ops.expand_dims(dense(self.receiver, h), 2)
+        sender = gather_nodes(dense(self.sender, h), neighbors)
+        pairs = ops.cast(pairs, receiver.dtype)
+        shape = ops.shape(pairs)[:3]
+        arrays = [receiver, sender, pairs, ops.broadcast_to(mask, shape)]
+        if neighbors is not None:
+            # Each receiver is a sample of its own.
+            arrays = [
+                ops.reshape(a, (-1, 1, *ops.shape(a)[2:])) for a in arrays
+            ]
+        sublayers = self.pair, self.message, *sublayers
+        short = of_rows(sublayers, h.dtype)
+        silu = backend.silu if short else ops.silu
+        pair, message, *others = short or sublayers
+
+        def send(receiver, sender, pairs, mask):
+            m = silu(receiver + pair(pairs) + sender)
+            m = silu(message(m))
+            result = [backend.masked_sum(m, mask)] if self.update else []
+            return (*result, read(m, mask, *others)) if read else (*result,)
+
+        if short:
+            width = math.prod((*ops.shape(arrays[2])[1:3], self.dim))
+            result = backend.in_pieces(send, arrays, width)
+        else:
+            result = send(*arrays)
+        found = ops.reshape(result[-1], (*shape, -1)) if read else None
         if not self.update:
-            return h, m
-        total = ops.concatenate([h, ops.sum(m, axis=2)], axis=-1)
-        return h + self.update_out(ops.silu(self.update_in(total))), m
+            return h, found
+        total = ops.reshape(result[0], (*shape[:2], self.dim))
+        total = ops.concatenate([h, total], axis=-1)
+        y = dense(self.update_out, ops.silu(dense(self.update_in, total)))
+        return h + y, found
 
     def compute_output_shape(self, h_shape, pairs_shape):
         return h_shape, (*pairs_shape[:-1], self.dim)

@@ -27,6 +27,36 @@ def dense(layer, x):
     return layer.activation(y) if is_active(layer) else y
 
 
+def of_rows(sublayers, dtype):
+    """Functions that call layers on some of the rows of an array.
+
+    Args:
+        sublayers: built `keras.layers.Dense`.
+        dtype: that of the array.
+
+    Returns:
+        List of functions from `(..., C)` to `(..., C')`; or None, where a layer
+        is to be called once, on the whole: it is not plain, or has another
+        activation than silu, which may look at all rows.
+    """
+    known = keras.activations.linear, keras.activations.silu
+    if any(layer.activation not in known for layer in sublayers):
+        return None
+    weights = plain_weights(sublayers, (), dtype)
+    if weights is None:
+        return None
+    return [
+        _of_rows(*pair, is_active(layer))
+        for layer, pair in zip(sublayers, weights, strict=True)
+    ]
+
+
+def _of_rows(kernel, bias, active):
+    if active:
+        return lambda x: backend.silu(backend.linear(x, kernel, bias))
+    return lambda x: backend.linear(x, kernel, bias)
+
+
 def is_active(layer):
     """Whether a `keras.layers.Dense` has an activation."""
     return layer.activation is not keras.activations.linear

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_remul.backend.plain import is_plain
 from keras_remul.layers import MessagePassing
 from keras_remul.models.base import NodeModel
 
@@ -120,7 +121,10 @@ class MessagePassingNetwork(NodeModel):
         )
         h = self.embedding(self.embedded(nodes))
         for layer in self.blocks:
-            h, _ = layer(h, edges, pairs.mask, pairs.neighbors)
+            # Nobody reads the messages themselves.
+            plain = is_plain(layer, MessagePassing)
+            send = layer.exchange if plain else layer
+            h, _ = send(h, edges, pairs.mask, pairs.neighbors)
         return self.write(nodes, self.decoder(h))
 
     # --- Config ---
