@@ -100,10 +100,13 @@ def masked_sum(m, mask):
 
 
 def in_pieces(fn, arrays, width):
-    rows, size = arrays[0].shape[0], max(1, PIECE // max(width, 1))
+    rows = arrays[0].shape[0]
     # An exported program has a free batch size: it must not be asked for.
-    whole = not isinstance(rows, int) or jax.default_backend() != "cpu"
-    if whole or rows <= size:
+    free = not isinstance(rows, int) or not isinstance(width, int)
+    if free or jax.default_backend() != "cpu":
+        return fn(*arrays)
+    size = max(1, PIECE // max(width, 1))
+    if rows <= size:
         return fn(*arrays)
     # What a gradient needs of a piece is computed again: that is quicker than
     # to write it to memory and to read it.
