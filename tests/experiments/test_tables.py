@@ -13,7 +13,7 @@ from keras_remul import models
 from keras_remul.experiments import Recipe
 RECIPE = Recipe(
     "nbody_charged",
-    lambda: models.EGNN(num_layers=1, hidden_dim=4),
+    models.LinearNodes,
     dict,
     epochs=1,
 )
