@@ -151,7 +151,7 @@ def gather_nodes(x, neighbors):
     # One more node for numbers that are none: silence would be worse.
     is_bool = keras.backend.standardize_dtype(x.dtype) == "bool"
     nothing = True if is_bool else float("nan")
-    x = ops.pad(x, ((0, 0), (0, 1), (0, 0)), constant_values=nothing)
+    x = ops.concatenate([x, ops.full_like(x[:, :1], nothing)], axis=1)
     offset = (nodes + 1) * ops.arange(batch, dtype="int32")[:, None, None]
     index = ops.clip(ops.cast(neighbors, "int32"), 0, nodes) + offset
     return ops.take(ops.reshape(x, (-1, x.shape[-1])), index, axis=0)
@@ -175,7 +175,7 @@ def in_order(x, identity):
     """
     identity = ops.cast(identity, "bool")
     index = ops.argmax(ops.cast(identity, "int32"), axis=1)[..., None]
-    moved = ops.take_along_axis(x, index, axis=1)
+    moved = gather_nodes(x, index)[:, :, 0]
     named = ops.any(identity, axis=1)[..., None]
     return ops.where(named, moved, ops.zeros_like(moved))
 

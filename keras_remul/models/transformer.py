@@ -197,11 +197,16 @@ class Transformer(NodeModel):
 
     def _append_registers(self, h, mask, biases):
         count = self.num_registers
-        registers = ops.cast(self.registers, h.dtype)
-        registers = ops.repeat(registers, ops.shape(h)[0], axis=0)
+        # Not repeated: an exported program has no number of samples to count.
+        registers = ops.broadcast_to(
+            ops.cast(self.registers, h.dtype),
+            (ops.shape(h)[0], count, self.hidden_dim),
+        )
         h = ops.concatenate([h, registers], axis=1)
         if mask is not None:
-            mask = ops.pad(mask, [[0, 0], [0, count]], constant_values=True)
+            # Not padded: ONNX pads no booleans as TensorFlow does.
+            valid = ops.ones_like(registers[..., 0], dtype="bool")
+            mask = ops.concatenate([mask, valid], axis=1)
         if self.pair_bias:
             widths = [[0, 0], [0, 0], [0, count], [0, count]]
             biases = [ops.pad(bias, widths) for bias in biases]

@@ -75,7 +75,7 @@ class Ensemble(Wrapper):
     def _mean(self, *values):
         shapes = [tuple(value.shape) for value in values]
         if any(len(shape) != len(shapes[0]) for shape in shapes) or any(
-            None not in axis and len(set(axis)) > 1
+            None not in axis and any(size != axis[0] for size in axis)
             for axis in zip(*shapes, strict=True)
         ):
             raise ValueError(
