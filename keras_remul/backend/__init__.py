@@ -50,8 +50,10 @@ signatures, so that a diff of two of them shows only the framework:
                                    is interrupted
     load_exported(path, format)    an exported file as a function of arrays, or
                                    None where the backend cannot
-    write_exported(model, path, format, signature)
-                                   `model.export` with the batch size free
+    write_exported(model, path, format, sample, shapes)
+                                   a model as a file, for arrays like a nested
+                                   sample; its shapes by the names of the
+                                   inputs, where names stand for free axes
     TaskGradients                  mixin of RemulModel: tells its weighting the
                                    norms of the gradients of each task
 """

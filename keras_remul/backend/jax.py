@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import keras
 
 from keras_remul.backend import keras_internals
+from keras_remul.backend.signature import specs
 
 # Numbers of an array that a core keeps at hand.
 PIECE = 2**16
@@ -76,7 +77,10 @@ def attention(qkv, heads, mask, bias):
     qkv = qkv.reshape(*shape, heads, -1)
     q, k, v = jnp.split(qkv, 3, axis=-1)  # each (B, N, K, F)
     q = q * q.shape[-1] ** -0.5
-    if shape[1] > 48:  # there XLA is quicker at products of whole matrices
+    # There XLA is quicker at products of whole matrices. In an exported program
+    # the number of nodes is no number.
+    many = isinstance(shape[1], int) and shape[1] > 48
+    if many:
         q, k, v = (jnp.swapaxes(a, 1, 2) for a in (q, k, v))
         logits = jnp.matmul(q, jnp.swapaxes(k, -1, -2))
     else:
@@ -88,7 +92,7 @@ def attention(qkv, heads, mask, bias):
     if mask is not None:
         logits = jnp.where(mask[:, None, None, :], logits, -1e30)
     weights = jax.nn.softmax(logits).astype(qkv.dtype)
-    if shape[1] > 48:
+    if many:
         y = jnp.swapaxes(jnp.matmul(weights, v), 1, 2)
     else:
         y = jnp.einsum("bknm,bmkf->bnkf", weights, v)
@@ -234,13 +238,45 @@ def restored(model):
         raise
 
 
-def write_exported(model, path, format, signature):
+def write_exported(model, path, format, sample, shapes):
     # jax2tf warns of its own deprecated parts.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
+        if format == "onnx":
+            _write_onnx(model, path, sample, shapes)
+            return
+        # Keras' own names would be another one for the nodes of each input.
+        names = [f"({', '.join(map(str, s))})" for s in shapes.values()]
+        names = keras.tree.pack_sequence_as(sample, names)
         model.export(
-            path, format=format, verbose=False, input_signature=signature
+            path,
+            format=format,
+            verbose=False,
+            input_signature=[specs(sample, shapes)],
+            jax2tf_kwargs={"polymorphic_shapes": [names]},
         )
+
+
+def _write_onnx(model, path, sample, shapes):
+    """As Keras does, with one name for the nodes of all inputs."""
+    import jax2onnx
+
+    def predict(*arrays):
+        x = keras.tree.pack_sequence_as(sample, arrays)
+        return model(x, training=False)
+
+    jax2onnx.to_onnx(
+        predict,
+        inputs=[
+            jax.ShapeDtypeStruct(shape, a.dtype)
+            for shape, a in zip(
+                shapes.values(), keras.tree.flatten(sample), strict=True
+            )
+        ],
+        input_names=list(shapes),
+        return_mode="file",
+        output_path=str(path),
+    )
 
 
 def load_exported(path, format):

@@ -9,6 +9,7 @@ import tensorflow as tf
 from keras import ops
 
 from keras_remul.backend import devices
+from keras_remul.backend.signature import specs
 
 
 def matmul(a, b):
@@ -129,12 +130,15 @@ def restored(model):
     yield
 
 
-def write_exported(model, path, format, signature):
+def write_exported(model, path, format, sample, shapes):
     # tf2onnx warns of its own deprecated parts.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model.export(
-            path, format=format, verbose=False, input_signature=signature
+            path,
+            format=format,
+            verbose=False,
+            input_signature=[specs(sample, shapes)],
         )
 
 

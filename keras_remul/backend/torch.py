@@ -1,18 +1,34 @@
 """PyTorch: a step changes its variables in place."""
 
 import contextlib
+import functools
+import itertools
 import math
 import warnings
 
 import keras
 import torch
 import torch.nn.functional as F
+from torch._decomp import get_decompositions
+from torch.fx.experimental.proxy_tensor import get_proxy_mode, make_fx
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from keras_remul.backend import devices
 
 # Numbers of an array that a core keeps at hand.
 PIECE = 2**18
+# Those that ONNX has no words for are written out.
+_DERIVATIVES = [
+    torch.ops.aten.silu_backward,
+    torch.ops.aten.gelu_backward,
+    torch.ops.aten.sigmoid_backward,
+    torch.ops.aten.tanh_backward,
+    torch.ops.aten.native_layer_norm_backward,
+    torch.ops.aten._softmax_backward_data,
+    torch.ops.aten.embedding_dense_backward,
+    torch.ops.aten.select_backward,
+    torch.ops.aten.slice_backward,
+]
 
 
 def matmul(a, b):
@@ -90,7 +106,8 @@ def in_pieces(fn, arrays, width):
 
 
 def _is_captured():
-    return torch.compiler.is_compiling() or torch.compiler.is_exporting()
+    compiled = torch.compiler.is_compiling() or torch.compiler.is_exporting()
+    return compiled or get_proxy_mode() is not None
 
 
 def intercepts_calls():
@@ -154,33 +171,84 @@ def restored(model):
     yield
 
 
-def write_exported(model, path, format, signature):
-    batch = torch.export.Dim("batch")
-    free = keras.tree.map_structure(lambda spec: {0: batch}, signature)
+def write_exported(model, path, format, sample, shapes):
     # torch warns of its own deprecated parts.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        program = path.with_suffix(".pt2")
-        model.export(
-            program,
-            format="torch",
-            verbose=False,
-            input_signature=signature,
-            dynamic_shapes=[tuple(free)],
-        )
+        program = _program(model, sample, shapes)
         if format == "torch":
+            torch.export.save(program, str(path))
             return
-        # Keras' own way, TorchScript, has no free batch size for these models.
+        _drop_idle_squeezes(program)
         torch.onnx.export(
-            torch.export.load(str(program)),
+            program,
             (),
             str(path),
             dynamo=True,
             verbose=False,
             external_data=False,
-            input_names=[s.name for s in keras.tree.flatten(signature)],
+            input_names=list(shapes),
         )
-        program.unlink()
+
+
+def _program(model, sample, shapes):
+    """The model as an `ExportedProgram`, with free axes."""
+    lengths = {n for shape in shapes.values() for n in shape}
+    names = sorted(n for n in lengths if isinstance(n, str))
+    axes = {name: torch.export.Dim(name) for name in names}
+    # Axes of one length count as one while they are traced; 1 is special.
+    unlike = (n for n in itertools.count(5) if n not in lengths)
+    traced = dict(zip(names, unlike, strict=False))
+
+    def packed(leaves):
+        return keras.tree.pack_sequence_as(sample, leaves)
+
+    free = packed(
+        [
+            {i: axes[n] for i, n in enumerate(shape) if n in axes}
+            for shape in shapes.values()
+        ]
+    )
+    x = packed(
+        [
+            keras.ops.zeros([traced.get(n, n) for n in shape], a.dtype.name)
+            for shape, a in zip(
+                shapes.values(), keras.tree.flatten(sample), strict=True
+            )
+        ]
+    )
+    export = functools.partial(torch.export.export, args=(x,), strict=False)
+    try:
+        return export(model, dynamic_shapes=[(free,)])
+    except Exception as error:
+        # Of a model that takes derivatives the graph can be exported.
+        try:
+            with torch.no_grad():
+                graph = make_fx(
+                    functools.partial(model, training=False),
+                    get_decompositions(_DERIVATIVES),
+                    tracing_mode="symbolic",
+                    _allow_non_fake_inputs=True,
+                )(x)
+            return export(graph, dynamic_shapes=[free])
+        except Exception:
+            raise error from None
+
+
+def _drop_idle_squeezes(program):
+    """Takes out squeezes of axes that are longer than 1.
+
+    `ops.take` leaves them. They do nothing here, and are errors in ONNX.
+    """
+    graph = program.graph
+    for node in graph.nodes:
+        if node.target is torch.ops.aten.squeeze.dim:
+            array, axis = node.args
+            size = array.meta["val"].shape[axis]
+            if isinstance(size, int) and size != 1:
+                node.replace_all_uses_with(array)
+                graph.erase_node(node)
+    program.graph_module.recompile()
 
 
 def load_exported(path, format):
@@ -193,7 +261,9 @@ def load_exported(path, format):
 
     def run(x):
         with torch.no_grad():
-            y = program(keras.tree.map_structure(torch.as_tensor, x))
+            y = program(
+                keras.tree.map_structure(keras.ops.convert_to_tensor, x)
+            )
         return keras.tree.map_structure(lambda a: a.cpu().numpy(), y)
 
     return run

@@ -152,8 +152,12 @@ def export_command(arguments):
             "on."
         )
     output = pathlib.Path(arguments.output)
-    difference = export(model, output, x, format=arguments.format)
-    say(f"{output}: outputs agree, difference {difference:.2g}")
+    done = export(model, output, x, format=arguments.format)
+    say(f"{output}: outputs agree, difference {done.difference:.2g}")
+    for name, shape in done.shapes.items():
+        say(f"  {name}: {', '.join(map(str, shape))}")
+    if done.fixed:
+        say(f"The number of nodes is fixed: {done.fixed}")
 
 
 def doctor_command(arguments):

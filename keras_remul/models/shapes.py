@@ -28,25 +28,15 @@ def node_shapes(shapes, reads_pairs=False):
             "pad them and give a mask."
         )
     senders = shapes["neighbors"][-1] if "neighbors" in shapes else nodes
-    known = {
-        "positions": (batch, nodes, "2 or 3"),
-        "velocities": (batch, nodes, dim),
-        "mask": (batch, nodes),
-    }
-    of_pairs = {
-        "neighbors": (batch, nodes, "any"),
-        "edges": (batch, nodes, senders, "any"),
-        "box": (batch, dim),
-        "shifts": (batch, nodes, senders, dim),
-    }
-    given = sorted(set(of_pairs) & set(shapes))
+    known = _known(batch, nodes, senders, dim)
+    of_pairs = set(known) - {"positions", "velocities", "mask"}
+    given = sorted(of_pairs & set(shapes))
     if given and not reads_pairs:
         raise ValueError(
             f"inputs[{given[0]!r}] is about pairs of nodes, which this model "
             "does not use. Leave it out, or rename it if it is a feature of "
             "the nodes."
         )
-    known.update(of_pairs)
     if len(shapes.get("box", ())) == 3:
         known["box"] = (batch, "1 or D", dim)
     for key, shape in shapes.items():
@@ -62,6 +52,40 @@ def node_shapes(shapes, reads_pairs=False):
             )
     features = set(shapes) - set(known) | {"positions", "velocities"}
     return {key: shapes[key][-1] for key in in_order(features & set(shapes))}
+
+
+def axes_of_nodes(shapes):
+    """Which axes of the inputs count nodes.
+
+    Args:
+        shapes: dict of the shapes of all inputs.
+
+    Returns:
+        Dict of tuples of axes, by key.
+    """
+    senders = "any" if "neighbors" in shapes else "nodes"
+    known = _known("batch", "nodes", senders, "D")
+    found = {}
+    for key, shape in shapes.items():
+        expected = known.get(key, ("batch", "nodes", "any"))
+        fits = len(shape) == len(expected)
+        found[key] = tuple(
+            i for i, name in enumerate(expected) if fits and name == "nodes"
+        )
+    return found
+
+
+def _known(batch, nodes, senders, dim):
+    """The shapes of the inputs that have a meaning, by key."""
+    return {
+        "positions": (batch, nodes, "2 or 3"),
+        "velocities": (batch, nodes, dim),
+        "mask": (batch, nodes),
+        "neighbors": (batch, nodes, "any"),
+        "edges": (batch, nodes, senders, "any"),
+        "box": (batch, dim),
+        "shifts": (batch, nodes, senders, dim),
+    }
 
 
 def in_order(keys):

@@ -4,13 +4,15 @@ import importlib.util
 import pathlib
 import re
 import tempfile
+from typing import NamedTuple
 
 import keras
 import numpy as np
 
 from keras_remul import backend
-from keras_remul.presets import files, golden, places
+from keras_remul.presets import files, free_axes, golden, places
 from keras_remul.utils import atomic
+from keras_remul.utils.causes import cause
 
 # format -> backend -> the packages that writing and running it takes.
 PACKAGES = {
@@ -25,16 +27,39 @@ PACKAGES = {
 _SUFFIXES = {"onnx": ".onnx", "tf_saved_model": "", "torch": ".pt2"}
 
 
+class Exported(NamedTuple):
+    """What is known of a file that was written.
+
+    Attributes:
+        difference: the largest between the outputs of the file and those of
+            the model, relative to the largest output.
+        shapes: of the inputs, by their names in the file: lengths, and
+            `"batch"` and `"nodes"` for the axes that are free.
+        fixed: why the number of nodes is that of the sample; None where it is
+            free.
+    """
+
+    difference: float
+    shapes: dict
+    fixed: str | None
+
+
 def export(model, path, sample, format="onnx", tolerance=1e-4):
     """Writes a model as a file that runs without Keras, and checks it first.
 
     `max |y_file(x) - y_model(x)| <= tolerance * max |y_model(x)|`
 
-    for each output. The file is made by `model.export` beside its place, run
-    on the sample and on one input of it alone, and moved to its place only if
-    its outputs are those of the model: in number, shapes and dtypes, and
-    without NaN. The batch size is free; all other axes are those of the
-    sample. `"torch"` wants dicts with sorted keys.
+    for each output. The file is written beside its place, run on the sample
+    and on inputs of other sizes, and moved to its place only if its outputs are
+    those of the model: in number, shapes and dtypes, and without NaN. `"torch"`
+    wants dicts with sorted keys.
+
+    The batch size is free. So is the number of nodes, if the inputs say which
+    axes count them, by being a dict with `"positions"` as in `NodeModel`, or
+    by axes of the length None of a functional model; and if the model takes
+    another number, which one that knows its nodes (`node_identity=True`,
+    `LinearNodes`, `Alignment`) does not. All other axes are those of the
+    sample. What is returned says which are free.
 
     An ONNX file calls its inputs by their path, `positions`, `atoms_positions`
     of `{"atoms": {"positions": ...}}`, `x_0` and `x_1` of a list. Outputs that
@@ -55,7 +80,8 @@ def export(model, path, sample, format="onnx", tolerance=1e-4):
             output. Defaults to 1e-4.
 
     Returns:
-        The difference found.
+        An `Exported`: the difference found, the shapes of the inputs, and why
+        the number of nodes is fixed, where it is.
 
     Raises:
         ValueError: the backend does not write this format, `path` has another
@@ -64,20 +90,21 @@ def export(model, path, sample, format="onnx", tolerance=1e-4):
             written.
         ImportError: a package is missing.
         OSError: the folder cannot be written; what stood there stays.
-        RuntimeError: the file cannot be made, or does not run; nothing is
-            written.
+        RuntimeError: the file cannot be made, or does not run, for the reason
+            that the converter gives; nothing is written.
 
     Example:
 
-    >>> export(model, "model.onnx", sample={"positions": positions[:8]})
-    2.1e-07
+    >>> done = export(model, "model.onnx", {"positions": positions[:8]})
+    >>> done.difference, done.shapes
+    (2.1e-07, {"positions": ("batch", "nodes", 3)})
     """
     path, _ = places.local(path)
     _check(path, format)
     names = _names(sample)
     sample = _sorted(sample)
-    one = keras.tree.map_structure(lambda a: a[:1], sample)
-    expected = [(x, model.predict(x, verbose=0)) for x in (sample, one)]
+    shapes, fixed, expected = free_axes.tried(model, sample)
+    shapes = dict(zip(names, shapes, strict=True))
     atomic.make_folder(path.parent)
     with (
         atomic.naming(path),
@@ -86,21 +113,21 @@ def export(model, path, sample, format="onnx", tolerance=1e-4):
         ) as scratch,
     ):
         new = pathlib.Path(scratch) / f"new{_SUFFIXES[format]}"
-        y = expected[0][1]
-        source = _Flat(model) if _has_to_be_flat(y, format) else model
+        flat = _has_to_be_flat(expected[0][1], format)
+        source = _Flat(model) if flat else model
         try:
-            backend.write_exported(
-                source, new, format, [_signature(sample, names)]
-            )
+            backend.write_exported(source, new, format, sample, shapes)
             run = _load(new, format, names)
             found = [run(x) for x, _ in expected]
         except OSError:
             raise  # the disk, and not the converter
         except Exception as error:
             raise RuntimeError(
-                f"The exported file does not run. Nothing was written to "
-                f"{path}. Use another format or another backend. Its converter "
-                f"says: {type(error).__name__}: {error}"
+                f"The model cannot be exported as {format!r} on the backend "
+                f"{keras.backend.backend()!r}: {cause(error)}. The shapes were "
+                f"{shapes}. Nothing was written to {path}. Use another format "
+                "or another backend; or, where a number of nodes that is not "
+                "fixed is at fault, a functional model of inputs that have one."
             ) from error
         worst = max(
             golden.check(
@@ -113,7 +140,7 @@ def export(model, path, sample, format="onnx", tolerance=1e-4):
             for received, (_, y) in zip(found, expected, strict=True)
         )
         files.put(new, path)
-    return worst
+    return Exported(worst, shapes, fixed)
 
 
 def _check(path, format):
@@ -193,16 +220,6 @@ class _Flat(keras.Model):
 
     def call(self, inputs, training=None):
         return keras.tree.flatten(self.model(inputs, training=training))
-
-
-def _signature(sample, names):
-    specs = [
-        keras.InputSpec(
-            dtype=a.dtype.name, shape=(None, *a.shape[1:]), name=name
-        )
-        for a, name in zip(keras.tree.flatten(sample), names, strict=True)
-    ]
-    return keras.tree.pack_sequence_as(sample, specs)
 
 
 def _load(path, format, names):
