@@ -153,7 +153,10 @@ def gather_nodes(x, neighbors):
     nothing = True if is_bool else float("nan")
     x = ops.concatenate([x, ops.full_like(x[:, :1], nothing)], axis=1)
     offset = (nodes + 1) * ops.arange(batch, dtype="int32")[:, None, None]
-    index = ops.clip(ops.cast(neighbors, "int32"), 0, nodes) + offset
+    # N is an array here: an exported program would keep the number of today.
+    last = ops.arange(nodes + 1, dtype="int32")[-1:]
+    index = ops.maximum(ops.cast(neighbors, "int32"), 0)
+    index = ops.minimum(index, last) + offset
     return ops.take(ops.reshape(x, (-1, x.shape[-1])), index, axis=0)
 
 

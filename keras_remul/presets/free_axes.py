@@ -54,7 +54,7 @@ def tried(model, sample):
 
 
 def _refusal(model, x, error):
-    """Why a model takes no such x: in its own words, which a program has not."""
+    """Why a model takes no such x, in its own words where it has some."""
     try:
         model(x)
     except Exception as own:
