@@ -31,6 +31,7 @@ from keras_remul.presets import (
     upload_preset,
     verify_preset,
 )
+from keras_remul.presets.compiling import compiled
 from keras_remul.presets.evaluate import evaluate_preset
 from keras_remul.presets.exporting import export
 from keras_remul.symmetry import Symmetry
@@ -46,6 +47,7 @@ __all__ = [
     "__version__",
     "blend_with_ridge",
     "callbacks",
+    "compiled",
     "datasets",
     "distribution",
     "download_preset",

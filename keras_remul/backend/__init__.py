@@ -50,6 +50,10 @@ signatures, so that a diff of two of them shows only the framework:
                                    is interrupted
     load_exported(path, format)    an exported file as a function of arrays, or
                                    None where the backend cannot
+    compiled(model, sample, shapes)
+                                   the model, with the weights of now, as a
+                                   compiled function of inputs, and as one that
+                                   need not wait for the compiler
     write_exported(model, path, format, sample, shapes)
                                    a model as a file, for arrays like a nested
                                    sample; its shapes by the names of the
@@ -64,6 +68,7 @@ if keras.backend.backend() == "jax":
     from keras_remul.backend.jax import (
         TaskGradients,
         attention,
+        compiled,
         cond,
         every,
         gelu,
@@ -88,6 +93,7 @@ elif keras.backend.backend() == "torch":
     from keras_remul.backend.torch import (
         TaskGradients,
         attention,
+        compiled,
         cond,
         every,
         gelu,
@@ -112,6 +118,7 @@ elif keras.backend.backend() == "tensorflow":
     from keras_remul.backend.tensorflow import (
         TaskGradients,
         attention,
+        compiled,
         cond,
         every,
         gelu,
@@ -141,6 +148,7 @@ else:
 __all__ = [
     "TaskGradients",
     "attention",
+    "compiled",
     "cond",
     "every",
     "gelu",

@@ -291,6 +291,21 @@ def load_exported(path, format):
     )
 
 
+def compiled(model, sample, shapes):
+    # Copies: training gives away the arrays that variables hold.
+    parts = model.trainable_variables, model.non_trainable_variables
+    state = [[jnp.copy(v.value) for v in part] for part in parts]
+
+    @jax.jit
+    def predict(state, x):
+        return model.stateless_call(*state, x, training=False)[0]
+
+    def run(x):
+        return predict(state, x)
+
+    return run, run
+
+
 class TaskGradients:
     _task = None
 

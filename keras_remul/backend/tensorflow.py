@@ -152,6 +152,20 @@ def load_exported(path, format):
     )
 
 
+def compiled(model, sample, shapes):
+    parts = model.trainable_variables, model.non_trainable_variables
+    state = [[tf.identity(v.value) for v in part] for part in parts]
+
+    @tf.function(input_signature=[specs(sample, shapes)], autograph=False)
+    def predict(x):
+        return model.stateless_call(*state, x, training=False)[0]
+
+    def run(x):
+        return predict(keras.tree.map_structure(tf.convert_to_tensor, x))
+
+    return run, run
+
+
 class TaskGradients:
     def train_step(self, *args):
         if not self.weighting.uses_gradient_norms:

@@ -1,6 +1,7 @@
 """PyTorch: a step changes its variables in place."""
 
 import contextlib
+import copy
 import functools
 import itertools
 import math
@@ -267,6 +268,25 @@ def load_exported(path, format):
         return keras.tree.map_structure(lambda a: a.cpu().numpy(), y)
 
     return run
+
+
+def compiled(model, sample, shapes):
+    # Of the model itself torch.compile makes many pieces, between which Python
+    # runs: that takes longer than no compiling.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = copy.deepcopy(_program(model, sample, shapes)).module()
+    compiled_program = torch.compile(program)
+
+    def runner(program):
+        def run(x):
+            leaves = map(keras.ops.convert_to_tensor, keras.tree.flatten(x))
+            with torch.no_grad():
+                return program(keras.tree.pack_sequence_as(sample, [*leaves]))
+
+        return run
+
+    return runner(compiled_program), runner(program)
 
 
 class TaskGradients:

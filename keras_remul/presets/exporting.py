@@ -101,8 +101,8 @@ def export(model, path, sample, format="onnx", tolerance=1e-4):
     """
     path, _ = places.local(path)
     _check(path, format)
-    names = _names(sample)
-    sample = _sorted(sample)
+    names = input_names(sample)
+    sample = in_sorted_order(sample)
     shapes, fixed, expected = free_axes.tried(model, sample)
     shapes = dict(zip(names, shapes, strict=True))
     atomic.make_folder(path.parent)
@@ -117,7 +117,7 @@ def export(model, path, sample, format="onnx", tolerance=1e-4):
         source = _Flat(model) if flat else model
         try:
             backend.write_exported(source, new, format, sample, shapes)
-            run = _load(new, format, names)
+            run = load(new, format, names)
             found = [run(x) for x, _ in expected]
         except OSError:
             raise  # the disk, and not the converter
@@ -129,15 +129,12 @@ def export(model, path, sample, format="onnx", tolerance=1e-4):
                 "or another backend; or, where a number of nodes that is not "
                 "fixed is at fault, a functional model of inputs that have one."
             ) from error
-        worst = max(
-            golden.check(
-                _flat(received),
-                _flat(y),
-                tolerance,
-                f"The exported file gives other outputs than the model, and "
-                f"nothing was written to {path}",
-            )
-            for received, (_, y) in zip(found, expected, strict=True)
+        worst = difference(
+            found,
+            [y for _, y in expected],
+            tolerance,
+            f"The exported file gives other outputs than the model, and "
+            f"nothing was written to {path}",
         )
         files.put(new, path)
     return Exported(worst, shapes, fixed)
@@ -169,7 +166,7 @@ def _check(path, format):
         )
 
 
-def _names(sample):
+def input_names(sample):
     """A name for each input, its path, in the order of `keras.tree.flatten`."""
     arrays = golden.flatten("sample", sample)
     sizes = {a.shape[0] if a.ndim else None for a in arrays.values()}
@@ -191,12 +188,12 @@ def _names(sample):
     ]
 
 
-def _sorted(data):
+def in_sorted_order(data):
     """Arrays, dicts in the order of their sorted keys."""
     if isinstance(data, dict):
-        return {key: _sorted(data[key]) for key in sorted(data)}
+        return {key: in_sorted_order(data[key]) for key in sorted(data)}
     if isinstance(data, (list, tuple)):
-        return type(data)(_sorted(value) for value in data)
+        return type(data)(in_sorted_order(value) for value in data)
     return np.asarray(data)
 
 
@@ -222,7 +219,13 @@ class _Flat(keras.Model):
         return keras.tree.flatten(self.model(inputs, training=training))
 
 
-def _load(path, format, names):
+def load(path, format, names):
+    """An exported file as a function of inputs, whose outputs are arrays.
+
+    Args:
+        path, format: see `export`.
+        names: of the inputs, in the order of `keras.tree.flatten`.
+    """
     if format != "onnx":
         return backend.load_exported(path, format)
     import onnxruntime
@@ -238,9 +241,17 @@ def _load(path, format, names):
     return run
 
 
+def difference(found, expected, tolerance, text):
+    """The largest between outputs, in two lists; see `golden.check`."""
+    return max(
+        golden.check(_flat(y), _flat(wanted), tolerance, text)
+        for y, wanted in zip(found, expected, strict=True)
+    )
+
+
 def _flat(outputs):
     """Outputs by their number; ONNX knows no structure."""
     return {
-        f"output {i}": np.asarray(y)
+        f"output {i}": keras.ops.convert_to_numpy(y)
         for i, y in enumerate(keras.tree.flatten(outputs))
     }

@@ -112,7 +112,7 @@ def test_nan_is_not_accepted(dense, tmp_path, monkeypatch):
     path = tmp_path / SUFFIX[FORMAT]
     with pytest.raises(ValueError, match="other outputs.*NaN"):
         export(dense, path, np.where(A < 0, np.nan, A), FORMAT)
-    load = exporting._load
+    load = exporting.load
     for wrong in (
         lambda y: np.full_like(y, np.nan),
         lambda y: y[:, :1],
@@ -121,7 +121,7 @@ def test_nan_is_not_accepted(dense, tmp_path, monkeypatch):
     ):
         monkeypatch.setattr(
             exporting,
-            "_load",
+            "load",
             lambda *a, wrong=wrong: (
                 lambda x: wrong(keras.tree.flatten(load(*a)(x))[0])
             ),

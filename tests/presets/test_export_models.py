@@ -90,7 +90,7 @@ def test_the_file_computes_what_the_model_does(name, format, tmp_path):
         assert done.fixed is None
         assert done.shapes["positions"] == ("batch", "nodes", 3)
         assert done.shapes["mask"] == ("batch", "nodes")
-    run = exporting._load(path, format, sorted(x))
+    run = exporting.load(path, format, sorted(x))
     for batch, nodes in ((7, 5),) if done.fixed else ((2, 8), (1, 1)):
         assert_same(model, run, inputs(name, batch, nodes))
     # The model is unharmed.
@@ -105,7 +105,7 @@ def test_without_a_mask(format, tmp_path):
     model, x = MADE["Transformer"](), inputs("Transformer", mask=False)
     path = tmp_path / SUFFIX[format]
     assert export(model, path, x, format).fixed is None
-    run = exporting._load(path, format, sorted(x))
+    run = exporting.load(path, format, sorted(x))
     assert_same(model, run, inputs("Transformer", 2, 60, mask=False))
     assert_same(model, run, inputs("Transformer", 1, 1, mask=False))
 
@@ -140,7 +140,7 @@ def test_lists_of_neighbors(format, tmp_path):
     done = export(model, path, x, format)
     assert done.shapes["neighbors"] == ("batch", "nodes", 2)
     assert done.shapes["edges"] == ("batch", "nodes", 2, 2)
-    run = exporting._load(path, format, sorted(x))
+    run = exporting.load(path, format, sorted(x))
     assert_same(model, run, with_list(inputs("MessagePassingNetwork", 2, 9)))
 
 
@@ -213,7 +213,7 @@ def test_a_file_that_is_wrong_at_other_sizes_is_not_written(
     tmp_path, monkeypatch
 ):
     need(FORMAT)
-    load = exporting._load
+    load = exporting.load
 
     def frozen(*args):
         run = load(*args)
@@ -228,7 +228,7 @@ def test_a_file_that_is_wrong_at_other_sizes_is_not_written(
 
         return few
 
-    monkeypatch.setattr(exporting, "_load", frozen)
+    monkeypatch.setattr(exporting, "load", frozen)
     model = models.MessagePassingNetwork(num_layers=1, hidden_dim=8)
     with pytest.raises(ValueError, match="other outputs than the model"):
         export(

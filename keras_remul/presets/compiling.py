@@ -1,0 +1,69 @@
+"""Models as compiled functions, for answers one at a time."""
+
+import keras
+
+from keras_remul import backend
+from keras_remul.presets import free_axes
+from keras_remul.presets.exporting import (
+    difference,
+    in_sorted_order,
+    input_names,
+)
+from keras_remul.utils.causes import cause
+
+
+def compiled(model, sample, tolerance=1e-4):
+    """A model as a compiled function, for inference with little delay.
+
+    `model.predict` is made for much data, and takes milliseconds to begin. On
+    PyTorch, where a call of the model is not compiled, `torch.compile(model)`
+    is slower than the model; this compiles the program that `torch.export`
+    makes of it, by a C++ compiler. On JAX it is a `jax.jit`, on TensorFlow a
+    `tf.function`.
+
+    The function has the weights of now, whatever becomes of the model. It takes
+    other numbers of samples, and of nodes where `export` leaves these free; on
+    JAX and PyTorch the first call of a new size waits for the compiler. What it
+    computes is compared with the model before it is returned.
+
+    Args:
+        model: a Keras model.
+        sample: inputs, two samples or more, see `export`; compiled for their
+            size.
+        tolerance: largest difference accepted, relative to the largest
+            output. Defaults to 1e-4.
+
+    Returns:
+        A function of inputs in the structure of `sample`, arrays or tensors;
+        its outputs are tensors in the structure of the model's.
+
+    Raises:
+        ValueError: the sample is too small or holds no numbers, or the outputs
+            differ.
+        RuntimeError: the model cannot be compiled, for the reason given.
+
+    Example:
+
+    >>> answer = compiled(model, {"positions": positions[:8]})
+    >>> answer({"positions": positions[8:9]})
+    """
+    names = input_names(sample)
+    sample = in_sorted_order(sample)
+    shapes, _, expected = free_axes.tried(model, sample)
+    shapes = dict(zip(names, shapes, strict=True))
+    try:
+        run, plain = backend.compiled(model, sample, shapes)
+        found = [run(sample), *(plain(x) for x, _ in expected[1:])]
+    except Exception as error:
+        raise RuntimeError(
+            "The model cannot be compiled on the backend "
+            f"{keras.backend.backend()!r}: {cause(error)}. On PyTorch this "
+            "takes a C++ compiler, such as g++."
+        ) from error
+    difference(
+        found,
+        [y for _, y in expected],
+        tolerance,
+        "The compiled model gives other outputs than the model",
+    )
+    return run
