@@ -155,8 +155,12 @@ def load_exported(path, format):
 def compiled(model, sample, shapes):
     parts = model.trainable_variables, model.non_trainable_variables
     state = [[tf.identity(v.value) for v in part] for part in parts]
+    signature = keras.tree.map_structure(
+        lambda spec: tf.TensorSpec(spec.shape, spec.dtype),
+        specs(sample, shapes),
+    )
 
-    @tf.function(input_signature=[specs(sample, shapes)], autograph=False)
+    @tf.function(input_signature=[signature], autograph=False)
     def predict(x):
         return model.stateless_call(*state, x, training=False)[0]
 

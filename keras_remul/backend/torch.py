@@ -271,13 +271,6 @@ def load_exported(path, format):
 
 
 def compiled(model, sample, shapes):
-    # Of the model itself torch.compile makes many pieces, between which Python
-    # runs: that takes longer than no compiling.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        program = copy.deepcopy(_program(model, sample, shapes)).module()
-    compiled_program = torch.compile(program)
-
     def runner(program):
         def run(x):
             leaves = map(keras.ops.convert_to_tensor, keras.tree.flatten(x))
@@ -286,7 +279,15 @@ def compiled(model, sample, shapes):
 
         return run
 
-    return runner(compiled_program), runner(program)
+    # Of the model itself torch.compile makes many pieces, between which Python
+    # runs: that takes longer than no compiling. It warns of torch's own
+    # deprecated parts when it first runs.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = copy.deepcopy(_program(model, sample, shapes)).module()
+        fast = runner(torch.compile(program))
+        fast(sample)
+    return fast, runner(program)
 
 
 class TaskGradients:

@@ -24,6 +24,10 @@ PACKAGES = {
     "tf_saved_model": {"jax": ["tensorflow"], "tensorflow": []},
     "torch": {"torch": []},
 }
+# (format, backend) -> why its files leave no number of nodes free.
+_FIXED = {
+    ("onnx", "jax"): "jax2onnx leaves one axis free, that of the samples",
+}
 _SUFFIXES = {"onnx": ".onnx", "tf_saved_model": "", "torch": ".pt2"}
 
 
@@ -58,8 +62,9 @@ def export(model, path, sample, format="onnx", tolerance=1e-4):
     axes count them, by being a dict with `"positions"` as in `NodeModel`, or
     by axes of the length None of a functional model; and if the model takes
     another number, which one that knows its nodes (`node_identity=True`,
-    `LinearNodes`, `Alignment`) does not. All other axes are those of the
-    sample. What is returned says which are free.
+    `LinearNodes`, `Alignment`) does not. ONNX files of JAX have the number of
+    the sample. All other axes are those of the sample, too. What is returned
+    says which are free.
 
     An ONNX file calls its inputs by their path, `positions`, `atoms_positions`
     of `{"atoms": {"positions": ...}}`, `x_0` and `x_1` of a list. Outputs that
@@ -103,7 +108,8 @@ def export(model, path, sample, format="onnx", tolerance=1e-4):
     _check(path, format)
     names = input_names(sample)
     sample = in_sorted_order(sample)
-    shapes, fixed, expected = free_axes.tried(model, sample)
+    fixed = _FIXED.get((format, keras.backend.backend()))
+    shapes, fixed, expected = free_axes.tried(model, sample, fixed)
     shapes = dict(zip(names, shapes, strict=True))
     atomic.make_folder(path.parent)
     with (

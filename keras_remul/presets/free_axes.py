@@ -9,7 +9,7 @@ from keras_remul.utils.causes import cause
 BATCH, NODES = "batch", "nodes"
 
 
-def tried(model, sample):
+def tried(model, sample, fixed=None):
     """The free axes of a model's inputs, and what it makes of some inputs.
 
     The number of nodes is free where the inputs say which axes count them, and
@@ -18,6 +18,8 @@ def tried(model, sample):
     Args:
         model: a Keras model.
         sample: its inputs, arrays, of two samples or more.
+        fixed: why the number of nodes has to be that of the sample, where it
+            has to. Defaults to None.
 
     Returns:
         A tuple for each array, in the order of `keras.tree.flatten`, of
@@ -31,13 +33,12 @@ def tried(model, sample):
     lengths = {
         a.shape[i] for a, own in zip(leaves, axes, strict=True) for i in own
     }
-    fixed = None
-    if not lengths:
+    if fixed is None and not lengths:
         fixed = (
             "no input is known to count nodes: they are no dict with "
             '"positions", nor has a functional model axes of the length None'
         )
-    elif len(lengths) > 1:
+    elif fixed is None and len(lengths) > 1:
         fixed = f"axes of the length None have several, {sorted(lengths)}"
     if fixed is None:
         shapes = _named(leaves, axes)
