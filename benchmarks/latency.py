@@ -37,11 +37,10 @@ def forms(model, sample, folder):
         import torch
 
         whole = torch.compile(model)
-        found["`torch.compile(model)`"] = torch.no_grad()(
-            lambda x: keras.ops.convert_to_numpy(
-                whole(keras.tree.map_structure(torch.as_tensor, x))
-            )
+        found["`torch.compile(model)`"] = lambda x: keras.ops.convert_to_numpy(
+            whole(keras.tree.map_structure(torch.as_tensor, x))
         )
+        found = {form: torch.no_grad()(f) for form, f in found.items()}
     answer = kr.compiled(model, sample)
     found["`kr.compiled`"] = lambda x: keras.ops.convert_to_numpy(answer(x))
     for format, backends in exporting.PACKAGES.items():

@@ -130,6 +130,7 @@ def test_export(capsys, tmp_path):
     )  # fmt: skip
     assert status == 0, error
     assert "outputs agree" in said and (tmp_path / name).exists()
+    assert "x: batch, 3" in said and "number of nodes is fixed" in said
     save_to_preset(model, tmp_path / "p")
     status, _, error = run(
         capsys, "export", str(tmp_path / "p"), "--output", output
