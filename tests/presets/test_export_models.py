@@ -34,9 +34,15 @@ UNABLE = {
         **dict.fromkeys(SVD, "Svd"),
         "ConservativeForces": "ShapeN",  # of gradients
     },
-    ("jax", "onnx"): {
-        **dict.fromkeys(EIGH, "eigh"),
+    ("jax", "onnx"): {  # jax2onnx, with a free number of samples
+        **dict.fromkeys(EIGH, "Cannot divide evenly"),
         **dict.fromkeys(SVD, "svd"),
+        "ConservativeForces": "same number of dimensions",
+        "LinearNodes": "arange",
+        "Symmetrized": "Cannot divide evenly",
+        "VectorTransformer": "reshape with symbolic dimensions",
+        "GATr": "reshape with symbolic dimensions",
+        "SE3Transformer": "reshape with symbolic dimensions",
     },
     ("jax", "tf_saved_model"): {
         **dict.fromkeys(EIGH, "lapack_ssyevd"),
@@ -139,13 +145,15 @@ def test_lists_of_neighbors(format, tmp_path):
     model = models.MessagePassingNetwork(num_layers=1, hidden_dim=8)
     x = with_list(inputs("MessagePassingNetwork"))
     path = tmp_path / SUFFIX[format]
+    if (BACKEND, format) == ("jax", "onnx"):
+        with pytest.raises(RuntimeError, match="arange"):
+            export(model, path, x, format)
+        return
     done = export(model, path, x, format)
-    nodes = 5 if done.fixed else "nodes"
-    assert done.shapes["neighbors"] == ("batch", nodes, 2)
-    assert done.shapes["edges"] == ("batch", nodes, 2, 2)
+    assert done.shapes["neighbors"] == ("batch", "nodes", 2)
+    assert done.shapes["edges"] == ("batch", "nodes", 2, 2)
     run = exporting.load(path, format, sorted(x))
-    x = inputs("MessagePassingNetwork", 2, 5 if done.fixed else 9)
-    assert_same(model, run, with_list(x))
+    assert_same(model, run, with_list(inputs("MessagePassingNetwork", 2, 9)))
 
 
 def test_node_identity_fixes_the_nodes(tmp_path):
