@@ -19,7 +19,7 @@ CHARGED = ("Transformer", "MessagePassingNetwork", "EGNN")
 
 # Which models know their nodes, and what they say of another number.
 FIXED = {
-    "LinearNodes": "LinearNodes knows the number of nodes",
+    "LinearNodes": "LinearNodes needs the number of nodes",
     "Alignment": "The reference has 5 nodes",
 }
 # What cannot be written, and the cause that the error has to name.
@@ -74,8 +74,17 @@ def assert_same(model, run, x):
         np.testing.assert_allclose(a, b, atol=1e-5)
 
 
-@pytest.mark.parametrize("format", FORMATS)
-@pytest.mark.parametrize("name", MODELS)
+# On PyTorch an ONNX file is made of the program that `.pt2` holds: where there
+# is the former, the latter is as good.
+CASES = [
+    (name, format)
+    for format in FORMATS
+    for name in MODELS
+    if format != "torch" or name in {"Transformer", *UNABLE["torch", "onnx"]}
+]
+
+
+@pytest.mark.parametrize("name, format", CASES)
 def test_the_file_computes_what_the_model_does(name, format, tmp_path):
     need(format)
     model, x = MADE[name](), inputs(name)
