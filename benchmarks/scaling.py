@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 
 import _common  # isort: skip
 
-NEIGHBOURS = 16
+NEIGHBORS = 16
 LISTS = ("MessagePassingNetwork", "EGNN")
 
 
@@ -27,7 +27,7 @@ def measure(model, nodes, neighbors, repeats):
     """Milliseconds of CPU time and megabytes of one call."""
     x, _ = _common.data(1, nodes)
     if neighbors:
-        shape = (1, nodes, NEIGHBOURS)
+        shape = (1, nodes, NEIGHBORS)
         rng = np.random.default_rng(0)
         x["neighbors"] = rng.integers(nodes, size=shape).astype("int32")
     x = jax.tree.map(jax.numpy.asarray, x)
@@ -90,7 +90,7 @@ def main():
     for name in _common.available(arguments.models):
         model = _common.make(name, arguments.parameters, arguments.layers)
         for neighbors in (False, True) if name in LISTS else (False,):
-            label = f"{name}, list of {NEIGHBOURS}" if neighbors else name
+            label = f"{name}, list of {NEIGHBORS}" if neighbors else name
             points = []
             for nodes in arguments.nodes:
                 point = measure(model, nodes, neighbors, arguments.repeats)

@@ -80,11 +80,11 @@ def _draw_jets(axis, x, chosen, title):
     eta = np.arcsinh(p[..., 3] / safe)
     phi = np.arctan2(p[..., 2], p[..., 1])
     total = p.sum(axis=1)
-    centre = np.arcsinh(total[:, 3] / np.hypot(total[:, 1], total[:, 2]))
+    center = np.arcsinh(total[:, 3] / np.hypot(total[:, 1], total[:, 2]))
     phi = phi - np.arctan2(total[:, 2], total[:, 1])[:, None]
     phi = (phi + np.pi) % (2 * np.pi) - np.pi
     axis.scatter(
-        (eta - centre[:, None])[there], phi[there], s=pt[there] / 4, alpha=0.4
+        (eta - center[:, None])[there], phi[there], s=pt[there] / 4, alpha=0.4
     )
     axis.set(title=title, xlabel="pseudorapidity", ylabel="azimuth")
     axis.set(xlim=(-1, 1), ylim=(-1, 1), aspect="equal")

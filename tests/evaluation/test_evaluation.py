@@ -99,7 +99,7 @@ def test_untrained_transformer_is_not_equivariant(bodies):
     model(x)
     model.head.kernel.assign(model.head.kernel * 30)
     assert_not_equivariant(model, symmetry(groups.SO3()), x)
-    # Centring makes it equivariant to translations.
+    # Centering makes it equivariant to translations.
     assert_equivariant(model, symmetry(groups.Translations()), x, 1e-5)
 
 
