@@ -10,7 +10,6 @@ import warnings
 import keras
 import torch
 import torch.nn.functional as F
-from torch._decomp import get_decompositions
 from torch.fx.experimental.proxy_tensor import get_proxy_mode, make_fx
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -18,18 +17,6 @@ from keras_remul.backend import devices
 
 # Numbers of an array that a core keeps at hand.
 PIECE = 2**18
-# Those that ONNX has no words for are written out.
-_DERIVATIVES = [
-    torch.ops.aten.silu_backward,
-    torch.ops.aten.gelu_backward,
-    torch.ops.aten.sigmoid_backward,
-    torch.ops.aten.tanh_backward,
-    torch.ops.aten.native_layer_norm_backward,
-    torch.ops.aten._softmax_backward_data,
-    torch.ops.aten.embedding_dense_backward,
-    torch.ops.aten.select_backward,
-    torch.ops.aten.slice_backward,
-]
 
 
 def matmul(a, b):
@@ -227,13 +214,19 @@ def _program(model, sample, shapes):
             with torch.no_grad():
                 graph = make_fx(
                     functools.partial(model, training=False),
-                    get_decompositions(_DERIVATIVES),
+                    _written_out(),
                     tracing_mode="symbolic",
                     _allow_non_fake_inputs=True,
                 )(x)
             return export(graph, dynamic_shapes=[free])
         except Exception:
             raise error from None
+
+
+def _written_out():
+    """How derivatives are made of operations that ONNX has words for."""
+    rules = torch.export.default_decompositions().items()
+    return {op: rule for op, rule in rules if "backward" in op.name()}
 
 
 def _drop_idle_squeezes(program):

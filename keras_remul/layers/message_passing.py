@@ -88,7 +88,7 @@ class MessagePassing(keras.layers.Layer):
         are in memory all at once.
 
         Args:
-            h: as for `call`, and so are `pairs`, `mask` and `neighbors`.
+            h, pairs, mask, neighbors: as for `call`.
             read: function of messages `(..., N, K, C)`, of their mask, and of
                 one function for each of `sublayers`, that calls it. It gives
                 an array `(..., N, K, F)`. Or None.
