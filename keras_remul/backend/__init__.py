@@ -18,10 +18,11 @@ signatures, so that a diff of two of them shows only the framework:
                                    a mask (B, N), a bias (B, heads, N, N)
     masked_sum(m, mask)            sum over K of m (..., K, C), where the mask
                                    (..., K) is true
-    in_pieces(fn, arrays, width)   fn(*arrays), arrays with one first axis; on a
-                                   CPU on some of its rows at a time, so many
-                                   that their largest array in fn, of `width`
-                                   numbers a row, fits into a cache
+    in_pieces(fn, arrays, width)   fn(*arrays), arrays with one first axis; by
+                                   JAX and PyTorch on a CPU on some of its rows
+                                   at a time, so many that their largest array
+                                   in fn, of `width` numbers a row, fits into a
+                                   cache
     intercepts_calls()             whether the framework does more on a call of
                                    any layer than to call it
     is_traced(x)                   whether x has no values yet: in a function

@@ -293,12 +293,15 @@ def load_exported(path, format):
 
 def compiled(model, sample, shapes):
     # Copies: training gives away the arrays that variables hold.
-    parts = model.trainable_variables, model.non_trainable_variables
-    state = [[jnp.copy(v.value) for v in part] for part in parts]
+    variables = list(model.variables)
+    state = [jnp.copy(v.value) for v in variables]
 
     @jax.jit
     def predict(state, x):
-        return model.stateless_call(*state, x, training=False)[0]
+        # Traced again for each size, whichever variables then are trainable.
+        mapping = list(zip(variables, state, strict=True))
+        with keras.StatelessScope(state_mapping=mapping):
+            return model(x, training=False)
 
     def run(x):
         return predict(state, x)

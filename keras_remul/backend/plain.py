@@ -36,16 +36,18 @@ _extras = operator.itemgetter("_dtype_policy", *_EXTRAS)
 def is_plain(layer, cls):
     """Whether a call of the layer does only what `cls.call` does.
 
-    False for a layer of a subclass, or one with its own `call`, a hook, mixed
-    precision, quantisation, LoRA, an activity regularizer, or gradient
-    checkpoints; also under a `keras.distribution`, which may have a layout for
-    the output. These can change, so check at each call.
+    False for a layer of a subclass, or one with its own `call`, of a class that
+    was given another `call`, or with a hook, mixed precision, quantisation,
+    LoRA, an activity regularizer, or gradient checkpoints; also under a
+    `keras.distribution`, which may have a layout for the output. These can
+    change, so check at each call.
 
     Args:
         layer: a built layer.
         cls: the class that it is expected to be of.
     """
-    return _adds_nothing(layer, cls) and _nobody_else_does()
+    own = cls.call.__qualname__ == f"{cls.__qualname__}.call"
+    return own and _adds_nothing(layer, cls) and _nobody_else_does()
 
 
 def plain_weights(dense, norms, dtype):

@@ -73,12 +73,7 @@ def attention(qkv, heads, mask, bias):
 
 
 def masked_sum(m, mask):
-    if m.is_cpu and not _is_captured():
-        # A product is quicker than a choice, but for what is no number.
-        y = torch.sum(m * mask[..., None], dim=-2)
-        if torch.isfinite(y).all():
-            return y
-    return torch.sum(torch.where(mask[..., None], m, 0.0), dim=-2)
+    return torch.sum(m.masked_fill(~mask[..., None], 0.0), dim=-2)
 
 
 def in_pieces(fn, arrays, width):

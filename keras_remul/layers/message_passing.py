@@ -83,9 +83,9 @@ class MessagePassing(keras.layers.Layer):
     def exchange(self, h, pairs, mask, neighbors=None, read=None, sublayers=()):
         """What `call` does, with what is read of the messages in their place.
 
-        The arrays of all pairs are by far the largest. Where the sublayers
-        allow it, messages are made, read and summed a few at a time, and never
-        are in memory all at once.
+        The arrays of all pairs are by far the largest. Where the sublayers and
+        the backend allow it, messages are made, read and summed a few at a
+        time, so that a cache holds them; see `backend.in_pieces`.
 
         Args:
             h, pairs, mask, neighbors: as for `call`.
@@ -97,18 +97,24 @@ class MessagePassing(keras.layers.Layer):
         Returns:
             The nodes `(B, N, C)`, and what was read `(B, N, K, F)`, or None.
         """
+        h = ops.cast(h, self.compute_dtype)  # as a call would
         receiver = ops.expand_dims(dense(self.receiver, h), 2)
         sender = gather_nodes(dense(self.sender, h), neighbors)
         pairs = ops.cast(pairs, receiver.dtype)
-        shape = ops.shape(pairs)[:3]
-        arrays = [receiver, sender, pairs, ops.broadcast_to(mask, shape)]
-        if neighbors is not None:
-            # Each receiver is a sample of its own.
-            arrays = [
-                ops.reshape(a, (-1, 1, *ops.shape(a)[2:])) for a in arrays
-            ]
+        nodes = ops.shape(h)[:2]
+        shape = (*nodes, ops.shape(pairs)[2])
+        if pairs.shape[:2] != h.shape[:2]:
+            pairs = ops.broadcast_to(pairs, (*shape, pairs.shape[-1]))
+        mask = ops.broadcast_to(ops.cast(mask, "bool"), shape)
+        arrays = [receiver, sender, pairs, mask]
         sublayers = self.pair, self.message, *sublayers
         short = of_rows(sublayers, h.dtype)
+        if short and neighbors is not None:
+            # Each receiver is a sample of its own.
+            rows = nodes[0] * nodes[1]
+            arrays = [
+                ops.reshape(a, (rows, 1, *ops.shape(a)[2:])) for a in arrays
+            ]
         silu = backend.silu if short else ops.silu
         pair, message, *others = short or sublayers
 
@@ -123,10 +129,12 @@ class MessagePassing(keras.layers.Layer):
             result = backend.in_pieces(send, arrays, width)
         else:
             result = send(*arrays)
-        found = ops.reshape(result[-1], (*shape, -1)) if read else None
+        found = None
+        if read:
+            found = ops.reshape(result[-1], (*shape, result[-1].shape[-1]))
         if not self.update:
             return h, found
-        total = ops.reshape(result[0], (*shape[:2], self.dim))
+        total = ops.reshape(result[0], (*nodes, self.dim))
         total = ops.concatenate([h, total], axis=-1)
         y = dense(self.update_out, ops.silu(dense(self.update_in, total)))
         return h + y, found

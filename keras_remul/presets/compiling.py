@@ -1,6 +1,7 @@
 """Models as compiled functions, for answers one at a time."""
 
 import keras
+from keras import ops
 
 from keras_remul import backend
 from keras_remul.presets import free_axes
@@ -34,8 +35,10 @@ def compiled(model, sample, tolerance=1e-4):
             output. Defaults to 1e-4.
 
     Returns:
-        A function of inputs in the structure of `sample`, arrays or tensors;
-        its outputs are tensors in the structure of the model's.
+        A function of inputs in the structure of `sample`, arrays or tensors,
+        which are cast to its dtypes; its outputs are tensors in the structure
+        of the model's. It raises a ValueError for inputs of another structure,
+        or with floating-point numbers where the sample has integers.
 
     Raises:
         ValueError: the sample is too small or holds no numbers, or the outputs
@@ -66,4 +69,44 @@ def compiled(model, sample, tolerance=1e-4):
         tolerance,
         "The compiled model gives other outputs than the model",
     )
-    return run
+    return _for_inputs_like(sample, run)
+
+
+def _for_inputs_like(sample, run):
+    """The function, after a look at the structure and dtypes of its inputs."""
+
+    def answer(x):
+        try:
+            keras.tree.assert_same_structure(sample, x)
+        except (ValueError, TypeError):
+            raise ValueError(
+                "Expected inputs in the structure of the sample: "
+                f"{_structure(sample)}. Received: {_structure(x)}"
+            ) from None
+        return run(keras.tree.map_structure(_like, sample, x))
+
+    return answer
+
+
+def _structure(x):
+    names = keras.tree.map_structure(lambda a: type(a).__name__, x)
+    return str(names)
+
+
+def _like(known, value):
+    """The value as a tensor of the dtype of the sample."""
+    value = ops.convert_to_tensor(value)
+    given, wanted = (
+        keras.backend.standardize_dtype(value.dtype),
+        known.dtype.name,
+    )
+    if given == wanted:
+        return value
+    if keras.backend.is_float_dtype(given) > keras.backend.is_float_dtype(
+        wanted
+    ):
+        raise ValueError(
+            f"Expected an input of the dtype {wanted}, as in the sample. "
+            f"Received: {given}"
+        )
+    return ops.cast(value, wanted)

@@ -39,7 +39,9 @@ def tried(model, sample, fixed=None):
             '"positions", nor has a functional model axes of the length None'
         )
     elif fixed is None and len(lengths) > 1:
-        fixed = f"axes of the length None have several, {sorted(lengths)}"
+        fixed = (
+            f"axes that would count nodes differ in length, {sorted(lengths)}"
+        )
     if fixed is None:
         shapes = _named(leaves, axes)
         try:
@@ -79,6 +81,10 @@ def _axes(model, sample):
     # Functional and sequential models say so.
     declared = getattr(model, "inputs", None)
     if declared and len(declared) == len(leaves):
+        if isinstance(sample, dict):  # its leaves come in the order of keys
+            by_name = {spec.name: spec for spec in declared}
+            if by_name.keys() == sample.keys():
+                declared = [by_name[key] for key in sorted(sample)]
         return [
             tuple(i for i, n in enumerate(spec.shape) if i and n is None)
             for spec in declared

@@ -122,6 +122,111 @@ def test_what_is_changed_in_a_layer_counts(cls, rng):
     assert len(seen) == 1
 
 
+def patched(monkeypatch, cls):
+    original, seen = cls.call, []
+
+    def call(self, *args, **kwargs):
+        seen.append(1)
+        return original(self, *args, **kwargs)
+
+    monkeypatch.setattr(cls, "call", call)
+    return seen
+
+
+@pytest.mark.parametrize("cls", [EGNN, MessagePassingNetwork])
+def test_another_call_of_the_class_counts(cls, rng, monkeypatch):
+    x = {"positions": rng.normal(size=(2, 4, 3)).astype("float32")}
+    model = cls(num_layers=2, hidden_dim=4, readout="nodes")
+    model(x)
+    seen = patched(monkeypatch, MessagePassing)
+    model(x)
+    assert len(seen) == 2
+
+
+def listed(rng, batch, width):
+    """Arguments of a layer: nodes, pairs, mask and a list."""
+    return [
+        drawn(rng, batch, NODES, WIDTH),
+        drawn(rng, batch, NODES, width, 2),
+        ops.ones((batch, NODES, width), "bool"),
+        ops.zeros((batch, NODES, width), "int32"),
+    ]
+
+
+@pytest.mark.parametrize("batch, width", [(0, LISTED), (2, 0), (0, 0)])
+def test_no_samples_and_no_neighbors(batch, width, rng):
+    layer = MessagePassing(WIDTH)
+    h, pairs, mask, neighbors = listed(rng, batch, width)
+    layer.build(h.shape, (None, None, None, 2))
+    y, m = layer(h, pairs, mask, neighbors=neighbors)
+    assert tuple(y.shape) == (batch, NODES, WIDTH)
+    assert tuple(m.shape) == (batch, NODES, width, WIDTH)
+    moves = EGNNLayer(WIDTH)
+    moves.build(h.shape, (None, None, 3), (None, None, None, 2))
+    x = drawn(rng, batch, NODES, 3)
+    _, moved = moves(h, x, pairs, mask, neighbors=neighbors)
+    assert tuple(moved.shape) == (batch, NODES, 3)
+
+
+def test_a_layer_sees_the_axes_of_the_samples(rng):
+    """Also with a list, whose receivers are samples of their own in pieces."""
+    layer, shapes = MessagePassing(WIDTH), []
+
+    def activation(z):
+        shapes.append(tuple(z.shape))
+        return z
+
+    arguments = listed(rng, 2, LISTED)
+    layer.build(arguments[0].shape, arguments[1].shape)
+    layer.message.activation = activation
+    layer(*arguments[:3], neighbors=arguments[3])
+    assert shapes == [(2, NODES, LISTED, WIDTH)]
+
+
+def test_arguments_as_a_call_takes_them(rng):
+    """Other dtypes, masks of numbers, pairs that all samples share."""
+    layer = MessagePassing(WIDTH)
+    h, pairs, mask, neighbors = listed(rng, 2, LISTED)
+    layer.build(h.shape, pairs.shape)
+    mask = ops.convert_to_tensor(rng.random((2, NODES, LISTED)) > 0.3)
+    pairs = ops.repeat(pairs[:1], 2, axis=0)
+    expected = layer(h, pairs, mask, neighbors=neighbors)
+    for found in (
+        layer(h, pairs, 2 * ops.cast(mask, "int32"), neighbors=neighbors),
+        layer(h, pairs[:1], mask, neighbors=neighbors),
+        layer.exchange(
+            ops.convert_to_numpy(h).astype("float64"),
+            pairs,
+            mask,
+            neighbors,
+            lambda m, mask: ops.where(mask[..., None], m, 0.0),
+        ),
+    ):
+        for a, b in zip(found, expected, strict=True):
+            assert a.dtype == b.dtype
+            np.testing.assert_allclose(
+                ops.convert_to_numpy(a), ops.convert_to_numpy(b), atol=1e-6
+            )
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "torch", reason="a transform of PyTorch"
+)
+def test_gradients_of_each_sample(rng):
+    import torch
+
+    model = EGNN(num_layers=2, hidden_dim=4)
+    x = drawn(rng, 3, NODES, 3)
+    model({"positions": x})
+
+    def loss(x):
+        return model({"positions": x[None]}).square().sum()
+
+    each = torch.func.vmap(torch.func.grad(loss))(x)
+    expected = torch.stack([torch.func.grad(loss)(one) for one in x])
+    torch.testing.assert_close(each, expected)
+
+
 @pytest.mark.parametrize("cls", [EGNN, MessagePassingNetwork])
 def test_many_nodes_with_a_list_train(cls, rng):
     nodes, listed = 2000, 16

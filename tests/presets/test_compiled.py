@@ -50,6 +50,36 @@ def test_it_computes_what_the_model_does():
     np.testing.assert_allclose(after, before, atol=1e-6)
 
 
+def test_inputs_unlike_the_sample():
+    need_a_compiler()
+    x = {"a": np.ones((2, 3), "float32"), "b": np.ones((2, 3), "int32")}
+    given = {
+        key: keras.Input((3,), name=key, dtype=v.dtype) for key, v in x.items()
+    }
+    y = given["a"] - 2.0 * keras.ops.cast(given["b"], "float32")
+    answer = compiled(keras.Model(given, y), x)
+    wide = {"a": np.full((2, 3), 4.0), "b": x["b"]}
+    found = keras.ops.convert_to_numpy(answer(wide))
+    np.testing.assert_array_equal(found, np.full((2, 3), 2.0, "float32"))
+    for wrong in ({"c": x["a"], "b": x["b"]}, [x["a"], x["b"]], {"a": x["a"]}):
+        with pytest.raises(ValueError, match="structure of the sample.*'a'"):
+            answer(wrong)
+    with pytest.raises(ValueError, match="dtype int32.*float32"):
+        answer({"a": x["a"], "b": x["a"]})
+
+
+@pytest.mark.skipif(BACKEND != "jax", reason="traced again for each size")
+def test_what_is_trainable_may_change():
+    model = models.Transformer(num_layers=2, hidden_dim=8, num_heads=2)
+    model(inputs())
+    for weight in model.trainable_variables:
+        weight.assign(weight + 0.1 * keras.random.normal(weight.shape))
+    model.blocks[0].trainable = False
+    answer = compiled(model, inputs())
+    model.blocks[0].trainable, model.blocks[1].trainable = True, False
+    assert_same(answer, model, inputs(batch=2))
+
+
 def test_outputs_that_differ_and_what_cannot_be_compiled(monkeypatch):
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
     x = np.ones((2, 3), "float32")
