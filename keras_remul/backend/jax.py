@@ -242,41 +242,19 @@ def write_exported(model, path, format, sample, shapes):
     # jax2tf warns of its own deprecated parts.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        if format == "onnx":
-            _write_onnx(model, path, sample, shapes)
-            return
-        # Keras' own names would be another one for the nodes of each input.
-        names = [f"({', '.join(map(str, s))})" for s in shapes.values()]
-        names = keras.tree.pack_sequence_as(sample, names)
+        options = {}
+        if format == "tf_saved_model":
+            # Keras would name the nodes of each input apart.
+            names = [f"({', '.join(map(str, s))})" for s in shapes.values()]
+            names = keras.tree.pack_sequence_as(sample, names)
+            options["jax2tf_kwargs"] = {"polymorphic_shapes": [names]}
         model.export(
             path,
             format=format,
             verbose=False,
             input_signature=[specs(sample, shapes)],
-            jax2tf_kwargs={"polymorphic_shapes": [names]},
+            **options,
         )
-
-
-def _write_onnx(model, path, sample, shapes):
-    """As Keras does, with one name for the nodes of all inputs."""
-    import jax2onnx
-
-    def predict(*arrays):
-        x = keras.tree.pack_sequence_as(sample, arrays)
-        return model(x, training=False)
-
-    jax2onnx.to_onnx(
-        predict,
-        inputs=[
-            jax.ShapeDtypeStruct(shape, a.dtype)
-            for shape, a in zip(
-                shapes.values(), keras.tree.flatten(sample), strict=True
-            )
-        ],
-        input_names=list(shapes),
-        return_mode="file",
-        output_path=str(path),
-    )
 
 
 def load_exported(path, format):

@@ -14,7 +14,7 @@ class VectorNormalization(keras.layers.Layer):
     `v <- v / sqrt(mean_c |v_c|^2 + epsilon)`
 
     No mean is subtracted and no bias is added: both would single out a
-        direction.
+    direction.
 
     Args:
         epsilon: added to the mean square.

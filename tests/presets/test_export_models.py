@@ -203,6 +203,20 @@ def test_functional_models_say_what_is_free(nodes, tmp_path):
         }
 
 
+def test_axes_go_by_the_names_of_the_inputs():
+    """Which a functional model may declare in any order."""
+    x, m = keras.Input((None, 3), name="nodes"), keras.Input((4,), name="all")
+    y = keras.layers.Dense(4)(x) * m[:, None]
+    model = keras.Model([x, m], y)
+    sample = {
+        "all": np.ones((2, 4), "float32"),
+        "nodes": np.ones((2, 5, 3), "float32"),
+    }
+    shapes, fixed, _ = free_axes.tried(model, sample)
+    assert fixed is None
+    assert shapes == [("batch", 4), ("batch", "nodes", 3)]
+
+
 def test_free_axes_of_several_lengths_stay_fixed():
     a, b = keras.Input((None, 3)), keras.Input((None, 3))
     model = keras.Model([a, b], keras.ops.sum(a, 1) + keras.ops.sum(b, 1))

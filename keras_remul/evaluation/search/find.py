@@ -62,8 +62,9 @@ def find_symmetry(
        violation that the regressor cannot express does not raise the cost. For
        that verdict, two figures say which violations would have been found:
 
-        detectable_linear      the smallest breaking that would have been
-        detectable_quadratic   found "broken"
+        detectable_linear      the smallest violation of first order in the
+                               features that would have been found "broken"
+        detectable_quadratic   that of second order
 
        A random term of first or second order in the features, without its
        symmetric part, is added to the targets, with a root mean square of 1/64
