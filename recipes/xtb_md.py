@@ -2,10 +2,9 @@
 
     keras-remul train recipes/xtb_md.py:NAME --set dataset=xtb_md/aspirin
 
-With `ridge` the network corrects ridge regression. There the targets of the
-second task are labels, as in the paper: where most is said by the regression,
-which is equivariant, consistency of predictions has a minimum that is easy to
-find and of no use: no correction at all.
+With `ridge` the network corrects ridge regression, which is equivariant. There
+the targets of the second task are labels, as in the paper: predictions are most
+consistent where the network corrects nothing, a minimum of no use.
 
 Reference: REMUL, arXiv 2410.17878; EGNN, arXiv 2102.09844.
 """
