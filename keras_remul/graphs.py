@@ -147,8 +147,8 @@ def gather_nodes(x, neighbors):
     if neighbors is None:
         return x[:, None]
     x = ops.convert_to_tensor(x)
-    if x.shape[0] == 0:  # of no samples nothing can be taken
-        return ops.zeros((*neighbors.shape, x.shape[-1]), x.dtype)
+    if x.shape[0] == 0:  # nothing can be taken, but weights have gradients
+        return ops.broadcast_to(x[:, :, None], (*neighbors.shape, x.shape[-1]))
     batch, nodes = ops.shape(x)[0], ops.shape(x)[1]
     # One more node for numbers that are none: silence would be worse.
     is_bool = keras.backend.standardize_dtype(x.dtype) == "bool"
