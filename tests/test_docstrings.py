@@ -73,14 +73,20 @@ def listed(section, parameter):
     return re.search(rf"^\s*([\w*]+, )*{name}(, [\w*]+)*:", section, re.M)
 
 
-@pytest.mark.parametrize("name", sorted(public()))
-def test_arguments_are_explained(name):
-    thing = public()[name]
+def of_arguments(thing):
+    """The part of a docstring about arguments; of a dataclass, attributes."""
     text = inspect.getdoc(thing) or ""
     assert text, "no docstring"
     _, _, section = text.partition("Args:\n")
-    if not section:  # of a dataclass
+    if not section and inspect.isclass(thing):
         _, _, section = text.partition("Attributes:\n")
+    return section
+
+
+@pytest.mark.parametrize("name", sorted(public()))
+def test_arguments_are_explained(name):
+    thing = public()[name]
+    section = of_arguments(thing)
     if inspect.isclass(thing):
         own = vars(thing).get("__init__")
         parameters = arguments(own) if own else []
@@ -92,9 +98,7 @@ def test_arguments_are_explained(name):
 @pytest.mark.parametrize("name", sorted(methods()))
 def test_arguments_of_methods_are_explained(name):
     method = methods()[name]
-    text = inspect.getdoc(method) or ""
-    assert text, "no docstring"
-    _, _, section = text.partition("Args:\n")
+    section = of_arguments(method)
     parameters = arguments(method)
     assert [p.name for p in parameters if not listed(section, p)] == []
 

@@ -16,8 +16,6 @@ signatures, so that a diff of two of them shows only the framework:
                                    softmax(q k^T / sqrt(F) + bias) v, for qkv
                                    (B, N, 3 C), q, k, v of each head in turn;
                                    a mask (B, N), a bias (B, heads, N, N)
-    masked_sum(m, mask)            sum over K of m (..., K, C), where the mask
-                                   (..., K) is true
     in_pieces(fn, arrays, width)   fn(*arrays), arrays with one first axis; by
                                    JAX and PyTorch on a CPU on some of its rows
                                    at a time, so many that their largest array
@@ -82,7 +80,6 @@ if keras.backend.backend() == "jax":
         linear,
         load_exported,
         map_batch,
-        masked_sum,
         matmul,
         one_program,
         restored,
@@ -107,7 +104,6 @@ elif keras.backend.backend() == "torch":
         linear,
         load_exported,
         map_batch,
-        masked_sum,
         matmul,
         one_program,
         restored,
@@ -132,7 +128,6 @@ elif keras.backend.backend() == "tensorflow":
         linear,
         load_exported,
         map_batch,
-        masked_sum,
         matmul,
         one_program,
         restored,
@@ -162,7 +157,6 @@ __all__ = [
     "linear",
     "load_exported",
     "map_batch",
-    "masked_sum",
     "matmul",
     "one_program",
     "restored",

@@ -99,10 +99,6 @@ def attention(qkv, heads, mask, bias):
     return y.reshape(*shape, -1)
 
 
-def masked_sum(m, mask):
-    return jnp.sum(jnp.where(mask[..., None], m, 0.0), axis=-2)
-
-
 def in_pieces(fn, arrays, width):
     rows = arrays[0].shape[0]
     # An exported program has a free batch size: it must not be asked for.

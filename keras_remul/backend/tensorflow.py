@@ -55,10 +55,6 @@ def attention(qkv, heads, mask, bias):
     return tf.reshape(y, (-1, nodes, heads * width))
 
 
-def masked_sum(m, mask):
-    return tf.reduce_sum(tf.where(mask[..., None], m, 0.0), axis=-2)
-
-
 def in_pieces(fn, arrays, width):
     return fn(*arrays)
 

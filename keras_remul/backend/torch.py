@@ -72,10 +72,6 @@ def attention(qkv, heads, mask, bias):
     return y.transpose(1, 2).reshape(batch, nodes, heads * width)
 
 
-def masked_sum(m, mask):
-    return torch.sum(m.masked_fill(~mask[..., None], 0.0), dim=-2)
-
-
 def in_pieces(fn, arrays, width):
     # An exported program has a free batch size: it must not be asked for.
     if not arrays[0].is_cpu or _is_captured():

@@ -5,7 +5,7 @@ from keras import ops
 
 from keras_remul.backend.plain import is_plain
 from keras_remul.graphs import displacements
-from keras_remul.layers.message_passing import MessagePassing
+from keras_remul.layers.message_passing import MessagePassing, masked
 from keras_remul.layers.plain import dense
 
 
@@ -21,7 +21,7 @@ def start_small(layer, fan_in):
 
 def _pull(m, mask, shift_in, shift_out):
     """How much each pair pulls `(..., 1)`, zero where there is none."""
-    return ops.where(mask[..., None], shift_out(shift_in(m)), 0.0)
+    return masked(shift_out(shift_in(m)), mask)
 
 
 @keras.saving.register_keras_serializable(package="keras_remul")

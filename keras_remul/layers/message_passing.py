@@ -10,6 +10,11 @@ from keras_remul.graphs import gather_nodes
 from keras_remul.layers.plain import dense, of_rows
 
 
+def masked(m, mask):
+    """Values of pairs `(..., C)`, zero where the mask `(...)` is false."""
+    return ops.where(mask[..., None], m, 0.0)
+
+
 @keras.saving.register_keras_serializable(package="keras_remul")
 class MessagePassing(keras.layers.Layer):
     """Nodes send messages along pairs and update what they know.
@@ -75,10 +80,7 @@ class MessagePassing(keras.layers.Layer):
             self.update_out.build((*h_shape[:-1], self.dim))
 
     def call(self, h, pairs, mask, neighbors=None):
-        def read(m, mask):
-            return ops.where(mask[..., None], m, 0.0)
-
-        return self.exchange(h, pairs, mask, neighbors, read)
+        return self.exchange(h, pairs, mask, neighbors, masked)
 
     def exchange(self, h, pairs, mask, neighbors=None, read=None, sublayers=()):
         """What `call` does, with what is read of the messages in their place.
@@ -121,7 +123,7 @@ class MessagePassing(keras.layers.Layer):
         def send(receiver, sender, pairs, mask):
             m = silu(receiver + pair(pairs) + sender)
             m = silu(message(m))
-            result = [backend.masked_sum(m, mask)] if self.update else []
+            result = [ops.sum(masked(m, mask), axis=-2)] if self.update else []
             return (*result, read(m, mask, *others)) if read else (*result,)
 
         if short:

@@ -51,9 +51,8 @@ def tried(model, sample, fixed=None):
         except Exception as error:
             fixed = f"the model takes no other: {_refusal(model, x, error)}"
     shapes = _named(leaves, [()] * len(leaves))
-    for x in others(sample, shapes):
-        found[1:] = [(x, model.predict(x, verbose=0))]
-    return shapes, fixed, found
+    (one,) = others(sample, shapes)
+    return shapes, fixed, [found[0], (one, model.predict(one, verbose=0))]
 
 
 def _refusal(model, x, error):
