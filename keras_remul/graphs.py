@@ -235,6 +235,75 @@ def pair_mask(neighbors, mask, num_nodes, shifts=None):
     return ops.logical_and(pairs, ops.logical_and(mask, senders))
 
 
+def with_self(neighbors):
+    """A list in which each node comes first among its own neighbors.
+
+    Args:
+        neighbors: `(B, N, K)`.
+
+    Returns:
+        `(B, N, 1 + K)` int32.
+    """
+    neighbors = ops.cast(neighbors, "int32")
+    own = ops.arange(ops.shape(neighbors)[1], dtype="int32")[None, :, None]
+    own = own + ops.zeros_like(neighbors[..., :1])
+    return ops.concatenate([own, neighbors], axis=-1)
+
+
+def reverse_edges(neighbors, shifts=None):
+    """Where the edge from i to j stands, for each edge from j to i.
+
+    Args:
+        neighbors: `(B, N, K)`.
+        shifts: optional `(B, N, K, D)`, see `periodic_graph`.
+
+    Returns:
+        Indices `(B, N, 1 + K)` for `take_edges`, of the edges of the list
+        `with_self`; and booleans `(B, N, K)`: whether the other direction is in
+        the list. Where it is not, the index is that of the node itself.
+    """
+    neighbors = ops.cast(neighbors, "int32")
+    batch, nodes, width = ops.shape(neighbors)
+    own = ops.arange(nodes, dtype="int32")[None, :, None]
+    flat = ops.reshape(neighbors, (batch, -1))
+    flat = ops.maximum(ops.minimum(flat, nodes - 1), 0)[..., None]
+
+    def of_senders(lists, axes):
+        lists = ops.reshape(lists, (batch, nodes, -1))
+        lists = ops.take_along_axis(lists, flat, axis=1)
+        return ops.reshape(lists, (batch, nodes, width, width, *axes))
+
+    same = of_senders(neighbors, ()) == own[..., None]  # (B, N, K, K)
+    if shifts is not None:
+        shifts = ops.cast(shifts, "int32")
+        opposite = (
+            of_senders(shifts, shifts.shape[3:]) == -shifts[:, :, :, None]
+        )
+        same = ops.logical_and(same, ops.all(opposite, axis=-1))
+    exists = (neighbors >= 0) & (neighbors < nodes)
+    found = ops.logical_and(ops.any(same, axis=-1), exists)
+    place = 1 + ops.cast(ops.argmax(ops.cast(same, "int32"), axis=-1), "int32")
+    index = ops.where(found, neighbors * (1 + width) + place, own * (1 + width))
+    index = ops.concatenate([own * (1 + width) + index[..., :1] * 0, index], -1)
+    return index, found
+
+
+def take_edges(values, index):
+    """Values of edges in the order of an index within each sample.
+
+    Args:
+        values: `(B, N, K, C)`.
+        index: integers `(B, N, K)`, from 0 to N K - 1.
+
+    Returns:
+        `(B, N, K, C)`.
+    """
+    batch, nodes, width, channels = ops.shape(values)
+    first = ops.arange(batch, dtype="int32") * (nodes * width)
+    rows = ops.reshape(values, (-1, channels))
+    return ops.take(rows, index + first[:, None, None], axis=0)
+
+
 def to_edge_index(neighbors):
     """A neighbor list as pairs of sender and receiver.
 

@@ -9,6 +9,8 @@ from keras_remul.layers.multivector import (
     MultivectorNormalization,
 )
 from keras_remul.layers.pair_bias import PairBias
+from keras_remul.layers.point_edge_block import PointEdgeBlock
+from keras_remul.layers.radial import RadialBasis
 from keras_remul.layers.se3_block import IrrepDense, SE3TransformerBlock
 from keras_remul.layers.transformer_block import TransformerBlock
 from keras_remul.layers.vector_block import (
@@ -25,6 +27,8 @@ __all__ = [
     "MultivectorDense",
     "MultivectorNormalization",
     "PairBias",
+    "PointEdgeBlock",
+    "RadialBasis",
     "SE3TransformerBlock",
     "TransformerBlock",
     "VectorNormalization",

@@ -4,12 +4,14 @@ from keras_remul.models.egnn import EGNN
 from keras_remul.models.gatr import GATr
 from keras_remul.models.linear.linear_nodes import LinearNodes
 from keras_remul.models.message_passing import MessagePassingNetwork
+from keras_remul.models.point_edge_transformer import PointEdgeTransformer
 from keras_remul.models.se3_transformer import SE3Transformer
 from keras_remul.models.transformer import Transformer
 from keras_remul.models.vector_transformer import VectorTransformer
 from keras_remul.models.wrappers.correction import Correction
 from keras_remul.models.wrappers.ensemble import Ensemble
 from keras_remul.models.wrappers.forces import ConservativeForces
+from keras_remul.models.wrappers.potential import Potential
 
 __all__ = [
     "EGNN",
@@ -19,6 +21,8 @@ __all__ = [
     "GATr",
     "LinearNodes",
     "MessagePassingNetwork",
+    "PointEdgeTransformer",
+    "Potential",
     "SE3Transformer",
     "Transformer",
     "VectorTransformer",

@@ -1,0 +1,204 @@
+"""Labels of potentials: scale, reference energies, targets; in NumPy."""
+
+import numpy as np
+from keras import ops
+
+from keras_remul.utils.elements import counts
+
+SAMPLES = 1000  # with which the references of a model are fitted
+ELECTRON_VOLTS = 27.211386245988  # in one hartree, CODATA 2018
+
+
+class PotentialLabels:
+    """The part of a `Potential` that goes between it and total energies."""
+
+    def adapt(self, x, y, batch_size=32):
+        """Sets the scale and the reference energies from training data.
+
+        The scale makes the forces of the untrained model as large as the
+        labels, and the gain then makes its energies spread no more than the
+        labels do. The references are fitted, by least squares, to what the
+        model leaves of the energies, so that training starts close to them. For a
+        model that is already trained call `adapt_references`.
+
+        Args:
+            x: dict of inputs, arrays.
+            y: dict of `"energy"` `(B, 1)`, total energies in float64, and
+                `"forces"` `(B, N, 3)`.
+            batch_size: samples in one pass.
+
+        Raises:
+            ValueError: shapes differ, a value is not finite, an atomic number
+                is none, or the energies look like hartree.
+        """
+        x, y = some(x, y)
+        energies, forces = self._read(x, y)
+        if forces is None:
+            raise ValueError(
+                'Expected y with "forces", which set the scale. Received: '
+                f"{sorted(y)}"
+            )
+        found = self.predict(x, batch_size=batch_size, verbose=0)
+        ratio = _rms(forces, x) / _rms(found["forces"], x)
+        if not np.isfinite(ratio) or ratio == 0:
+            raise ValueError(
+                "Expected forces, of the labels and of the model, that are not "
+                f"all zero. Received: a ratio of {ratio}"
+            )
+        number = counts(x["atomic_numbers"], x.get("mask"))
+        wanted, start = (
+            np.std(_unexplained(number, e))
+            for e in (energies, ratio * found["energy"])
+        )
+        # Forces of random directions do more work than those of a minimum.
+        gain = min(1.0, wanted / start) if start > 0 < wanted else 1.0
+        self.scale.assign(float(ops.convert_to_numpy(self.scale)) * ratio)
+        self.gain.assign(float(ops.convert_to_numpy(self.gain)) * gain)
+        self._fit_references(x, energies, gain * ratio * found["energy"])
+
+    def adapt_references(self, x, y, batch_size=32):
+        """Fits the reference energies alone, to a model that stays as it is.
+
+        Args:
+            x, y, batch_size: as for `adapt`; y may lack forces.
+
+        Raises:
+            ValueError: as `adapt`.
+        """
+        x, y = some(x, y)
+        energies, _ = self._read(x, y)
+        found = self.predict(x, batch_size=batch_size, verbose=0)["energy"]
+        self._fit_references(x, energies, found)
+
+    def _fit_references(self, x, energies, found):
+        if self.references.energies is None:
+            self.references.adapt(
+                x["atomic_numbers"], energies - found, x.get("mask")
+            )
+
+    def targets(self, x, y):
+        """Labels to train with: energies without the reference energies.
+
+        Args:
+            x: dict of inputs, arrays.
+            y: dict of `"energy"` `(B, 1)` in float64, and optional `"forces"`
+                `(B, N, 3)` and `"stress"` `(B, 3, 3)`.
+
+        Returns:
+            Dict of float32 arrays: `"energy"`, `"energy_per_atom"`, and the
+            others of y.
+
+        Raises:
+            ValueError: as `adapt`, or an element has no reference energy.
+        """
+        energies, forces = self._read(x, y)
+        number = counts(x["atomic_numbers"], x.get("mask"))
+        energies = energies - self.references.total(
+            x["atomic_numbers"], x.get("mask")
+        )
+        result = {
+            "energy": energies,
+            "energy_per_atom": energies / number.sum(axis=1, keepdims=True),
+        }
+        if forces is not None:
+            result["forces"] = forces
+        if "stress" in y:
+            result["stress"] = _array(y, "stress", (len(energies), 3, 3))
+        return {key: a.astype("float32") for key, a in result.items()}
+
+    def total_energy(self, x, y):
+        """Total energies of predictions, with the reference energies.
+
+        Args:
+            x: dict of inputs, arrays.
+            y: outputs of the potential for them, a dict.
+
+        Returns:
+            Float64 `(B, 1)`, NumPy.
+
+        Raises:
+            ValueError: an element has no reference energy.
+        """
+        energy = ops.convert_to_numpy(y["energy"]).astype("float64")
+        return energy + self.references.total(
+            x["atomic_numbers"], x.get("mask")
+        )
+
+    def _read(self, x, y):
+        """Energies and forces of labels in float64, checked."""
+        self._check_inputs(x)
+        samples, atoms, dim = np.shape(x["positions"])
+        _array(x, "positions", (samples, atoms, dim))
+        if "energy" not in y:
+            raise ValueError(
+                f'Expected y with the key "energy". Received: {sorted(y)}'
+            )
+        energies = _array(y, "energy", (samples, 1))
+        number = counts(x["atomic_numbers"], x.get("mask"))
+        _check_unit(energies, number)
+        if "forces" not in y:
+            return energies, None
+        return energies, _array(y, "forces", (samples, atoms, dim))
+
+
+def some(x, y, count=SAMPLES):
+    """Evenly spaced samples, `count` at most.
+
+    Args:
+        x, y: dicts of arrays.
+        count: number of samples.
+    """
+    samples = len(x["positions"])
+    rows = np.unique(np.linspace(0, samples - 1, count).astype(int))
+    return (
+        {key: np.asarray(value)[rows] for key, value in part.items()}
+        for part in (x, y)
+    )
+
+
+def _unexplained(number, energies):
+    """What the numbers of atoms do not explain of energies `(B, 1)`."""
+    found, *_ = np.linalg.lstsq(number, energies, rcond=1e-10)
+    return energies - number @ found
+
+
+def _rms(forces, x):
+    """Root of the mean square of the forces on valid atoms."""
+    forces = np.asarray(forces, "float64")
+    mask = x.get("mask")
+    if mask is not None:
+        forces = forces[np.asarray(mask).astype(bool)]
+    return np.sqrt(np.mean(forces**2))
+
+
+def _array(data, key, shape):
+    value = np.asarray(data[key], "float64")
+    if value.shape != shape:
+        raise ValueError(
+            f"Expected {key!r} of shape {shape}. Received: {value.shape}"
+        )
+    if not np.isfinite(value).all():
+        sample = np.argwhere(~np.isfinite(value))[0][0]
+        raise ValueError(
+            f"Expected finite numbers in {key!r}. Received: NaN or infinity in "
+            f"sample {sample}"
+        )
+    return value
+
+
+def _check_unit(energies, number):
+    """Raises ValueError where total energies look like hartree.
+
+    The energy of all electrons of a neutral atom is known within a few percent:
+    `-0.7687 Z^(7/3) + 0.5 Z^2 - 0.27 Z^(5/3)` hartree, the series of Thomas,
+    Fermi, Scott and Schwinger (Schwinger, Phys. Rev. A 24, 2353, 1981).
+    """
+    z = np.arange(number.shape[1], dtype="float64")
+    atoms = -0.7687 * z ** (7 / 3) + 0.5 * z**2 - 0.2699 * z ** (5 / 3)
+    expected = number @ atoms
+    if np.allclose(energies[:, 0], expected, rtol=0.03):
+        raise ValueError(
+            "These energies are those of all electrons in hartree: "
+            f"{energies[0, 0]:.6g} in sample 0. Expected eV, with forces in "
+            f"eV/Angstrom. Multiply energies (and forces) by {ELECTRON_VOLTS}."
+        )

@@ -1,0 +1,279 @@
+"""Interatomic potentials: energies, forces and stress in the data's units."""
+
+import keras
+from keras import ops
+
+from keras_remul import backend
+from keras_remul.layers.reference_energies import ReferenceEnergies
+from keras_remul.models.wrappers.base import Wrapper
+from keras_remul.models.wrappers.labels import PotentialLabels
+
+FORCES = ("gradient", "direct")
+UNITS = {"gradient": (1, 4), "direct": (4,)}
+
+
+@keras.saving.register_keras_serializable(package="keras_remul")
+class Potential(PotentialLabels, Wrapper):
+    """Energy, forces and stress from any model of scalars of the atoms.
+
+    `E = s a sum_i e_i(x)`, and `F_i = -dE/dx_i`, or `F_i = s f_i(x) - mean`
+
+    The model gives each atom a number e_i of order 1, and with
+    `forces="direct"` a vector f_i too. The scale s and the start
+    of the gain a, a trainable number, are set from the data by `adapt`, as are
+    the reference energies of the elements, which are not part of E: a total
+    energy has no meV in float32. `targets` takes them out of
+    labels, `total_energy` adds them to predictions, both in float64.
+
+    Forces that are a gradient conserve energy, and are trained through the
+    second derivative, so the model has to be smooth. Direct forces cost a third
+    of the time and conserve nothing; to train with them first and then with the
+    gradient, `Potential(direct.model)`, saves time.
+
+    If E is invariant to rotations, there is no net torque, and conversely: the
+    derivative of E by a rotation of all atoms (and of the cell) is `sum_i r_i x
+    F_i`. With `torque_weight` its mean square per atom is added to the loss,
+    without a second pass through the model.
+
+    Args:
+        model: Keras model with `readout="nodes"` and `units=1`, or 4 for direct
+            forces, such as `PointEdgeTransformer(readout="nodes", units=4)`.
+        forces: `"gradient"` or `"direct"`.
+        stress: whether the stress is an output too, `(1/V) dE/d strain`; the
+            inputs then have a `"box"` of lattice vectors `(B, 3, 3)`.
+        elements: optional atomic numbers; the model then gets, instead of
+            `"atomic_numbers"`, which element each atom is, one-hot, under the
+            key `"elements"`. For models that take features as numbers, such as
+            `EGNN`.
+        references: optional dict of the reference energy of each element, such
+            as that of the isolated atom. Defaults to None: `adapt` fits them.
+        torque_weight: weight of the mean square of the net torque, divided by
+            the number of atoms, in the loss.
+        **kwargs: `name`, `dtype` and `trainable`, for `keras.Model`.
+
+    Call arguments:
+        inputs: dict of `"positions"` `(B, N, 3)`, `"atomic_numbers"`
+            `(B, N, 1)` and other inputs of `model`.
+        training: passed on.
+
+    Returns:
+        Dict of `"energy"` `(B, 1)`, relative to the reference energies;
+        `"energy_per_atom"` `(B, 1)`, the same over the number of atoms;
+        `"forces"` `(B, N, 3)`, 0 on padded nodes; with `stress`, `"stress"`
+        `(B, 3, 3)`. With an element that is not among `elements`, NaN.
+
+    Raises:
+        ValueError: an argument is not valid, or the model has another output.
+
+    Example:
+        >>> net = PointEdgeTransformer(readout="nodes", cutoff=4.0)
+        >>> potential = Potential(net)
+        >>> potential.adapt(x, y)
+        >>> potential.compile("adam", loss={"energy_per_atom": "mse",
+        ...                                 "forces": "mse"})
+        >>> potential.fit(x, potential.targets(x, y))
+
+    Reference:
+        Chmiela et al., "Machine learning of accurate energy-conserving
+        molecular force fields", arXiv 1611.04678; for the torque, Rhodes et
+        al., "Orb-v3: atomistic simulation at scale", arXiv 2504.06231; for
+        direct forces first, Bigi et al., "The dark side of the forces", arXiv
+        2412.11569.
+    """
+
+    def __init__(
+        self,
+        model,
+        forces="gradient",
+        stress=False,
+        elements=None,
+        references=None,
+        torque_weight=0.0,
+        **kwargs,
+    ):
+        super().__init__(model, **kwargs)
+        if forces not in FORCES:
+            raise ValueError(
+                f"Argument `forces` must be one of {FORCES}. Received: "
+                f"{forces!r}"
+            )
+        if forces == "direct" and (stress or torque_weight):
+            raise ValueError(
+                "Arguments `stress` and `torque_weight` need "
+                'forces="gradient". Received: forces="direct"'
+            )
+        if not torque_weight >= 0:
+            raise ValueError(
+                "Argument `torque_weight` must be 0 or more. Received: "
+                f"{torque_weight}"
+            )
+        self.forces = forces
+        self.stress = bool(stress)
+        self.elements = None if elements is None else list(elements)
+        self.torque_weight = float(torque_weight)
+        self.references = ReferenceEnergies(references, name="references")
+        self.scale = self.add_weight(
+            shape=(), initializer="ones", trainable=False, name="scale"
+        )
+        self.gain = self.add_weight(shape=(), initializer="ones", name="gain")
+
+    # --- Forward pass ---
+
+    def call(self, inputs, training=None):
+        self._check_inputs(inputs)
+        x = self._inputs_of_model(inputs)
+        self.build_parts(x)
+        mask = inputs.get("mask")
+        if mask is not None:
+            mask = ops.cast(mask, "bool")[..., None]  # (B, N, 1)
+        if self.forces == "direct":
+            energy, forces = self._direct(x, mask, training)
+            outputs = {"energy": energy, "forces": forces}
+        else:
+            outputs = self._gradient(x, mask, training)
+        count = ops.shape(inputs["positions"])[1]
+        if mask is not None:
+            count = ops.sum(ops.cast(mask, outputs["energy"].dtype), axis=1)
+            count = ops.maximum(count, 1.0)
+        per_atom = outputs["energy"] / ops.cast(count, outputs["energy"].dtype)
+        outputs["energy_per_atom"] = per_atom
+        if mask is not None:
+            outputs["forces"] = self.attach_mask(
+                [outputs["forces"], mask[..., 0]]
+            )
+        return outputs
+
+    def _inputs_of_model(self, inputs):
+        x = dict(inputs)
+        if self.elements is not None:
+            numbers = ops.cast(x.pop("atomic_numbers"), "int32")
+            same = numbers == ops.convert_to_tensor(self.elements, "int32")
+            known = ops.any(same, axis=-1, keepdims=True)
+            if "mask" in x:
+                known = known | ~ops.cast(x["mask"], "bool")[..., None]
+            one_hot = ops.cast(same, self.model.variable_dtype)
+            x["elements"] = ops.where(known, one_hot, float("nan"))
+        return x
+
+    def _of_atoms(self, x, mask, training):
+        """The energy `(B, 1)`, and what else the model gives each atom."""
+        y = self.model(x, training=training)
+        expected = UNITS[self.forces]
+        if len(y.shape) != 3 or y.shape[-1] not in expected:
+            raise ValueError(
+                'Expected a model with readout="nodes" and units='
+                f"{expected[-1] if self.forces == 'direct' else 1}. Received: "
+                f"an output of shape {tuple(y.shape)}"
+            )
+        y = ops.cast(y, self.variable_dtype) * self.scale
+        y = y if mask is None else ops.where(mask, y, 0.0)
+        return self.gain * ops.sum(y[..., 0], axis=1, keepdims=True), y[..., 1:]
+
+    def _direct(self, x, mask, training):
+        energy, forces = self._of_atoms(x, mask, training)
+        # A molecule does not accelerate itself.
+        if mask is None:
+            return energy, forces - ops.mean(forces, axis=1, keepdims=True)
+        count = ops.sum(ops.cast(mask, forces.dtype), axis=1, keepdims=True)
+        mean = ops.sum(forces, axis=1, keepdims=True) / ops.maximum(count, 1.0)
+        return energy, ops.where(mask, forces - mean, 0.0)
+
+    def _gradient(self, x, mask, training):
+        positions = ops.cast(x["positions"], self.variable_dtype)
+        atoms = ops.shape(positions)[1]
+        strained = self.stress or (self.torque_weight and "box" in x)
+        box = x.get("box")
+
+        # One array: the positions and, below, the strain of each sample.
+        def energy(z):
+            moved = {**x, "positions": z[:, :atoms]}
+            if strained:
+                # A small strain e moves a point r to r + r e.
+                strain = z[:, atoms:]
+                r = moved["positions"]
+                moved["positions"] = r + backend.matmul(r, strain)
+                cell = ops.cast(box, z.dtype)
+                moved["box"] = cell + backend.matmul(cell, strain)
+            return self._of_atoms(moved, mask, training)[0]
+
+        z = positions
+        if strained:
+            strain = ops.zeros_like(ops.cast(box, z.dtype))
+            z = ops.concatenate([z, strain], axis=1)
+        y, gradient = backend.value_and_gradient(energy, z, self.variables)
+        forces = -gradient[:, :atoms]
+        outputs = {"energy": y, "forces": forces}
+        if self.stress:
+            outputs["stress"] = _stress(gradient[:, atoms:], box)
+        if self.torque_weight and training:
+            if strained:
+                virial = gradient[:, atoms:]
+                twice = virial - ops.swapaxes(virial, 1, 2)
+                square = 0.5 * ops.sum(ops.square(twice), axis=(1, 2))
+            else:
+                square = ops.sum(ops.square(_torque(positions, forces)), -1)
+            count = ops.cast(atoms, square.dtype)
+            if mask is not None:
+                count = ops.sum(ops.cast(mask, square.dtype), axis=(1, 2))
+                count = ops.maximum(count, 1.0)
+            self.add_loss(self.torque_weight * ops.mean(square / count))
+        return outputs
+
+    def _check_inputs(self, inputs):
+        keys = {"positions", "atomic_numbers"}
+        if not isinstance(inputs, dict) or not keys <= set(inputs):
+            received = sorted(inputs) if isinstance(inputs, dict) else inputs
+            raise ValueError(
+                f"Expected `inputs` to be a dict with the keys {sorted(keys)}. "
+                f"Received: {received}"
+            )
+        box = tuple(inputs["box"].shape) if "box" in inputs else None
+        if (self.stress or self.torque_weight and box) and (
+            box is None or len(box) != 3 or box[1:] != (3, 3)
+        ):
+            raise ValueError(
+                "The strain of a cell, for `stress` and `torque_weight`, needs "
+                'inputs["box"] of lattice vectors (batch, 3, 3). Received: a '
+                f"box of shape {box}"
+            )
+
+    def compute_output_spec(self, inputs, training=None):
+        self._check_inputs(inputs)
+        batch, nodes, _ = inputs["positions"].shape
+        shapes = {
+            "energy": (batch, 1),
+            "energy_per_atom": (batch, 1),
+            "forces": (batch, nodes, 3),
+        }
+        if self.stress:
+            shapes["stress"] = (batch, 3, 3)
+        return {
+            key: keras.KerasTensor(shape, dtype=self.variable_dtype)
+            for key, shape in shapes.items()
+        }
+
+    # --- Config ---
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "forces": self.forces,
+            "stress": self.stress,
+            "elements": self.elements,
+            "references": self.references.energies,
+            "torque_weight": self.torque_weight,
+        }
+
+
+def _torque(positions, forces):
+    """sum_i r_i x F_i `(B, 3)`; the origin does not matter."""
+    # Near the atoms, so that no digits are lost.
+    center = ops.mean(ops.stop_gradient(positions), axis=1, keepdims=True)
+    return ops.sum(ops.cross(positions - center, forces), axis=1)
+
+
+def _stress(virial, box):
+    """(1/V) dE/d strain, its symmetric part `(B, 3, 3)`."""
+    box = ops.cast(box, virial.dtype)
+    volume = ops.abs(ops.linalg.det(box))[:, None, None]
+    return 0.5 * (virial + ops.swapaxes(virial, 1, 2)) / volume
