@@ -298,6 +298,7 @@ def take_edges(values, index):
     Returns:
         `(B, N, K, C)`.
     """
+    values, index = ops.convert_to_tensor(values), ops.cast(index, "int32")
     batch, nodes, width, channels = ops.shape(values)
     first = ops.arange(batch, dtype="int32") * (nodes * width)
     rows = ops.reshape(values, (-1, channels))

@@ -9,6 +9,7 @@ import functools
 import inspect
 import json
 import pathlib
+import sys
 
 import keras
 import numpy as np
@@ -19,7 +20,7 @@ from test_models_sizes import MODELS, READOUTS
 from test_representations_contract import EXAMPLES as REPRESENTATIONS
 from test_weighting import EXAMPLES as WEIGHTINGS
 from test_wrappers import CASES as WRAPPERS
-from test_wrappers import network
+from test_wrappers import READS, network
 
 import keras_remul as kr
 from keras_remul.models.base import NodeModel
@@ -35,6 +36,11 @@ LAYERS = {
     "MultiHeadSelfAttention": dict(dim=4, num_heads=2, dropout=0.25),
     "MultivectorDense": dict(units=3),
     "MultivectorNormalization": dict(epsilon=0.125),
+    "PointEdgeBlock": dict(
+        dim=4, num_heads=2, num_blocks=2, mlp_ratio=3, num_angles=2
+    ),
+    "RadialBasis": dict(num_basis=4, cutoff=2.0),
+    "ReferenceEnergies": dict(energies={1: -13.5, 8: -2041.25}),
     "PairBias": dict(num_layers=1, num_heads=2, hidden_dim=4),
     "SE3TransformerBlock": dict(
         num_degrees=2, dim=4, num_heads=2, radial_dim=8
@@ -61,8 +67,7 @@ NODE_MODEL = dict(
 
 
 def inner(cls):
-    of_energy = cls is kr.models.ConservativeForces
-    return network(readout="graph") if of_energy else network()
+    return network(readout=READS.get(cls, "positions"))
 
 
 def remul(model, **kwargs):
@@ -114,7 +119,12 @@ PLAIN = [
     ),
 ]
 # Arguments of which an example has the default, and where they are tested.
-ELSEWHERE = {("Alignment", "identity"): "test_alignment.py"}
+ELSEWHERE = {
+    ("Alignment", "identity"): "test_alignment.py",
+    ("Potential", "elements"): "test_potential.py",
+    ("Potential", "forces"): "test_potential.py",
+    ("Potential", "stress"): "test_potential.py",
+}
 
 
 def names():
@@ -247,9 +257,9 @@ def test_outputs_are_those_of_another_backend(name):
     golden.check(found, expected, 1e-5, f"{path}")
 
 
-def write_presets():
-    """Writes the presets of all models that the zoo has none of."""
-    for name in WITH_PRESET:
+def write_presets(names):
+    """Writes the presets of models that the zoo has none of."""
+    for name in names:
         keras.utils.set_random_seed(0)
         model, x = MADE[name](), inputs()
         if name == "LinearNodes":
@@ -259,4 +269,4 @@ def write_presets():
 
 
 if __name__ == "__main__":
-    write_presets()
+    write_presets(sys.argv[1:] or WITH_PRESET)

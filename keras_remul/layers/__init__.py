@@ -11,6 +11,7 @@ from keras_remul.layers.multivector import (
 from keras_remul.layers.pair_bias import PairBias
 from keras_remul.layers.point_edge_block import PointEdgeBlock
 from keras_remul.layers.radial import RadialBasis
+from keras_remul.layers.reference_energies import ReferenceEnergies
 from keras_remul.layers.se3_block import IrrepDense, SE3TransformerBlock
 from keras_remul.layers.transformer_block import TransformerBlock
 from keras_remul.layers.vector_block import (
@@ -29,6 +30,7 @@ __all__ = [
     "PairBias",
     "PointEdgeBlock",
     "RadialBasis",
+    "ReferenceEnergies",
     "SE3TransformerBlock",
     "TransformerBlock",
     "VectorNormalization",

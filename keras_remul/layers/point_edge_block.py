@@ -18,17 +18,21 @@ class PointEdgeBlock(keras.layers.Layer):
 
     A token t_ij belongs to the edge from node j to node i; t_ii is that of the
     node itself. The first line brings what node j knows of node i, the second
-    mixes the tokens of one node, each with the weight of its edge.
+    mixes the tokens of one node, each with the weight of its edge. Attention
+    also sees the angles between edges: to the logits of tokens j and k
+    `sum_p a_jp b_kp cos(j, k)` is added, with learned a and b of each.
 
     Args:
         dim: C, the width of tokens.
         num_heads: heads of attention, a divisor of `dim`.
         num_blocks: transformer blocks after each exchange.
         mlp_ratio: width of the MLPs as a multiple of `dim`.
+        num_angles: number of products a_p b_p of each head; 0 for none.
         **kwargs: `name`, `dtype` and the like, for `keras.layers.Layer`.
 
     Call arguments:
         tokens: `(B, N, K, C)`.
+        directions: unit vectors of the edges `(B, N, K, D)`; 0 for t_ii.
         log_weights: logarithms of the weights of the edges `(B, N, K)`.
         reverse: where t_ji stands, `(B, N, K)`, for `graphs.take_edges`.
             Defaults to None: tokens of all pairs `(B, N, N, C)`, where it is
@@ -61,10 +65,10 @@ class PointEdgeBlock(keras.layers.Layer):
         self.exchange_out = keras.layers.Dense(
             dim, dtype=dtype, name="exchange_out"
         )
-        # Of each head, queries and then keys.
-        self.angles = keras.layers.Dense(
-            2 * num_heads * num_angles, dtype=dtype, name="angles"
-        )
+        if num_angles:  # of each head, queries and then keys
+            self.angles = keras.layers.Dense(
+                2 * num_heads * num_angles, dtype=dtype, name="angles"
+            )
         self.blocks = [
             TransformerBlock(
                 dim, num_heads, mlp_ratio, dtype=dtype, name=f"block_{i}"
@@ -76,7 +80,8 @@ class PointEdgeBlock(keras.layers.Layer):
         self.exchange_norm.build(tokens_shape)
         self.exchange_in.build((*tokens_shape[:-1], 2 * self.dim))
         self.exchange_out.build(tokens_shape)
-        self.angles.build(tokens_shape)
+        if self.num_angles:
+            self.angles.build(tokens_shape)
         for block in self.blocks:
             block.build((None, None, self.dim))
 
@@ -103,10 +108,11 @@ class PointEdgeBlock(keras.layers.Layer):
             dense(self.angles, t),
             (-1, width, 2 * self.num_heads, self.num_angles),
         )
-        u = ops.cast(ops.reshape(directions, (-1, width, 1, 1, 3)), t.dtype)
+        dim = directions.shape[-1]
+        u = ops.cast(ops.reshape(directions, (-1, width, 1, 1, dim)), t.dtype)
         t = ops.reshape(
             t[..., None] * u,
-            (-1, width, 2 * self.num_heads, 3 * self.num_angles),
+            (-1, width, 2 * self.num_heads, dim * self.num_angles),
         )
         t = ops.transpose(t, (0, 2, 1, 3))
         queries, keys = ops.split(t, 2, axis=1)

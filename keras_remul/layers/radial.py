@@ -58,8 +58,8 @@ class RadialBasis(keras.layers.Layer):
         super().__init__(**kwargs)
         if num_basis < 2 or not cutoff > 0:
             raise ValueError(
-                "Expected `num_basis` of at least 2 and `cutoff` > 0. Received: "
-                f"num_basis={num_basis}, cutoff={cutoff}"
+                "Expected `num_basis` of at least 2 and `cutoff` > 0. "
+                f"Received: num_basis={num_basis}, cutoff={cutoff}"
             )
         self.num_basis = num_basis
         self.cutoff = float(cutoff)

@@ -15,8 +15,8 @@ from keras_remul.layers.point_edge_block import PointEdgeBlock
 from keras_remul.layers.radial import RadialBasis, log_envelope
 from keras_remul.models.base import NodeModel
 from keras_remul.periodic import shortest_period
+from keras_remul.utils.elements import ELEMENTS
 
-ELEMENTS = 118
 NOTHING = -1e30  # logarithm of the weight of an edge that does not exist
 ATOMIC_NUMBERS = "atomic_numbers"
 
@@ -55,10 +55,11 @@ class PointEdgeTransformer(NodeModel):
     `t <- PointEdgeBlock(t)`, `num_layers` times
     `h_i = sum_j f(d_ij) t_ij`, then `Dense(Norm(Dense(silu(h))))`
 
-    with learned embeddings s of the elements and a smooth envelope f, which is
-    1 at distance 0 and 0 at c and beyond; attention sees f too. So the output
-    is smooth where an atom crosses the cut-off, and an atom knows of those that
-    are up to `num_layers` cut-offs away. Equivariant by construction to
+    with learned embeddings s of the elements (and other features) and a smooth
+    envelope f, which is 1 at distance 0 and 0 at c and beyond; attention sees f
+    too, and the cosines of the angles between edges. So the output is smooth
+    where an atom crosses the cut-off, and an atom knows of those that are up to
+    `num_layers` cut-offs away. Equivariant by construction to
     permutations and translations; rotations act on numbers r_ij like any
     others, and equivariance to them is learned.
 
@@ -76,27 +77,30 @@ class PointEdgeTransformer(NodeModel):
         mlp_ratio: width of MLPs as a multiple of `hidden_dim`.
         cutoff: c, in the units of the positions.
         num_basis: number of Gaussians of the distance.
-        readout: `"graph"`: scalars of the sample, such as an energy, each the
-            sum over its atoms; `"nodes"`: scalars of each; or `"positions"`.
-        units: number of scalars.
+        num_angles: products of each head that attention sees of the directions
+            of two edges, see `layers.PointEdgeBlock`; 0 for none.
+        readout: `"positions"`; or `"nodes"`, scalars of each node, as a
+            `Potential` needs them; or `"graph"`, scalars of the sample, each
+            the sum over its nodes.
+        units: number of scalars, where the readout is not `"positions"`.
         **kwargs: other arguments of `NodeModel`, `name` and `dtype`.
 
     Call arguments:
-        inputs: dict of `"positions"` `(B, N, D)`; `"atomic_numbers"`
+        inputs: dict of `"positions"` `(B, N, D)`; optional `"atomic_numbers"`
             `(B, N, 1)`, 1 to 118; optional `"mask"`, `"neighbors"`, `"box"` and
             `"shifts"`, as for `MessagePassingNetwork`; each other key is a
             feature of the nodes.
         training: unused.
 
     Returns:
-        Scalars `(B, units)` or `(B, N, units)`, or positions `(B, N, D)`; NaN
+        Positions `(B, N, D)`, or scalars `(B, N, units)` or `(B, units)`; NaN
         where an atomic number is none.
 
     Raises:
         ValueError: a key is missing or unknown, or an axis has another length.
 
     Example:
-        >>> model = PointEdgeTransformer.variant("small")
+        >>> model = PointEdgeTransformer.variant("small", readout="graph")
         >>> x = {"positions": keras.random.normal((2, 9, 3)),
         ...      "atomic_numbers": keras.ops.ones((2, 9, 1), "int32")}
         >>> model(x).shape
@@ -126,7 +130,7 @@ class PointEdgeTransformer(NodeModel):
         cutoff=5.0,
         num_basis=16,
         num_angles=4,
-        readout="graph",
+        readout="positions",
         units=1,
         **kwargs,
     ):
@@ -168,15 +172,12 @@ class PointEdgeTransformer(NodeModel):
         )
 
     def build(self, input_shape):
-        if ATOMIC_NUMBERS not in input_shape:
-            raise ValueError(
-                f'Expected `inputs` with the key "{ATOMIC_NUMBERS}". Received: '
-                f"{sorted(input_shape)}"
-            )
         super().build(input_shape)
         shapes = dict(self.node_shapes)
         dim = shapes.pop("positions")
-        width = sum(shapes.values()) - shapes[ATOMIC_NUMBERS] + ELEMENTS
+        if ATOMIC_NUMBERS in shapes:
+            shapes[ATOMIC_NUMBERS] = ELEMENTS
+        width = sum(shapes.values()) or 1
         self.geometry.build((None, None, None, 2 * dim + self.num_basis))
         self.center.build((None, None, width))
         self.neighbor.build((None, None, width))
@@ -273,17 +274,12 @@ class PointEdgeTransformer(NodeModel):
     def _features(self, nodes):
         """One-hot elements and the other features `(B, N, F)`."""
         features = dict(nodes.features)
-        features.pop("positions")
-        numbers = features.pop(ATOMIC_NUMBERS)[..., 0]
-        one_hot = ops.one_hot(
-            ops.cast(numbers, "int32") - 1, ELEMENTS, dtype=numbers.dtype
-        )
-        known = (numbers >= 1) & (numbers <= ELEMENTS)
-        if nodes.mask is not None:
-            known = known | ~nodes.mask
-        one_hot = ops.where(known[..., None], one_hot, float("nan"))
-        features = ops.concatenate([one_hot, *features.values()], axis=-1)
-        return ops.cast(features, self.compute_dtype)
+        one = ops.ones_like(features.pop("positions")[..., :1])
+        if ATOMIC_NUMBERS in features:
+            numbers = features[ATOMIC_NUMBERS]
+            features[ATOMIC_NUMBERS] = one_hot_elements(numbers, nodes.mask)
+        h = ops.concatenate(list(features.values()) or [one], axis=-1)
+        return ops.cast(h, self.compute_dtype)
 
     # --- Config ---
 
@@ -299,3 +295,21 @@ class PointEdgeTransformer(NodeModel):
             "num_basis": self.num_basis,
             "num_angles": self.num_angles,
         }
+
+
+def one_hot_elements(numbers, mask):
+    """Which element each atom is, one-hot; NaN where it is none.
+
+    Args:
+        numbers: atomic numbers `(B, N, 1)`, floats.
+        mask: booleans `(B, N)`, or None.
+
+    Returns:
+        `(B, N, 118)`.
+    """
+    elements = ops.arange(1, ELEMENTS + 1, dtype=numbers.dtype)
+    one_hot = numbers == elements
+    known = ops.any(one_hot, axis=-1, keepdims=True)
+    if mask is not None:
+        known = known | ~mask[..., None]
+    return ops.where(known, ops.cast(one_hot, numbers.dtype), float("nan"))

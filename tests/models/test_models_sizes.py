@@ -29,6 +29,16 @@ MODELS = {
         num_layers=1, hidden_dim=8, edge_products=["charges"], num_times=2
     ),
     "EGNN": dict(num_layers=1, hidden_dim=8, edge_products=["charges"]),
+    "PointEdgeTransformer": dict(
+        num_layers=1,
+        hidden_dim=8,
+        num_heads=2,
+        num_blocks=2,
+        mlp_ratio=3,
+        cutoff=3.0,
+        num_basis=4,
+        num_angles=2,
+    ),
     "VectorTransformer": dict(
         num_layers=1, hidden_dim=8, vector_dim=4, num_heads=2, mlp_ratio=3
     ),

@@ -34,6 +34,7 @@ def symmetry(group=None, inputs=NODE_FEATURES, declared="point"):
     return Symmetry(group or groups.SO3(), inputs, declared)
 
 
+POTENTIAL = dict(references={1: -13.5}, torque_weight=0.125)
 # Each with arguments that are not the defaults, around a model of positions.
 CASES = {
     models.Ensemble: lambda net, **kwargs: models.Ensemble(
@@ -44,6 +45,9 @@ CASES = {
     ),
     models.ConservativeForces: lambda net, **kwargs: models.ConservativeForces(
         net, **kwargs
+    ),
+    models.Potential: lambda net, **kwargs: models.Potential(
+        net, **{**POTENTIAL, **kwargs}
     ),
     FrameAveraging: lambda net, **kwargs: FrameAveraging(
         net, symmetry(), points="velocities", **kwargs
@@ -58,14 +62,15 @@ CASES = {
         net, symmetry(), num_samples=3, seed=5, **kwargs
     ),
 }
+# What the models in these are to read out.
+READS = {models.ConservativeForces: "graph", models.Potential: "nodes"}
 every = pytest.mark.parametrize("cls", CASES, ids=lambda cls: cls.__name__)
 MOVED = [FrameAveraging, Canonicalization, Alignment, Symmetrized]
 
 
 def make(cls, inner=None, **kwargs):
     if inner is None:
-        of_energy = cls is models.ConservativeForces
-        inner = network(readout="graph") if of_energy else network()
+        inner = network(readout=READS.get(cls, "positions"))
     return CASES[cls](inner, **kwargs)
 
 
@@ -115,10 +120,7 @@ def test_every_wrapper_has_a_case():
 @every
 def test_configuration_keeps_everything(cls):
     dtype = "mixed_bfloat16"
-    inner = network(
-        dtype=dtype,
-        readout="graph" if cls is models.ConservativeForces else "positions",
-    )
+    inner = network(dtype=dtype, readout=READS.get(cls, "positions"))
     model = make(cls, inner, name="mine", dtype=dtype, trainable=False)
     config = model.get_config()
     given = copy.deepcopy(config)
@@ -159,7 +161,8 @@ def test_another_number_of_nodes_and_samples(cls):
                 model(x)
             continue
         y = predict(model, x)
-        assert keras.tree.flatten(y)[-1].shape == (batch, nodes, 3)
+        moved = y["forces"] if cls in READS else y
+        assert keras.tree.flatten(moved)[-1].shape == (batch, nodes, 3)
         assert_close(y, outputs(model, x), rtol=1e-4)
 
 
@@ -169,8 +172,10 @@ def test_trains_and_leaves_padding_out(cls):
     x["mask"] = np.arange(NODES) < np.array([[5], [4], [5], [3]])
     y = x["positions"] + 0.3 * x["velocities"]
     y = np.where(x["mask"][..., None], y, 1e6).astype("float32")
-    if cls is models.ConservativeForces:
-        y = {"energy": np.zeros((BATCH, 1)), "forces": y}
+    if cls in READS:
+        zeros = np.zeros((BATCH, 1))
+        y = {"energy": zeros, "energy_per_atom": zeros, "forces": y}
+        y = {key: y[key] for key in outputs(model, x)}
     model.compile(keras.optimizers.Adam(1e-2), "mse")
     losses = model.fit(x, y, epochs=3, verbose=0).history["loss"]
     assert losses[-1] < losses[0] < 1e3

@@ -18,8 +18,8 @@ class PotentialLabels:
         The scale makes the forces of the untrained model as large as the
         labels, and the gain then makes its energies spread no more than the
         labels do. The references are fitted, by least squares, to what the
-        model leaves of the energies, so that training starts close to them. For a
-        model that is already trained call `adapt_references`.
+        model leaves of the energies, so that training starts close to them.
+        For a model that is already trained call `adapt_references`.
 
         Args:
             x: dict of inputs, arrays.
@@ -127,6 +127,11 @@ class PotentialLabels:
     def _read(self, x, y):
         """Energies and forces of labels in float64, checked."""
         self._check_inputs(x)
+        if "atomic_numbers" not in x:
+            raise ValueError(
+                'Expected x with the key "atomic_numbers". Received: '
+                f"{sorted(x)}"
+            )
         samples, atoms, dim = np.shape(x["positions"])
         _array(x, "positions", (samples, atoms, dim))
         if "energy" not in y:

@@ -52,8 +52,8 @@ class Potential(PotentialLabels, Wrapper):
         **kwargs: `name`, `dtype` and `trainable`, for `keras.Model`.
 
     Call arguments:
-        inputs: dict of `"positions"` `(B, N, 3)`, `"atomic_numbers"`
-            `(B, N, 1)` and other inputs of `model`.
+        inputs: dict of `"positions"` `(B, N, 3)` and other inputs of `model`,
+            such as `"atomic_numbers"` `(B, N, 1)`, which `adapt` needs.
         training: passed on.
 
     Returns:
@@ -117,6 +117,13 @@ class Potential(PotentialLabels, Wrapper):
         )
         self.gain = self.add_weight(shape=(), initializer="ones", name="gain")
 
+    def build(self, input_shape):
+        shapes = dict(input_shape)
+        if self.elements is not None and "atomic_numbers" in shapes:
+            nodes = shapes.pop("atomic_numbers")[:2]
+            shapes["elements"] = (*nodes, len(self.elements))
+        super().build(shapes)
+
     # --- Forward pass ---
 
     def call(self, inputs, training=None):
@@ -146,6 +153,11 @@ class Potential(PotentialLabels, Wrapper):
     def _inputs_of_model(self, inputs):
         x = dict(inputs)
         if self.elements is not None:
+            if "atomic_numbers" not in x:
+                raise ValueError(
+                    'Argument `elements` needs inputs["atomic_numbers"]. '
+                    f"Received: {sorted(x)}"
+                )
             numbers = ops.cast(x.pop("atomic_numbers"), "int32")
             same = numbers == ops.convert_to_tensor(self.elements, "int32")
             known = ops.any(same, axis=-1, keepdims=True)
@@ -220,12 +232,10 @@ class Potential(PotentialLabels, Wrapper):
         return outputs
 
     def _check_inputs(self, inputs):
-        keys = {"positions", "atomic_numbers"}
-        if not isinstance(inputs, dict) or not keys <= set(inputs):
-            received = sorted(inputs) if isinstance(inputs, dict) else inputs
+        if not isinstance(inputs, dict) or "positions" not in inputs:
             raise ValueError(
-                f"Expected `inputs` to be a dict with the keys {sorted(keys)}. "
-                f"Received: {received}"
+                'Expected `inputs` to be a dict with the key "positions". '
+                f"Received: {keras.tree.map_structure(type, inputs)}"
             )
         box = tuple(inputs["box"].shape) if "box" in inputs else None
         if (self.stress or self.torque_weight and box) and (
@@ -269,7 +279,7 @@ def _torque(positions, forces):
     """sum_i r_i x F_i `(B, 3)`; the origin does not matter."""
     # Near the atoms, so that no digits are lost.
     center = ops.mean(ops.stop_gradient(positions), axis=1, keepdims=True)
-    return ops.sum(ops.cross(positions - center, forces), axis=1)
+    return ops.sum(ops.cross(positions - center, forces, axis=-1), axis=1)
 
 
 def _stress(virial, box):
