@@ -213,10 +213,10 @@ def test_the_table():
         length = {"sha256": 64, "md5": 32}[source.algorithm]
         assert len(source.digest) == length
     wanted = {f"{jets.URL}/{name}" for name in jets.FILES.values()}
-    assert {*wanted, md17.Rmd17.URL} <= set(table)
+    assert {*wanted, md17.REVISED_URL} <= set(table)
     subject = {url for url in table if url.startswith(f"{mocap.URL}/35/")}
     assert len(subject) == 21
-    for url in (jets.URL, md17.Md17.URL, md17.Rmd17.URL, mocap.URL):
+    for url in (jets.URL, md17.Md17.URL, md17.REVISED_URL, mocap.URL):
         assert web.secure(url) and "127" not in url
 
 
