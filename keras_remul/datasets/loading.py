@@ -324,7 +324,7 @@ def stream(
         raise ValueError(
             "Argument `name`: what is streamed together must have the same "
             f"target. Received: name={name!r} with the targets "
-            f"{sorted(targets)}"
+            f"{sorted(map(str, targets))}"
         )
     shards = []
     for one in names:
