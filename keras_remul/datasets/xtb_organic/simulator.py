@@ -219,7 +219,7 @@ def _sound(atoms, bonds):
     )
 
 
-def _simulate_run(run, frames):
+def _simulate_run(run):
     """The arrays of the file of a run, which may have no frames."""
     rng = run.generator()
     started = start(run.smiles, rng)
@@ -229,11 +229,11 @@ def _simulate_run(run, frames):
     atoms, bonds = started
     temperature = rng.uniform(*TEMPERATURES.get(run.split, USUAL))
     minimum = run.split != "test_hot"
-    arrays = sample(atoms, bonds, temperature, rng, frames, minimum)
+    arrays = sample(atoms, bonds, temperature, rng, FRAMES, minimum)
     return {**facts, "atomic_numbers": atoms.numbers, **arrays}
 
 
-def simulate(folder, todo, frames=FRAMES, verbose=1):
+def simulate(folder, todo, verbose=1):
     """Simulates what is missing; each run becomes one file, in one step.
 
     An interrupted simulation is continued at the next call. Several processes
@@ -242,7 +242,6 @@ def simulate(folder, todo, frames=FRAMES, verbose=1):
     Args:
         folder: folder of the files; created if it does not exist.
         todo: list of `Run`, see `runs`.
-        frames: of a run, after its minimum. Defaults to 5.
         verbose: 0 for no progress bar. Defaults to 1.
 
     Raises:
@@ -253,7 +252,7 @@ def simulate(folder, todo, frames=FRAMES, verbose=1):
     for run in tqdm(todo, "xtb_organic", unit="run", disable=not verbose):
         path = folder / run.file
         if read_chunk(path) is None:
-            write_chunk(path, **_simulate_run(run, frames))
+            write_chunk(path, **_simulate_run(run))
 
 
 def main(argv=None):
