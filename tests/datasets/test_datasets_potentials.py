@@ -333,6 +333,23 @@ def test_bad_files_of_runs(tmp_path, changes, message):
         load("xtb_organic/tiny", tmp_path)
 
 
+def test_dtypes_are_checked(tmp_path, monkeypatch):
+    write_organic(tmp_path)
+    load("xtb_organic/tiny", tmp_path)
+    (path,) = (tmp_path / "data").rglob("train/energy.npy")
+    energy = np.load(path)
+    assert energy.dtype == "<f8"
+    np.save(path, energy.astype("float32"))
+    with pytest.raises(ValueError, match="<f4.*dtype <f8 was written"):
+        load("xtb_organic/tiny", tmp_path)
+    cls = registry.builder_class("xtb_organic")
+    arrays = {"atomic_numbers": np.full((2, 29, 1), 6.5)}
+    arrays["positions"] = np.zeros((2, 29, 3))
+    monkeypatch.setattr(cls, "_arrays", lambda *_: {"train": arrays})
+    with pytest.raises(ValueError, match="'atomic_numbers'.*integers of int32"):
+        datasets.load("xtb_organic/tiny", data_dir=tmp_path / "b", verbose=0)
+
+
 def test_lists_of_molecules():
     lists = simulator.molecules()
     assert list(lists) == [
