@@ -33,7 +33,7 @@ def list_command(arguments):
         table = Table("name", "inputs", "target")
         for name in registry.list_datasets():
             spec = registry.entry(name)
-            table.add_row(name, ", ".join(spec.inputs), spec.target)
+            table.add_row(name, ", ".join(spec.inputs), ", ".join(spec.targets))
         show(table)
         say(f"Configurations, and what is prepared: {error}")
         return
@@ -53,11 +53,9 @@ def info_command(arguments):
     say(builder.info.description)
     table = Table("feature", "shape", "transforms as")
     for key, feature in builder.info.features.items():
-        target = key == spec.target
-        representation = (
-            spec.outputs if target else spec.inputs.get(key, "mask of nodes")
-        )
-        note = " (target)" if target else ""
+        known = {**spec.inputs, **spec.targets}
+        representation = known.get(key, "mask of nodes")
+        note = " (target)" if key in spec.targets else ""
         table.add_row(key + note, str(feature.shape), str(representation))
     show(table)
     facts = {

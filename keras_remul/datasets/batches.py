@@ -8,6 +8,7 @@ import numpy as np
 
 from keras_remul.backend import devices
 from keras_remul.backend.devices.processes import own_rows
+from keras_remul.datasets.registry import divide
 from keras_remul.utils.validation import check_count
 
 BLOCK = 256  # rows that lie side by side on disk and are read together
@@ -20,7 +21,8 @@ class Batches(keras.utils.PyDataset):
     Args:
         shards: list of dicts of arrays, which may be mapped into memory, with
             a leading sample axis; the samples of the first come first.
-        target: the key of y; the other arrays are x.
+        target: the key of y, or a tuple of keys, where y is a dict; the other
+            arrays are x.
         batch_size: samples of a batch.
         shuffle: whether the order is random, and different in each epoch.
         seed: integer seed of the orders, or None for a random one.
@@ -54,7 +56,9 @@ class Batches(keras.utils.PyDataset):
         self.batch_size, self.shuffle, self.seed = batch_size, shuffle, seed
         self.epoch = 0
         self._own_seed = secrets.randbits(32)
-        self._ends = np.cumsum([len(shard[target]) for shard in shards])
+        sizes = [len(next(iter(shard.values()))) for shard in shards]
+        self._ends = np.cumsum(sizes)
+        self._starts = self._ends - sizes
         if not self._ends[-1]:
             raise ValueError("What is streamed must hold a sample at least.")
 
@@ -67,8 +71,7 @@ class Batches(keras.utils.PyDataset):
         last = min(first + self.batch_size, int(self._ends[-1]))
         rows = np.arange(first, last)
         if not self.shuffle:
-            batch = self._read(rows)
-            return batch, batch.pop(self.target)
+            return divide(self._read(rows), self.target)
         place, count = devices.process()
         if count > 1 and self.seed is None:
             raise ValueError(
@@ -85,7 +88,7 @@ class Batches(keras.utils.PyDataset):
                 key: _spread(array, own, len(rows))
                 for key, array in batch.items()
             }
-        return batch, batch.pop(self.target)
+        return divide(batch, self.target)
 
     def _read(self, rows):
         """The samples `rows`, in this order, from all shards."""
@@ -96,9 +99,8 @@ class Batches(keras.utils.PyDataset):
         }
         for i in np.unique(shards):
             here = shards == i
-            start = self._ends[i] - len(self.shards[i][self.target])
             for key, array in self.shards[i].items():
-                batch[key][here] = array[rows[here] - start]
+                batch[key][here] = array[rows[here] - self._starts[i]]
         return batch
 
     def on_epoch_end(self):
@@ -106,8 +108,9 @@ class Batches(keras.utils.PyDataset):
 
 
 def _spread(array, places, size):
-    """A batch of `size` with `array` at `places`, and NaN elsewhere."""
-    result = np.full((size, *array.shape[1:]), np.nan, array.dtype)
+    """A batch of `size` with `array` at `places`; NaN, or 0, elsewhere."""
+    filling = np.nan if array.dtype.kind == "f" else 0
+    result = np.full((size, *array.shape[1:]), filling, array.dtype)
     result[places] = array
     return result
 

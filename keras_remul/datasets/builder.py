@@ -27,7 +27,8 @@ class ArrayBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
     A subclass defines the class attributes below, `_shapes` and `_arrays`, and
     writes facts about the prepared data into `self.info.metadata`. Features are
-    float32 and kept in the order of `_arrays`.
+    float32, if `DTYPES` does not say otherwise, and kept in the order of
+    `_arrays`.
 
     Beside the records that TFDS writes, each split is kept as one `.npy` file
     per feature, `arrays/<split>/<feature>.npy`: reading the records in Python
@@ -39,6 +40,7 @@ class ArrayBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         DESCRIPTION, CITATION, HOMEPAGE, LICENSE: texts for `tfds.core.
             DatasetInfo`.
         UNITS: dict, the unit of each feature.
+        DTYPES: dict, the dtype of features that are not float32.
         SPLITS: names of the splits, if all configurations have the same.
     """
 
@@ -51,6 +53,7 @@ class ArrayBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     CITATION = HOMEPAGE = LICENSE = None
     MANUAL_DOWNLOAD_INSTRUCTIONS = "Files that `load` cannot download."
     SPLITS = ("train", "validation", "test")
+    DTYPES = {}
 
     def __init_subclass__(cls, **kwargs):
         # Without this, TFDS 4.9 needs the package importlib_resources.
@@ -139,9 +142,8 @@ class ArrayBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
     def _supervised_keys(self):
         """What `tfds.load(..., as_supervised=True)` gives: (x, y)."""
-        spec = registry.entry(self.name)
-        inputs = (key for key in self._shapes() if key != spec.target)
-        return {key: key for key in inputs}, spec.target
+        keys = {key: key for key in self._shapes()}
+        return registry.divide(keys, registry.entry(self.name).target)
 
     def _shapes(self):
         """Shape of each feature, without the sample axis."""
@@ -162,7 +164,10 @@ class ArrayBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             description=f"{self.DESCRIPTION.strip()}\n\nUnits:\n\n{units}\n",
             features=tfds.features.FeaturesDict(
                 {
-                    key: tfds.features.Tensor(shape=shape, dtype=np.float32)
+                    key: tfds.features.Tensor(
+                        shape=shape,
+                        dtype=np.dtype(self.DTYPES.get(key, "float32")),
+                    )
                     for key, shape in self._shapes().items()
                 }
             ),
@@ -206,6 +211,7 @@ class ArrayBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
                 folder / f"{key}.npy",
                 data[key],
                 shape,
+                manifest.dtype_of(self, key),
                 f"Feature {key!r} of {where}",
             )
             for key, shape in shapes.items()
@@ -224,7 +230,7 @@ class ArrayBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             )
         return files
 
-    def _write_array(self, path, array, shape, where):
+    def _write_array(self, path, array, shape, dtype, where):
         """Writes an array in blocks; returns its shape, size and sha256."""
         if array.shape[1:] != shape:
             raise ValueError(
@@ -240,9 +246,10 @@ class ArrayBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
                 digest.update(content)
                 size += len(content)
 
-            add(manifest.header(array.shape))
+            add(manifest.header(array.shape, dtype))
             for start in range(0, array.shape[0], BLOCK):
-                add(_plain(array[start : start + BLOCK], where).tobytes())
+                rows = array[start : start + BLOCK]
+                add(_plain(rows, dtype, where).tobytes())
         return {
             "shape": list(array.shape),
             "size": size,
@@ -258,18 +265,20 @@ class ArrayBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             yield i, {key: array[i] for key, array in data.items()}
 
 
-def _plain(rows, where):
-    """Rows as finite float32; refuses complex numbers and objects."""
-    rows = np.asarray(rows)
+def _plain(rows, dtype, where):
+    """Rows of this dtype, finite; refuses complex numbers and objects."""
+    rows, dtype = np.asarray(rows), np.dtype(dtype)
     if rows.dtype.kind not in "fiub":
         raise ValueError(
             f"{where} must hold real numbers. Received: dtype {rows.dtype}"
         )
-    with np.errstate(over="ignore"):
-        rows = rows.astype(manifest.DTYPE, order="C")
-    if not np.isfinite(rows).all():
+    with np.errstate(over="ignore", invalid="ignore"):
+        result = rows.astype(dtype, order="C")
+    if not np.isfinite(result).all():
         raise ValueError(
             f"{where} holds values that are NaN or infinite, or too large for "
-            "float32."
+            f"{dtype}."
         )
-    return rows
+    if dtype.kind in "iu" and (result != rows).any():
+        raise ValueError(f"{where} must hold integers of {dtype}.")
+    return result

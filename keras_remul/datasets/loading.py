@@ -203,8 +203,9 @@ def load(
         verbose: 0 for no progress bar and no messages. Defaults to 1.
 
     Returns:
-        `(x, y)`: x is a dict of arrays with a leading sample axis, y an array.
-        A list of such pairs where `split` is a list.
+        `(x, y)`: x is a dict of arrays with a leading sample axis, y an array,
+        or a dict of arrays where there are several targets. A list of such
+        pairs where `split` is a list.
 
     Raises:
         ValueError: for an unknown name, split or configuration; if a file of
@@ -226,11 +227,10 @@ def load(
     builder = _prepared(
         name, splits, config, data_dir, manual_dir, download, verbose
     )
-    pairs = []
-    for one in splits:
-        x = reader.read(builder, one)
-        y = x.pop(registry.entry(name).target)
-        pairs.append((x, y))
+    target = registry.entry(name).target
+    pairs = [
+        registry.divide(reader.read(builder, one), target) for one in splits
+    ]
     return pairs if isinstance(split, (list, tuple)) else pairs[0]
 
 
@@ -324,7 +324,7 @@ def stream(
         raise ValueError(
             "Argument `name`: what is streamed together must have the same "
             f"target. Received: name={name!r} with the targets "
-            f"{sorted(targets)}"
+            f"{sorted(map(str, targets))}"
         )
     shards = []
     for one in names:

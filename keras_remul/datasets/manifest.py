@@ -10,12 +10,14 @@ import json
 import pathlib
 import re
 
+import numpy as np
+
 from keras_remul.utils import plain_files
 
 ARRAYS = "arrays"  # folder of the arrays in that of the data set
 NAME = "manifest.json"
 FORMAT = 1
-DTYPE = "<f4"
+DTYPE = "<f4"  # of features that have no other
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 # Texts about a configuration may change; the data remain what they are.
 _TEXTS = {"name", "version", "release_notes", "supported_versions"}
@@ -58,17 +60,24 @@ def missing(path, builder):
     )
 
 
-def header(shape):
+def dtype_of(builder, key):
+    """The dtype of the array of a feature, such as `"<f4"`."""
+    dtype = np.dtype(builder.info.features[key].np_dtype)
+    return dtype.newbyteorder("<").str
+
+
+def header(shape, dtype=DTYPE):
     """The header of a `.npy` file (version 1.0).
 
     The same bytes as from `numpy.save`, made here so that they do not depend on
     the release of NumPy.
 
     Args:
-        shape: of the array, in rows of float32.
+        shape: of the array, in rows.
+        dtype: of the array. Defaults to float32.
     """
     text = (
-        f"{{'descr': '{DTYPE}', 'fortran_order': False, "
+        f"{{'descr': '{dtype}', 'fortran_order': False, "
         f"'shape': {tuple(map(int, shape))!r}, }}"
     )
     text += " " * (21 - len(str(shape[0])))  # room for more rows
@@ -123,7 +132,7 @@ def read(builder):
         builder: a prepared `ArrayBuilder`.
 
     Returns:
-        `{split: {feature: {"shape", "size", "sha256"}}}`.
+        `{split: {feature: {"shape", "size", "sha256", "dtype"}}}`.
 
     Raises:
         ValueError: the manifest is missing or damaged, belongs to another data
@@ -195,4 +204,5 @@ def _checked_files(files, path, builder):
                     f"expected a shape of {shape}, the size and the sha256 of "
                     f"{key!r} of {split!r}, not {facts!r}",
                 )
+            facts["dtype"] = dtype_of(builder, key)
     return files

@@ -7,14 +7,13 @@ import tensorflow_datasets as tfds
 from scipy.spatial.distance import cdist
 
 from keras_remul.datasets import archives
+from keras_remul.datasets.structures import CLOSEST, HEAVIEST
 from keras_remul.utils.validation import check_count
 
 BOND = (0.7, 1.7)  # Angstrom, of an atom and its nearest neighbor
 # Of its median over the atoms, from the first frame to another one: at 600 K
 # within 0.93 to 1.09 in the molecules that were looked at.
 CHANGE = (0.7, 1.4)
-CLOSEST = 0.3  # Angstrom; of two different atoms
-HEAVIEST = 118
 _PAIRS = 2**20  # of atoms, in memory at once
 
 

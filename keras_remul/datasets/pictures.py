@@ -17,6 +17,7 @@ PARENTS = (
 # Angstrom; the second to hydrogen. Two hydrogen atoms are never joined.
 LONGEST_BONDS = (1.8, 1.3)
 ATOMS = {1: "0.75", 6: "0.3", 7: "tab:blue", 8: "tab:red"}
+FORCE = 0.3  # Angstrom for 1 eV/Angstrom
 BEFORE, AFTER = "tab:blue", "tab:orange"
 
 
@@ -71,6 +72,19 @@ def _draw_motion(axis, x, y, upright):
     axis.set(xticklabels=[], yticklabels=[], zticklabels=[])
 
 
+def _draw_forces(axis, x, forces):
+    """The atoms of the first sample and the forces on them, as lines."""
+    there = x["atomic_numbers"][0, :, 0] > 0
+    x = {key: array[:, there] for key, array in x.items()}
+    place = x["positions"][0]
+    for pair in edges(x):
+        axis.plot(*place[list(pair)].T, color="0.6", lw=1.5)
+    axis.scatter(*place.T, color=_colours(x), s=40.0, depthshade=False)
+    axis.quiver(*place.T, *(FORCE * forces[there]).T, color=AFTER, lw=1.5)
+    axis.set_aspect("equal")
+    axis.set(xticklabels=[], yticklabels=[], zticklabels=[])
+
+
 def _draw_jets(axis, x, chosen, title):
     """Constituents of many jets, each relative to its own axis."""
     p = x["four_momenta"][chosen].astype("float64")
@@ -105,7 +119,7 @@ def picture(name, split="test", samples=4, seed=0, **kwargs):
     """A picture of some samples of a data set.
 
     Dots are inputs and circles are targets; the dot and the circle of the same
-    node are joined.
+    node are joined. Arrows are forces.
 
     Args:
         name: as for `datasets.load`.
@@ -138,9 +152,12 @@ def picture(name, split="test", samples=4, seed=0, **kwargs):
         axes = figure.subplots(
             1, samples, subplot_kw={"projection": "3d"}, squeeze=False
         )
-        chosen = rng.permutation(len(y))[:samples]
+        chosen = rng.permutation(len(x["positions"]))[:samples]
         for axis, i in zip(axes[0], chosen, strict=False):
             one = {key: value[i : i + 1] for key, value in x.items()}
-            _draw_motion(axis, one, y[i : i + 1], dataset == "cmu_mocap")
+            if isinstance(y, dict):
+                _draw_forces(axis, one, y["forces"][i])
+            else:
+                _draw_motion(axis, one, y[i : i + 1], dataset == "cmu_mocap")
     figure.suptitle(f"{name}, {split}", fontsize=10)
     return figure

@@ -87,14 +87,15 @@ def _opened(path, facts, builder):
     except (OSError, ValueError) as error:
         raise manifest.damaged(path, builder, error) from None
     with stream:
-        header, shape = manifest.header(facts["shape"]), tuple(facts["shape"])
+        shape, dtype = tuple(facts["shape"]), facts["dtype"]
+        header = manifest.header(shape, dtype)
         if (found := stream.read(len(header))) != header:
             stream.seek(0)
             raise manifest.damaged(
                 path,
                 builder,
                 f"it holds {_described(stream)}; an array of shape {shape} and "
-                f"dtype {manifest.DTYPE} was written",
+                f"dtype {dtype} was written",
             )
         size = stream.seek(0, 2)
         if size != facts["size"]:
@@ -138,14 +139,14 @@ def _mapped(path, facts, builder):
         _hash(stream, digest, facts["size"])
         _check(digest, path, facts, builder)
         shape = tuple(facts["shape"])
-        return np.memmap(stream, manifest.DTYPE, "r", offset, shape)
+        return np.memmap(stream, facts["dtype"], "r", offset, shape)
 
 
 def _copied(path, facts, builder, first, last):
     """The rows from `first` to before `last`, `(last - first, ...)`."""
     with _opened(path, facts, builder) as (stream, digest):
         shape = (max(last - first, 0), *facts["shape"][1:])
-        array = np.empty(shape, manifest.DTYPE)
+        array = np.empty(shape, facts["dtype"])
         row = int(np.prod(shape[1:])) * array.itemsize
         _hash(stream, digest, first * row)
         room = memoryview(array.reshape(-1).view("u1"))

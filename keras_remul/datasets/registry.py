@@ -15,26 +15,47 @@ class Entry:
     Args:
         builder: `"module:class"` of the TFDS builder.
         inputs: representation of each input feature.
-        outputs: representation of the target.
+        outputs: representation of the target, or a dict of those of several.
         group: the default training group.
         exact: groups under which the law that makes targets from inputs is
             symmetric.
         approximate: groups under which it is nearly symmetric.
         permutations: whether nodes with equal features are equivalent.
-        target: key of the target feature.
+        target: key of the target feature, or a tuple of keys of several.
         center: index of the node that is taken as the center of a sample, if
             nodes have a fixed order; None for the mean of the nodes.
     """
 
     builder: str
     inputs: dict
-    outputs: str
+    outputs: str | dict
     group: groups.Group
     exact: tuple = ()
     approximate: tuple = ()
     permutations: bool = True
-    target: str = "targets"
+    target: str | tuple = "targets"
     center: int | None = None
+
+    @property
+    def targets(self):
+        """`{key: representation}` of the target features."""
+        if isinstance(self.target, str):
+            return {self.target: self.outputs}
+        return self.outputs
+
+
+def divide(features, target):
+    """`(x, y)` of a dict of features.
+
+    Args:
+        features: the dict.
+        target: key of y, or a tuple of keys, where y is a dict.
+    """
+    if isinstance(target, str):
+        y, keys = features[target], {target}
+    else:
+        y, keys = {key: features[key] for key in target}, {*target}
+    return {k: v for k, v in features.items() if k not in keys}, y
 
 
 def _molecules(builder):
@@ -48,6 +69,17 @@ def _molecules(builder):
         outputs="point",
         group=groups.SO3(),
         exact=(groups.E3(),),
+    )
+
+
+def _potential(builder):
+    return Entry(
+        builder=builder,
+        inputs={"positions": "point", "atomic_numbers": "scalar"},
+        outputs={"energy": "scalar", "forces": "vector"},
+        group=groups.SO3(),
+        exact=(groups.E3(),),
+        target=("energy", "forces"),
     )
 
 
@@ -95,8 +127,12 @@ _DATASETS = {
         permutations=False,
         center=0,
     ),
+    "dft_3bpa": _potential("keras_remul.datasets.dft.builder:Dft3bpa"),
+    "dft_acac": _potential("keras_remul.datasets.dft.builder:DftAcac"),
+    "dft_ethanol": _potential("keras_remul.datasets.dft.builder:DftEthanol"),
     "md17": _molecules("keras_remul.datasets.md17.builder:Md17"),
     "rmd17": _molecules("keras_remul.datasets.md17.builder:Rmd17"),
+    "rmd17_forces": _potential("keras_remul.datasets.md17.forces:Rmd17Forces"),
     "solar_system": Entry(
         builder="keras_remul.datasets.solar_system.builder:SolarSystem",
         inputs={
@@ -118,6 +154,9 @@ _DATASETS = {
         target="labels",
     ),
     "xtb_md": _molecules("keras_remul.datasets.xtb_md.builder:XtbMd"),
+    "xtb_organic": _potential(
+        "keras_remul.datasets.xtb_organic.builder:XtbOrganic"
+    ),
 }
 
 
@@ -223,4 +262,7 @@ def symmetry(name, group=None):
     spec = entry(name)
     if group is None:
         group = spec.group
-    return Symmetry(group, inputs=dict(spec.inputs), outputs=spec.outputs)
+    outputs = spec.outputs
+    if isinstance(outputs, dict):
+        outputs = dict(outputs)
+    return Symmetry(group, inputs=dict(spec.inputs), outputs=outputs)

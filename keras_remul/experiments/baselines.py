@@ -86,7 +86,15 @@ def of_dataset(name, symmetry=None, seed=0, **kwargs):
     Returns:
         `(measure, rows)`: `"MSE"` and the result of `baselines`; or `"AUC"`,
         the area under the ROC curve, and that of `tagging.baselines`.
+
+    Raises:
+        ValueError: for energies and forces.
     """
+    if len(registry.entry(name).targets) > 1:
+        raise ValueError(
+            "There are no baselines of energies and forces. Received: "
+            f"name={name!r}"
+        )
     builder = loading.builder_maker(name)()
     data = loading.load_all(name, **kwargs)
     symmetry = symmetry or registry.symmetry(name)

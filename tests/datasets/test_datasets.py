@@ -34,13 +34,14 @@ def test_registry_fits_the_builder(name, tmp_path):
     for config in cls.builder_configs:
         builder = loading.builder_maker(f"{name}/{config}", None, tmp_path)()
         info = builder.info
-        assert set(info.features) - {"mask"} == {*spec.inputs, spec.target}
+        assert set(info.features) - {"mask"} == {*spec.inputs, *spec.targets}
         assert {"train", "validation", "test"} <= set(builder.split_names)
         assert info.citation and info.homepage and len(info.description) > 300
         assert "Units:" in info.description
         assert info.redistribution_info.license
-        for feature in info.features.values():
-            assert np.dtype(feature.np_dtype) == np.float32
+        for key, feature in info.features.items():
+            dtype = builder.DTYPES.get(key, "float32")
+            assert np.dtype(feature.np_dtype) == dtype
     assert spec.exact or spec.approximate
     datasets.symmetry(name)
     assert list(tmp_path.iterdir()) == []

@@ -15,6 +15,7 @@ from web import serve
 from keras_remul import datasets
 from keras_remul.datasets import registry, sources
 from keras_remul.datasets.cmu_mocap import builder as mocap
+from keras_remul.datasets.dft import builder as dft
 from keras_remul.datasets.md17 import builder as md17
 from keras_remul.datasets.top_jets import builder as jets
 from keras_remul.utils import web
@@ -213,10 +214,21 @@ def test_the_table():
         length = {"sha256": 64, "md5": 32}[source.algorithm]
         assert len(source.digest) == length
     wanted = {f"{jets.URL}/{name}" for name in jets.FILES.values()}
-    assert {*wanted, md17.Rmd17.URL} <= set(table)
+    wanted |= {
+        f"{dft.URL}/{cls.FOLDER}/{file}"
+        for cls in (dft.DftAcac, dft.DftEthanol, dft.Dft3bpa)
+        for file in cls.SETS
+    }
+    assert {*wanted, md17.REVISED_URL} <= set(table)
     subject = {url for url in table if url.startswith(f"{mocap.URL}/35/")}
     assert len(subject) == 21
-    for url in (jets.URL, md17.Md17.URL, md17.Rmd17.URL, mocap.URL):
+    for url in (
+        jets.URL,
+        dft.URL,
+        md17.Md17.URL,
+        md17.REVISED_URL,
+        mocap.URL,
+    ):
         assert web.secure(url) and "127" not in url
 
 
@@ -280,7 +292,7 @@ def test_an_archive_is_downloaded_and_one_file_taken_out(
 ):
     raw = write_archive(tmp_path / "server" / "23950376", tmp_path)
     url = f"{host.url}/23950376"
-    monkeypatch.setattr(md17.Rmd17, "URL", url)
+    monkeypatch.setattr(md17, "REVISED_URL", url)
     known = {
         url: sources.Source(len(raw), "sha256", hashlib.sha256(raw).hexdigest())
     }

@@ -156,10 +156,10 @@ def test_written_whole_or_not_at_all(tmp_path, monkeypatch):
 
     monkeypatch.setattr(np, "savez", full_disk)
     with pytest.raises(OSError, match="No space"):
-        simulator._write(path, x=np.zeros(3))
+        simulator.write_chunk(path, x=np.zeros(3))
     assert list(tmp_path.iterdir()) == []
     path.write_bytes(b"PK\x03\x04 cut short")
-    assert simulator._read(path) is None
+    assert simulator.read_chunk(path) is None
 
 
 def test_simulate_names_the_wrong_argument(tmp_path):

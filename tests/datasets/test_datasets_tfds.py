@@ -11,6 +11,7 @@ import test_datasets_jets as jets
 import test_datasets_mocap as mocap
 import test_datasets_molecules as molecules
 import test_datasets_nbody as nbody
+import test_datasets_potentials as potentials
 
 from keras_remul.datasets import registry
 
@@ -51,6 +52,7 @@ molecules.write_md17(MANUAL)
 molecules.write_rmd17(MANUAL)
 molecules.write_chunks(MANUAL)
 jets.write_files(MANUAL)
+potentials.write_organic(MANUAL)
 
 TestNbodyCharged = case("nbody_charged", nbody.small_config(), (5, 3, 2))
 TestNbodyGravity = case(
@@ -62,6 +64,18 @@ TestNbodyGravity = case(
 TestCmuMocap = case("cmu_mocap", mocap.config(), (7, 7, 7))
 TestMd17 = case("md17", molecules.config(), (20, 10, 10))
 TestRmd17 = case("rmd17", molecules.config(), (20, 10, 10))
+TestXtbOrganic = case(
+    "xtb_organic",
+    "tiny",
+    (),
+    SPLITS={
+        "train": 4,
+        "validation": 2,
+        "test": 2,
+        "test_large": 2,
+        "test_hot": 2,
+    },
+)
 TestXtbMd = case("xtb_md", "tiny", (20, 10, 10))
 TestTopJets = case("top_jets", "reference", (6, 4, 4))
 if importlib.util.find_spec("jplephem") and importlib.util.find_spec("de421"):

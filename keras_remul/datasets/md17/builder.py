@@ -7,8 +7,9 @@ from keras_remul.datasets.builder import ArrayBuilder
 from keras_remul.utils import npz
 
 LARGEST = 2**31  # bytes of a file
+REVISED_URL = "https://figshare.com/ndownloader/files/23950376"  # .tar.bz2
 # Name: (heavy atoms, file of MD17, file of rMD17).
-_MOLECULES = {
+MOLECULES = {
     "aspirin": (13, "md17_aspirin.npz", "rmd17_aspirin.npz"),
     "azobenzene": (14, "azobenzene_dft.npz", "rmd17_azobenzene.npz"),
     "benzene": (6, "md17_benzene2017.npz", "rmd17_benzene.npz"),
@@ -38,7 +39,7 @@ def _configs():
             molecule=name,
             atoms=count,
         )
-        for name, (count, _, _) in _MOLECULES.items()
+        for name, (count, _, _) in MOLECULES.items()
     ]
 
 
@@ -74,6 +75,24 @@ def read(path, keys, energies, forces):
             shape = (size, len(numbers), 3)
             archives.check_array(path, key, arrays[key], "f", shape)
     return [arrays[key] for key in keys]
+
+
+def revised_file(builder, dl_manager, name, member):
+    """Path of a file of revised MD17, put there by hand or downloaded.
+
+    Args:
+        builder: an `ArrayBuilder`.
+        dl_manager: the download manager of TFDS.
+        name: of the file in the folder of manual downloads.
+        member: of the file in the archive, in its folder `rmd17`.
+    """
+    path = builder.manual_path(dl_manager, name)
+    if path.exists():
+        return path
+    archive = builder.download(
+        dl_manager, REVISED_URL, "rmd17.tar.bz2", LARGEST
+    )
+    return archives.extract(archive, f"rmd17/{member}", archive.parent)
 
 
 class _Trajectory(ArrayBuilder, skip_registration=True):
@@ -140,7 +159,7 @@ MD17: where are the atoms of a molecule 1.5 ps later?
     BUILDER_CONFIGS = _configs()
 
     def _read(self, dl_manager):
-        name = _MOLECULES[self.builder_config.molecule][1]
+        name = MOLECULES[self.builder_config.molecule][1]
         path = self.files(dl_manager, [name], self.URL, LARGEST)[name]
         x, numbers = read(path, ("R", "z"), ("E",), ("F",))
         return path, x, numbers, np.arange(len(x))
@@ -167,19 +186,11 @@ whose positions are the same.
 }
 """
     HOMEPAGE = "https://doi.org/10.6084/m9.figshare.12672038.v3"
-    URL = "https://figshare.com/ndownloader/files/23950376"  # rmd17.tar.bz2
     BUILDER_CONFIGS = _configs()
 
     def _read(self, dl_manager):
-        name = _MOLECULES[self.builder_config.molecule][2]
-        path = self.manual_path(dl_manager, name)
-        if not path.exists():
-            archive = self.download(
-                dl_manager, self.URL, "rmd17.tar.bz2", LARGEST
-            )
-            path = archives.extract(
-                archive, f"rmd17/npz_data/{name}", archive.parent
-            )
+        name = MOLECULES[self.builder_config.molecule][2]
+        path = revised_file(self, dl_manager, name, f"npz_data/{name}")
         key = "old_indices"
         x, numbers, times = read(
             path,

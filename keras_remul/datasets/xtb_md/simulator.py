@@ -27,7 +27,12 @@ MOLECULES = json.loads(
 )
 
 
-def _ase():
+def packages():
+    """The module `ase` and the class `TBLite`.
+
+    Raises:
+        ImportError: one of them is not installed.
+    """
     try:
         import ase
         import ase.units
@@ -47,19 +52,33 @@ def gfn2(molecule):
             f"Unknown `molecule`. Expected one of {sorted(MOLECULES)}. "
             f"Received: molecule={molecule!r}"
         )
-    ase, TBLite = _ase()
+    ase, TBLite = packages()
     atoms = ase.Atoms(**MOLECULES[molecule])
     atoms.calc = TBLite(method="GFN2-xTB", accuracy=ACCURACY, verbosity=0)
     return atoms
 
 
-def _advance(atoms, velocities, steps, kick=None, after=None):
+def advance(
+    atoms, velocities, steps, kick=None, after=None, time_step=TIME_STEP
+):
     """Velocity Verlet; `kick(v)` is a thermostat, `after(i, v)` a recorder.
 
     v <- v + dt/2 a(x);  x <- x + dt v;  v <- v + dt/2 a(x)
+
+    Args:
+        atoms: `ase.Atoms` with a calculator; its positions are changed.
+        velocities: `(N, 3)`, in the units of ASE.
+        steps: number of steps.
+        kick: function of the velocities after each step, or None.
+        after: function of the number of a step, from 1 on, and the velocities,
+            or None.
+        time_step: in fs.
+
+    Returns:
+        The velocities at the end.
     """
-    ase, _ = _ase()
-    dt = TIME_STEP * ase.units.fs
+    ase, _ = packages()
+    dt = time_step * ase.units.fs
     masses = atoms.get_masses()[:, None]
     x, v = atoms.positions.copy(), velocities
     acceleration = atoms.get_forces() / masses
@@ -86,6 +105,27 @@ def _without_rigid_motion(x, v, masses):
     return v - np.cross(np.linalg.solve(inertia, angular), x)
 
 
+def thermal_velocities(atoms, temperature, rng):
+    """Random velocities `(N, 3)` of a temperature in Kelvin, ASE's units."""
+    ase, _ = packages()
+    width = np.sqrt(ase.units.kB * temperature / atoms.get_masses()[:, None])
+    return width * rng.standard_normal((len(atoms), 3))
+
+
+def thermostat(atoms, temperature, rng, time_step=TIME_STEP):
+    """A function of velocities for `advance`, with which it is Langevin's.
+
+    v <- c v + sqrt(1 - c^2) v',  c = exp(-friction dt), v' thermal
+    """
+    keep = np.exp(-FRICTION * time_step)
+
+    def kick(v):
+        noise = thermal_velocities(atoms, temperature, rng)
+        return keep * v + np.sqrt(1 - keep**2) * noise
+
+    return kick
+
+
 def equilibrate(atoms, temperature, seed, steps=EQUILIBRATION):
     """Velocities for a run at constant energy; moves the atoms.
 
@@ -94,20 +134,13 @@ def equilibrate(atoms, temperature, seed, steps=EQUILIBRATION):
     3 N - 6 harmonic oscillators: E = E_min + (3 N - 6) k T. Without this last
     step the energy, and so the mean temperature, would be random.
     """
-    ase, _ = _ase()
+    ase, _ = packages()
     rng = np.random.default_rng(seed)
     masses = atoms.get_masses()[:, None]
     thermal = ase.units.kB * temperature
-    width = np.sqrt(thermal / masses)
-    keep = np.exp(-FRICTION * TIME_STEP)
     target = atoms.get_potential_energy() + (3 * len(atoms) - 6) * thermal
-
-    def kick(v):
-        noise = width * rng.standard_normal(v.shape)
-        return keep * v + np.sqrt(1 - keep**2) * noise
-
-    v = width * rng.standard_normal((len(atoms), 3))
-    v = _advance(atoms, v, steps, kick)
+    v = thermal_velocities(atoms, temperature, rng)
+    v = advance(atoms, v, steps, thermostat(atoms, temperature, rng))
     v = _without_rigid_motion(atoms.positions, v, masses)
     kinetic = target - atoms.get_potential_energy()
     if kinetic <= 0:
@@ -119,13 +152,13 @@ def equilibrate(atoms, temperature, seed, steps=EQUILIBRATION):
     return v * np.sqrt(kinetic / (0.5 * (masses * v**2).sum()))
 
 
-def _write(path, **arrays):
+def write_chunk(path, **arrays):
     """Writes an npz file in one step: it is complete, or does not exist."""
     with atomic.replacing(path) as file:
         np.savez(file, **arrays)
 
 
-def _read(path):
+def read_chunk(path):
     """The arrays of a chunk, or None if the file is damaged."""
     try:
         with open(path, "rb") as file:  # np.load leaves damaged files open
@@ -218,26 +251,26 @@ def simulate(
             f"Argument `steps` must be a positive multiple of {CHUNK}. "
             f"Received: steps={steps}"
         )
-    ase, _ = _ase()
+    ase, _ = packages()
     atoms = gfn2(molecule)
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     run = _run(molecule, temperature, seed)
-    state = _read(folder / "start.npz")
+    state = read_chunk(folder / "start.npz")
     if state is None:
         velocities = equilibrate(atoms, temperature, seed)
         state = {"run": run, "x": atoms.positions, "v": velocities}
-        _write(folder / "start.npz", **state)
+        write_chunk(folder / "start.npz", **state)
     _check_run(state, run, folder)
     paths = _chunk_paths(folder, steps)
     with tqdm(
         total=steps, desc=molecule, unit="step", disable=not verbose
     ) as bar:
         for path in paths:
-            chunk = _read(path) if path.exists() else None
+            chunk = read_chunk(path) if path.exists() else None
             if chunk is None:
                 chunk = _simulate_chunk(molecule, state["x"], state["v"])
-                _write(path, **chunk)
+                write_chunk(path, **chunk)
             state = chunk
             bar.update(CHUNK)
     return paths
@@ -254,14 +287,14 @@ def trajectory(molecule, folder, steps, verbose=1):
             not valid.
     """
     folder = pathlib.Path(folder)
-    start = _read(folder / "start.npz")
+    start = read_chunk(folder / "start.npz")
     if start is not None:
         _check_run(start, _run(molecule, TEMPERATURE, SEED), folder)
     paths = _chunk_paths(folder, steps)
-    chunks = [_read(path) for path in paths]
+    chunks = [read_chunk(path) for path in paths]
     if any(chunk is None for chunk in chunks):
         simulate(molecule, folder, steps, verbose=verbose)
-        chunks = [_read(path) for path in paths]
+        chunks = [read_chunk(path) for path in paths]
     for path, chunk in zip(paths, chunks, strict=True):
         _check_chunk(path, chunk, molecule)
     return tuple(
@@ -272,7 +305,7 @@ def trajectory(molecule, folder, steps, verbose=1):
 
 def _simulate_chunk(molecule, x, v):
     """One chunk: frames after each 10 steps, and the state at the end."""
-    ase, _ = _ase()
+    ase, _ = packages()
     atoms = gfn2(molecule)
     atoms.positions = x
     masses = atoms.get_masses()[:, None]
@@ -286,7 +319,7 @@ def _simulate_chunk(molecule, x, v):
             x = atoms.positions.copy()
             frames.append((x, velocities, potential, energy))
 
-    v = _advance(atoms, v, CHUNK, after=after)
+    v = advance(atoms, v, CHUNK, after=after)
     names = ("positions", "velocities", "potential_energy", "total_energy")
     chunk = dict(
         zip(names, map(np.array, zip(*frames, strict=True)), strict=True)

@@ -1,0 +1,1 @@
+"""Ethanol, acetylacetone and 3BPA with density functionals."""

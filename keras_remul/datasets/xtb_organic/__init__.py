@@ -1,0 +1,1 @@
+"""Energies and forces of small organic molecules by GFN2-xTB."""
