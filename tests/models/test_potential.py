@@ -383,26 +383,34 @@ def test_a_torque_weight_makes_the_energy_invariant():
 # --- In training ---
 
 
-def test_remul_on_energies_and_forces():
-    x, y = molecules(8)
-    model = potential()
+@pytest.mark.parametrize("stress", [False, True])
+def test_remul_on_energies_and_forces(stress):
+    x, y = crystal(8) if stress else molecules(8)
+    model = potential(stress=stress)
     model.adapt(x, y)
-    symmetry = kr.Symmetry(
-        kr.groups.O3(),
-        inputs={"positions": "point", "atomic_numbers": "scalar"},
-        outputs={
-            "energy": "scalar",
-            "energy_per_atom": "scalar",
-            "forces": "vector",
-        },
+    t = model.targets(x, y)
+    if stress:
+        t["stress"] = np.zeros((8, 3, 3), "float32")
+    remul = kr.RemulModel(
+        model, model.make_symmetry(x), target="predictions", seed=0
     )
-    remul = kr.RemulModel(model, symmetry, target="predictions", seed=0)
     remul.compile(keras.optimizers.Adam(1e-2), loss=losses())
-    history = remul.fit(
-        x, model.targets(x, y), epochs=4, batch_size=4, verbose=0
-    ).history
+    history = remul.fit(x, t, epochs=4, batch_size=4, verbose=0).history
     assert history["loss"][-1] < history["loss"][0]
     assert np.isfinite(history["equivariance_error"]).all()
+
+
+def test_equivariance_of_an_equivariant_model():
+    """Its energies, forces and stress are those that `make_symmetry` declares."""
+    x, y = crystal(4)
+    model = potential("EGNN", stress=True)
+    model.adapt(x, y)
+    measured = kr.evaluate_equivariance(model, x, model.make_symmetry(x))
+    assert measured["relative_equivariance_error"] < 1e-4
+    model = potential("MessagePassingNetwork", stress=True)
+    model.adapt(x, y)
+    measured = kr.evaluate_equivariance(model, x, model.make_symmetry(x))
+    assert measured["relative_equivariance_error"] > 1e-2
 
 
 def test_elements_and_what_is_none():

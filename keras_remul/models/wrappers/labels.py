@@ -5,7 +5,7 @@ from keras import ops
 
 from keras_remul.utils.elements import counts
 
-SAMPLES = 1000  # with which the references of a model are fitted
+SAMPLES = 512  # on which scale and references of a model are fitted
 ELECTRON_VOLTS = 27.211386245988  # in one hartree, CODATA 2018
 
 
@@ -31,7 +31,7 @@ class PotentialLabels:
             ValueError: shapes differ, a value is not finite, an atomic number
                 is none, or the energies look like hartree.
         """
-        x, y = some(x, y)
+        x, y = some(x, y, batch_size)
         energies, forces = self._read(x, y)
         if forces is None:
             raise ValueError(
@@ -65,7 +65,7 @@ class PotentialLabels:
         Raises:
             ValueError: as `adapt`.
         """
-        x, y = some(x, y)
+        x, y = some(x, y, batch_size)
         energies, _ = self._read(x, y)
         found = self.predict(x, batch_size=batch_size, verbose=0)["energy"]
         self._fit_references(x, energies, found)
@@ -146,15 +146,19 @@ class PotentialLabels:
         return energies, _array(y, "forces", (samples, atoms, dim))
 
 
-def some(x, y, count=SAMPLES):
-    """Evenly spaced samples, `count` at most.
+def some(x, y, batch_size):
+    """Evenly spaced samples, `SAMPLES` at most, in whole batches if possible.
+
+    A batch of another size would be compiled on its own.
 
     Args:
         x, y: dicts of arrays.
-        count: number of samples.
+        batch_size: samples of a batch.
     """
     samples = len(x["positions"])
-    rows = np.unique(np.linspace(0, samples - 1, count).astype(int))
+    count = min(samples, SAMPLES)
+    count -= count % batch_size if count > batch_size else 0
+    rows = np.linspace(0, samples - 1, count).astype(int)
     return (
         {key: np.asarray(value)[rows] for key, value in part.items()}
         for part in (x, y)

@@ -4,9 +4,12 @@ import keras
 from keras import ops
 
 from keras_remul import backend
+from keras_remul.groups import O3
 from keras_remul.layers.reference_energies import ReferenceEnergies
 from keras_remul.models.wrappers.base import Wrapper
 from keras_remul.models.wrappers.labels import PotentialLabels
+from keras_remul.representations import PerSample, Tensor
+from keras_remul.symmetry import Symmetry
 
 FORCES = ("gradient", "direct")
 UNITS = {"gradient": (1, 4), "direct": (4,)}
@@ -261,6 +264,32 @@ class Potential(PotentialLabels, Wrapper):
             key: keras.KerasTensor(shape, dtype=self.variable_dtype)
             for key, shape in shapes.items()
         }
+
+    # --- Symmetry ---
+
+    def make_symmetry(self, inputs, group=None):
+        """The `Symmetry` of energies, forces and stress, for a `RemulModel`.
+
+        Args:
+            inputs: dict of inputs, or any collection of their keys. Velocities
+                and lattice vectors turn with the positions; a `"mask"` is taken
+                as one, and all others stay as they are.
+            group: defaults to `groups.O3()`.
+
+        Returns:
+            `Symmetry`.
+        """
+        kinds = {"positions": "point", "velocities": "vector", "box": "vector"}
+        outputs = dict.fromkeys(("energy", "energy_per_atom"), "scalar")
+        outputs["forces"] = "vector"
+        if self.stress:
+            outputs["stress"] = PerSample(Tensor(2))
+        keys = sorted(set(inputs) - {"mask"})
+        return Symmetry(
+            O3() if group is None else group,
+            {key: kinds.get(key, "scalar") for key in keys},
+            outputs,
+        )
 
     # --- Config ---
 
