@@ -5,7 +5,9 @@ and `plain`, for calls of layers; `tests/test_keras_internals.py` says what each
 is needed for, and `pyproject.toml` bounds the version of Keras.
 """
 
+import keras
 import numpy as np
+from keras.src.backend import get_keras_mask, set_keras_mask
 from keras.src.backend.common import global_state
 
 
@@ -34,6 +36,21 @@ def summed_loss(model, loss):
     replicas, which only the trainer of Keras knows.
     """
     return model._aggregate_additional_loss(loss)
+
+
+def masks(data):
+    """The Keras masks on the leaves of `data`, or None, in a list.
+
+    In a training step there is no call of a layer that could be asked for them.
+    """
+    return [get_keras_mask(leaf) for leaf in keras.tree.flatten(data)]
+
+
+def put_masks(data, masks):
+    """Puts masks on leaves that have lost them; `masks` is a list."""
+    for leaf, mask in zip(keras.tree.flatten(data), masks, strict=True):
+        if mask is not None and get_keras_mask(leaf) is None:
+            set_keras_mask(leaf, mask)
 
 
 def values(variables):

@@ -1,4 +1,4 @@
-"""Models that keep their variables after a call that failed."""
+"""Models that keep their variables after a failed call, and their masks."""
 
 import contextlib
 import functools
@@ -6,7 +6,7 @@ import functools
 import keras
 
 from keras_remul import backend
-from keras_remul.backend.keras_internals import with_sublayers
+from keras_remul.backend import keras_internals
 from keras_remul.utils.validation import check_no_overflow
 
 
@@ -33,7 +33,22 @@ class KeepsVariables:
     `predict` run, and does not restore them if these are interrupted: the next
     call fails with "'NoneType' object is not callable". In addition, `predict`
     raises ValueError if large inputs have become NaN or infinite.
+
+    The metrics of a training step leave out padding, as its losses do: on JAX,
+    the masks do not leave the function that Keras differentiates.
     """
+
+    _masks = None
+
+    def compute_loss(self, x=None, y=None, y_pred=None, *args, **kwargs):
+        self._masks = keras_internals.masks(y_pred)
+        return super().compute_loss(x, y, y_pred, *args, **kwargs)
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        masks, self._masks = self._masks, None
+        if masks is not None:
+            keras_internals.put_masks(y_pred, masks)
+        return super().compute_metrics(x, y, y_pred, sample_weight)
 
     @functools.wraps(keras.Model.fit)
     def fit(self, *args, **kwargs):
@@ -54,7 +69,9 @@ class KeepsVariables:
     def _can_build_optimizer(self):
         if self.optimizer is None or self.optimizer.built:
             return False
-        return all(layer.built for layer in with_sublayers(self))
+        return all(
+            layer.built for layer in keras_internals.with_sublayers(self)
+        )
 
     @functools.wraps(keras.Model.predict)
     def predict(self, *args, **kwargs):

@@ -401,7 +401,7 @@ def test_remul_on_energies_and_forces(stress):
 
 
 def test_equivariance_of_an_equivariant_model():
-    """Its energies, forces and stress are those that `make_symmetry` declares."""
+    """Its energies, forces and stress move as declared."""
     x, y = crystal(4)
     model = potential("EGNN", stress=True)
     model.adapt(x, y)
