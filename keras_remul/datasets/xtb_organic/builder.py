@@ -62,7 +62,7 @@ total energies; atoms are padded to 29, `mask` is 1 for atoms.
 `first` has one run of each molecule, the default, `all`, two, about 43,000
 frames; `small` has one run of the first 500 / 25 / 50 / 30 / 50 molecules,
 `tiny` of the first 3 / 1 / 1 / 1 / 1. Simulating needs `pip install
-keras-remul[md]` and takes 75 minutes on one core, `small` 7, `tiny` some
+keras-remul[md]` and takes 70 minutes on one core, `small` 6, `tiny` some
 seconds; an interrupted simulation is resumed. Runs in the folder of manual
 downloads, in `xtb_organic`, are used as they are.
 
