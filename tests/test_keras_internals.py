@@ -90,6 +90,7 @@ OF_PLAIN = {
         ("_kernel", dense),
         ("_dtype_policy", dense),
         ("_remat_mode", dense),
+        ("_losses", dense),
         ("_compute_dtype", keras.DTypePolicy("float32")),
         ("_variable_dtype", keras.DTypePolicy("float32")),
         ("GLOBAL_STATE_TRACKER", global_state),

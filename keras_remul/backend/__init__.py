@@ -16,6 +16,8 @@ signatures, so that a diff of two of them shows only the framework:
                                    softmax(q k^T / sqrt(F) + bias) v, for qkv
                                    (B, N, 3 C), q, k, v of each head in turn;
                                    a mask (B, N), a bias (B, heads, N, N)
+    mlp(x, first, second)          a linear map, gelu, a linear map, of x
+                                   (B, N, C); each map a kernel and a bias
     in_pieces(fn, arrays, width)   fn(*arrays), arrays with one first axis; by
                                    JAX and PyTorch on a CPU on some of its rows
                                    at a time, so many that their largest array
@@ -23,6 +25,9 @@ signatures, so that a diff of two of them shows only the framework:
                                    cache
     intercepts_calls()             whether the framework does more on a call of
                                    any layer than to call it
+    is_eager(arrays)               whether a model that is called on the arrays
+                                   runs step by step, in Python; never on JAX
+                                   and TensorFlow, which compile it
     is_traced(x)                   whether x has no values yet: in a function
                                    that is being compiled
     jvp(fn)                        function (t, v, *args): the derivative of
@@ -73,6 +78,7 @@ if keras.backend.backend() == "jax":
         gelu,
         in_pieces,
         intercepts_calls,
+        is_eager,
         is_traced,
         jvp,
         kept_generators,
@@ -81,6 +87,7 @@ if keras.backend.backend() == "jax":
         load_exported,
         map_batch,
         matmul,
+        mlp,
         one_program,
         restored,
         silu,
@@ -97,6 +104,7 @@ elif keras.backend.backend() == "torch":
         gelu,
         in_pieces,
         intercepts_calls,
+        is_eager,
         is_traced,
         jvp,
         kept_generators,
@@ -105,6 +113,7 @@ elif keras.backend.backend() == "torch":
         load_exported,
         map_batch,
         matmul,
+        mlp,
         one_program,
         restored,
         silu,
@@ -121,6 +130,7 @@ elif keras.backend.backend() == "tensorflow":
         gelu,
         in_pieces,
         intercepts_calls,
+        is_eager,
         is_traced,
         jvp,
         kept_generators,
@@ -129,6 +139,7 @@ elif keras.backend.backend() == "tensorflow":
         load_exported,
         map_batch,
         matmul,
+        mlp,
         one_program,
         restored,
         silu,
@@ -150,6 +161,7 @@ __all__ = [
     "gelu",
     "in_pieces",
     "intercepts_calls",
+    "is_eager",
     "is_traced",
     "jvp",
     "kept_generators",
@@ -158,6 +170,7 @@ __all__ = [
     "load_exported",
     "map_batch",
     "matmul",
+    "mlp",
     "one_program",
     "restored",
     "silu",

@@ -96,6 +96,36 @@ def plain_weights(dense, norms, dtype):
     return result
 
 
+def is_called_directly(model, inputs):
+    """Whether `model(inputs)` at inference does only what `model.call` does.
+
+    False inside of another layer, which may have said that this is training;
+    where the losses of an earlier call are to be removed; for inputs that are
+    not tensors yet; and for classes or methods that are not this package's.
+
+    Args:
+        model: a model that casts none of its inputs, and whose `call` puts the
+            mask on its output.
+        inputs: dict of arrays, or whatever else the model was called with.
+    """
+    if type(inputs) is not dict or not backend.is_eager(inputs.values()):
+        return False
+    cls, scopes = type(model), global_state.GLOBAL_STATE_TRACKER.__dict__
+    return (
+        model.built
+        and not model._losses
+        and scopes.get("current_call_ctx") is None
+        and scopes.get("stateless_scope") is None
+        and _is_ours(cls, cls.call)
+        and _adds_nothing(model, cls)
+        and _nobody_else_does()
+    )
+
+
+def _is_ours(*owners):
+    return all(o.__module__.startswith("keras_remul.") for o in owners)
+
+
 def _adds_nothing(layer, cls):
     """Whether a layer has nothing beyond what its class defines."""
     state = layer.__dict__

@@ -44,9 +44,14 @@ def gelu(x):
     if fused or x.numel() < 2**14:
         return F.gelu(x, approximate="tanh")
     # 1 + tanh(z) = 2 sigmoid(2 z), and the sigmoid takes a third of the time.
-    slope = 2.0 * (2.0 / math.pi) ** 0.5
+    return _inside_gelu(x, 2.0).sigmoid_().mul_(x)
+
+
+def _inside_gelu(x, factor):
+    """The argument z of tanh, times a factor."""
+    slope = factor * (2.0 / math.pi) ** 0.5
     z = torch.addcmul(x.new_tensor(slope), x, x, value=0.044715 * slope)
-    return z.mul_(x).sigmoid_().mul_(x)
+    return z.mul_(x)
 
 
 def silu(x):
@@ -68,8 +73,45 @@ def attention(qkv, heads, mask, bias):
         if bias is None:
             bias = torch.zeros(mask.shape, dtype=q.dtype, device=q.device)
         bias = bias.masked_fill(mask, least)
-    y = F.scaled_dot_product_attention(q, k, v, bias)
+    if bias is None and _has_short_rows(q):
+        y = torch.matmul(_weights_of_few(q * width**-0.5, k), v)
+    else:
+        y = F.scaled_dot_product_attention(q, k, v, bias)
     return y.transpose(1, 2).reshape(batch, nodes, heads * width)
+
+
+def _has_short_rows(q):
+    """Whether the fused kernel takes longer than products one by one.
+
+    On a CPU it does for many rows that are short and do not fill its vectors.
+    """
+    if not q.is_cpu or q.dtype.itemsize < 4 or _is_captured():
+        return False
+    batch, heads, nodes, _ = q.shape
+    return nodes < 48 and nodes % 16 and batch * heads * nodes > 512
+
+
+def _weights_of_few(q, k):
+    """Softmax of q k^T, along the columns of few nodes, which fill a vector."""
+    if q.shape[2] > 16:
+        return torch.softmax(torch.matmul(q, k.transpose(-1, -2)), -1)
+    logits = torch.matmul(k, q.transpose(-1, -2))
+    return torch.softmax(logits, -2).transpose(-1, -2)
+
+
+def mlp(x, first, second):
+    once = torch.is_grad_enabled() or _is_captured() or x.dtype.itemsize < 4
+    width = first[0].shape[1]
+    if once or not x.is_cpu or x.shape[:-1].numel() * width < 2**14:
+        return linear(gelu(linear(x, *first)), *second)
+    kernel, bias = second
+
+    def run(x):
+        x = linear(x, *first)
+        x.addcmul_(x, _inside_gelu(x, 1.0).tanh_())  # twice the gelu
+        return (linear(x, 0.5 * kernel, bias),)
+
+    return in_pieces(run, (x,), x.shape[1:-1].numel() * width)[0]
 
 
 def in_pieces(fn, arrays, width):
@@ -92,6 +134,10 @@ def _is_captured():
 def intercepts_calls():
     hooks = torch.nn.modules.module._has_any_global_hook()
     return hooks or any(map(torch.is_autocast_enabled, ("cpu", "cuda")))
+
+
+def is_eager(arrays):
+    return not _is_captured() and all(type(a) is torch.Tensor for a in arrays)
 
 
 def is_traced(x):

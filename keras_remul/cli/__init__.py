@@ -5,7 +5,14 @@ import os
 import sys
 import traceback
 
-from keras_remul.cli import datasets, presets, quickstart, tables, train
+from keras_remul.cli import (
+    datasets,
+    huge_pages,
+    presets,
+    quickstart,
+    tables,
+    train,
+)
 from keras_remul.cli.secrets import Parser, hidden, hide
 from keras_remul.evaluation.measures import EQUIVARIANCE_ERROR
 from keras_remul.experiments.recipe_file import UsageError
@@ -97,4 +104,6 @@ def main(argv=None):
     tables.add_parsers(commands)
     presets.add_parsers(commands)
     arguments = parser.parse_args(argv)
+    if argv is None and arguments.command == "train":
+        huge_pages.start_again()
     return _run(arguments)

@@ -143,8 +143,7 @@ class TransformerBlock(keras.layers.Layer):
         y = backend.attention(y, attention.num_heads, mask, bias)
         x = x + backend.linear(y, *output)
         y = backend.layer_norm(x, *mlp_norm, norms[1].epsilon)
-        y = backend.linear(backend.gelu(backend.linear(y, *mlp_in)), *mlp_out)
-        return x + y
+        return x + backend.mlp(y, mlp_in, mlp_out)
 
     def _drop(self, y, training):
         for drop in self.drops:

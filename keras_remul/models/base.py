@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_remul.backend.plain import is_called_directly
 from keras_remul.models.reading import IDENTITY, NodeReader
 from keras_remul.models.shapes import node_shapes
 from keras_remul.models.variants import Variants
@@ -104,6 +105,14 @@ class NodeModel(NodeReader, NodeWriter, Variants, KeepsVariables, keras.Model):
         self.box_shape = None
         self.check_box(input_shape)
         self.box_shape = input_shape.get("box")
+
+    def __call__(self, *args, **kwargs):
+        # On PyTorch, what Keras does around `call` takes as long as a call.
+        asked = len(args) == 1 and not kwargs.keys() - {"training"}
+        inference = asked and not kwargs.get("training")
+        if inference and is_called_directly(self, args[0]):
+            return self.call(args[0], training=False)
+        return super().__call__(*args, **kwargs)
 
     @property
     def geometry_dtype(self):

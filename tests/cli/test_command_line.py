@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import pathlib
+import platform
 import re
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from keras_remul import cli, datasets, save_to_preset
+from keras_remul.cli import huge_pages
 from keras_remul.experiments import quickstart, tables
 from keras_remul.experiments import recipe as recipes
 from keras_remul.utils import atomic
@@ -400,3 +402,33 @@ def test_a_quickstart_that_finds_the_disk_full(capsys, monkeypatch):
 
     monkeypatch.setattr(quickstart, "run", run)
     assert_says(fails(capsys, "quickstart"), "/proc/keras_remul could not")
+
+
+@pytest.mark.parametrize("given", [None, "", "glibc.malloc.check=0"])
+def test_jax_starts_again_with_huge_pages(given, monkeypatch):
+    started = []
+    monkeypatch.setattr(os, "execve", lambda *a: started.append(a))
+    monkeypatch.setattr(platform, "libc_ver", lambda: ("glibc", "2.36"))
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.delenv(huge_pages.TUNABLES, raising=False)
+    if given is not None:
+        monkeypatch.setenv(huge_pages.TUNABLES, given)
+    huge_pages.start_again()
+    if given is not None or keras.backend.backend() != "jax":
+        assert not started
+        return
+    ((program, command, environment),) = started
+    assert [program, *sys.orig_argv[1:]] == command
+    assert environment[huge_pages.TUNABLES] == huge_pages.HUGE_PAGES
+    assert environment.items() >= os.environ.items()
+
+
+def test_only_a_training_of_this_process_starts_again(monkeypatch):
+    started = []
+    monkeypatch.setattr(huge_pages, "start_again", lambda: started.append(1))
+    for arguments in (["train", "absent.py"], ["datasets", "info", "absent"]):
+        cli.main(arguments)
+        assert not started
+    monkeypatch.setattr(sys, "argv", ["keras-remul", "train", "absent.py"])
+    cli.main()
+    assert started

@@ -13,6 +13,8 @@ from keras_remul.layers.plain import dense, norm
 WIDTH, HEADS = 8, 2
 # The second is large enough for the kernels of large arrays.
 SHAPES = [(2, 3), (16, 160)]
+# Numbers of samples and nodes for which PyTorch has ways of its own.
+SHORT = [(160, 5), (20, 31)]
 
 
 def drawn(rng, *shape, dtype="float32"):
@@ -68,6 +70,18 @@ def pairs(rng, shape):
             WIDTH,
         ),
     }
+    first = drawn(rng, WIDTH, 64), drawn(rng, 64)
+    second = drawn(rng, 64, 5), drawn(rng, 5)
+    found["mlp"] = (
+        lambda x: backend.mlp(x, first, second),
+        lambda x: (
+            ops.matmul(
+                ops.gelu(ops.matmul(x, first[0]) + first[1], True), second[0]
+            )
+            + second[1]
+        ),
+        WIDTH,
+    )
     for name, m, b in (
         ("attention", None, None),
         ("attention, mask", mask, None),
@@ -85,16 +99,17 @@ def pairs(rng, shape):
 NAMES = list(pairs(np.random.default_rng(0), (1, 2)))
 
 
+def close(a, b):
+    a, b = map(ops.convert_to_numpy, (a, b))
+    np.testing.assert_allclose(a, b, atol=2e-5 * np.abs(b).max())
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("name", NAMES)
 def test_values_and_derivatives(name, shape, rng):
     ours, stock, width = pairs(rng, shape)[name]
     x, v = drawn(rng, *shape, width), drawn(rng, *shape, width)
     c = drawn(rng, *ours(x).shape)
-
-    def close(a, b):
-        a, b = map(ops.convert_to_numpy, (a, b))
-        np.testing.assert_allclose(a, b, atol=2e-5 * np.abs(b).max())
 
     close(ours(x), stock(x))
     # The values that come with a gradient may go another way.
@@ -107,6 +122,25 @@ def test_values_and_derivatives(name, shape, rng):
     close(backend.jvp(ours)(x, v), backend.jvp(stock)(x, v))
 
 
+@pytest.mark.parametrize("shape", SHORT)
+@pytest.mark.parametrize("name", ["attention", "attention, mask"])
+def test_attention_of_few_nodes(name, shape, rng):
+    test_values_and_derivatives(name, shape, rng)
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "torch", reason="what PyTorch does in pieces"
+)
+def test_a_large_mlp_without_gradients(rng):
+    import torch
+
+    ours, stock, _ = pairs(rng, (1, 2))["mlp"]
+    x = drawn(rng, 40, 160, WIDTH)
+    with torch.no_grad():
+        found, expected = ours(x), stock(x)
+    close(found, expected)
+
+
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 @pytest.mark.parametrize("name", NAMES)
 def test_short_dtypes(name, dtype, rng):
@@ -114,6 +148,8 @@ def test_short_dtypes(name, dtype, rng):
     x = drawn(rng, 2, 3, width)
     if name.startswith("l"):  # weights have the dtype of the layer
         return check_layers(dtype, x)
+    if name == "mlp":
+        return None  # as above
     y = ours(ops.cast(x, dtype))
     assert keras.backend.standardize_dtype(y.dtype) == dtype
     y = ops.convert_to_numpy(ops.cast(y, "float32"))
