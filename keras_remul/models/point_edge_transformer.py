@@ -128,7 +128,7 @@ class PointEdgeTransformer(NodeModel):
         num_blocks=1,
         mlp_ratio=2,
         cutoff=5.0,
-        num_basis=16,
+        num_basis=32,
         num_angles=4,
         readout="positions",
         units=1,
