@@ -24,6 +24,7 @@ from keras_remul.models.wrappers.alignment import Alignment
 from keras_remul.models.wrappers.frames import Canonicalization, FrameAveraging
 from keras_remul.models.wrappers.symmetrized import symmetrize
 from keras_remul.presets import (
+    ase,
     download_preset,
     from_preset,
     list_presets,
@@ -45,6 +46,7 @@ __all__ = [
     "RemulModel",
     "Symmetry",
     "__version__",
+    "ase",
     "blend_with_ridge",
     "callbacks",
     "compiled",
