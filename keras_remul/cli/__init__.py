@@ -5,7 +5,7 @@ import os
 import sys
 import traceback
 
-from keras_remul.cli import datasets, presets, quickstart, tables, train
+from keras_remul.cli import datasets, md, presets, quickstart, tables, train
 from keras_remul.cli.secrets import Parser, hidden, hide
 from keras_remul.evaluation.measures import EQUIVARIANCE_ERROR
 from keras_remul.experiments.recipe_file import UsageError
@@ -96,5 +96,6 @@ def main(argv=None):
     train.add_parser(commands)
     tables.add_parsers(commands)
     presets.add_parsers(commands)
+    md.add_parser(commands)
     arguments = parser.parse_args(argv)
     return _run(arguments)

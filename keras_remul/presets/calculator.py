@@ -1,6 +1,5 @@
 """Potentials as calculators of ASE: total energies, forces and stress."""
 
-import os
 import warnings
 
 import keras
@@ -13,7 +12,6 @@ from keras_remul.evaluation.rotations import spread_rotations
 from keras_remul.models.wrappers.potential import Potential
 from keras_remul.presets import sensible, verlet
 from keras_remul.presets.compiling import compiled_for
-from keras_remul.presets.folder import from_preset
 from keras_remul.utils.leaves import to_numpy
 from keras_remul.utils.validation import check_count
 
@@ -84,7 +82,7 @@ class Calculator(ase_calculator.Calculator):
         compile=None,
     ):
         super().__init__()
-        self.potential = _potential(model)
+        self.potential = sensible.as_potential(model)
         network = self.potential.model
         self.takes_lists = getattr(network, "reads_pairs", False)
         # Of all pairs, those beyond the cut-off do not count.
@@ -269,6 +267,8 @@ class Calculator(ase_calculator.Calculator):
         shapes = (strained, *(value.shape for value in x.values()))
         if shapes not in self._steps:
             potential = self.potential
+            if not potential.model.built:
+                potential.predict_on_batch(x)
             if strained:
                 potential = self._strained = self._strained or _with_stress(
                     potential
@@ -280,20 +280,6 @@ class Calculator(ase_calculator.Calculator):
             )
         y = to_numpy(self._steps[shapes](x))
         return {key: value.astype("float64") for key, value in y.items()}
-
-
-def _potential(model):
-    if isinstance(model, (str, os.PathLike)):
-        model = from_preset(model)
-    inside = getattr(model, "model", None)
-    if not isinstance(model, Potential) and isinstance(inside, Potential):
-        model = inside
-    if not isinstance(model, Potential):
-        raise ValueError(
-            "Expected a `Potential` or a preset of one. Received: "
-            f"{type(model).__name__}"
-        )
-    return model
 
 
 def _cutoff(network, cutoff, takes_lists):

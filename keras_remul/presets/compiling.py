@@ -73,7 +73,7 @@ def compiled_for(model, x, tolerance=1e-3):
     those of the model.
 
     Args:
-        model: a Keras model.
+        model: a Keras model that has its weights.
         x: inputs, dict of arrays in the order of sorted keys.
         tolerance: largest difference accepted, relative to the largest
             output.

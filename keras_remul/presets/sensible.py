@@ -1,9 +1,37 @@
-"""Whether atoms are such that a potential can say something about them."""
+"""Whether a model is a potential, and atoms are what it can speak about."""
+
+import os
 
 import numpy as np
 
+from keras_remul.models.wrappers.potential import Potential
+from keras_remul.presets.folder import from_preset
+
 CLOSEST = 0.3  # Angstrom; no two nuclei come as near
 _FLAT = 1e-6  # volume of a cell whose vectors lie in a plane, by their lengths
+
+
+def as_potential(model, zoo=None):
+    """The `Potential` that is given, or that is in what is given.
+
+    Args:
+        model: a `Potential`, a `RemulModel` of one, or the name, folder or
+            address of a preset of one.
+        zoo: address of another zoo than the default. Optional.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if isinstance(model, (str, os.PathLike)):
+        model = from_preset(model, zoo=zoo)
+    if not isinstance(model, Potential):
+        model = getattr(model, "model", model)
+    if not isinstance(model, Potential):
+        raise ValueError(
+            "Expected a `Potential` or a preset of one. Received: "
+            f"{type(model).__name__}"
+        )
+    return model
 
 
 def label(atoms, index):

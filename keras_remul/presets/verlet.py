@@ -117,7 +117,7 @@ def room(needed, width):
         needed: the largest number of neighbors now.
         width: places before, or None.
     """
-    roomy = rounded(needed + max(2, needed // 8))
+    roomy = rounded(needed + 1 + needed // 16)
     return width if width and needed <= width <= 1.5 * roomy else roomy
 
 
