@@ -54,9 +54,9 @@ def _read(path):
 
     try:
         return io.read(path)
-    except OSError:
-        raise
     except Exception as error:
+        if getattr(error, "strerror", None):  # of the system
+            raise
         raise ValueError(
             f"Expected a file of atoms that ASE reads, such as extended xyz. "
             f"Received: {path}: {type(error).__name__}: {error}"

@@ -91,14 +91,16 @@ def simulate(
 
 
 def _warm(atoms, temperature, rng, free):
-    from ase.md import velocitydistribution as velocities
+    """Momenta of the temperature, without motion of the whole."""
+    from ase import units
+    from ase.md.velocitydistribution import Stationary, ZeroRotation
 
-    velocities.MaxwellBoltzmannDistribution(
-        atoms, temperature_K=temperature, rng=rng
-    )
-    velocities.Stationary(atoms)
-    if free and len(atoms) > 1:
-        velocities.ZeroRotation(atoms)
+    width = np.sqrt(atoms.get_masses() * units.kB * temperature)
+    atoms.set_momenta(width[:, None] * rng.standard_normal((len(atoms), 3)))
+    if len(atoms) > 1:
+        Stationary(atoms)
+        if free:
+            ZeroRotation(atoms)
 
 
 def _dynamics(atoms, timestep, temperature, friction, rng, units):
