@@ -273,6 +273,8 @@ class Calculator(ase_calculator.Calculator):
                 potential = self._strained = self._strained or _with_stress(
                     potential
                 )
+            if not potential.built:  # its model is
+                potential.build({key: value.shape for key, value in x.items()})
             self._steps[shapes] = (
                 compiled_for(potential, x)
                 if self.compile

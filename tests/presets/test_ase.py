@@ -37,7 +37,7 @@ def network(cutoff=3.5, units=1):
 def potential(**kwargs):
     keras.utils.set_random_seed(0)
     made = models.Potential(network(), references=ENERGIES, **kwargs)
-    made.model.build({"positions": (1, 9, 3), "atomic_numbers": (1, 9, 1)})
+    made.build({"positions": (1, 9, 3), "atomic_numbers": (1, 9, 1)})
     return made
 
 
