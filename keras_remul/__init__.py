@@ -13,6 +13,8 @@ from keras_remul.evaluation import (
     callbacks,
     equivariance_profile,
     evaluate_equivariance,
+    evaluate_potential,
+    evaluate_rotations,
     lie_derivative,
     loss_landscape,
     testing,
@@ -24,6 +26,7 @@ from keras_remul.models.wrappers.alignment import Alignment
 from keras_remul.models.wrappers.frames import Canonicalization, FrameAveraging
 from keras_remul.models.wrappers.symmetrized import symmetrize
 from keras_remul.presets import (
+    ase,
     download_preset,
     from_preset,
     list_presets,
@@ -45,6 +48,7 @@ __all__ = [
     "RemulModel",
     "Symmetry",
     "__version__",
+    "ase",
     "blend_with_ridge",
     "callbacks",
     "compiled",
@@ -53,7 +57,9 @@ __all__ = [
     "download_preset",
     "equivariance_profile",
     "evaluate_equivariance",
+    "evaluate_potential",
     "evaluate_preset",
+    "evaluate_rotations",
     "export",
     "find_symmetry",
     "from_preset",

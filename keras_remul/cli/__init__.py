@@ -8,6 +8,7 @@ import traceback
 from keras_remul.cli import (
     datasets,
     huge_pages,
+    md,
     presets,
     quickstart,
     tables,
@@ -103,6 +104,7 @@ def main(argv=None):
     train.add_parser(commands)
     tables.add_parsers(commands)
     presets.add_parsers(commands)
+    md.add_parser(commands)
     arguments = parser.parse_args(argv)
     if argv is None and arguments.command == "train":
         huge_pages.start_again()

@@ -8,12 +8,16 @@ from keras_remul.evaluation.orbit import (
     finite_elements,
     walk_orbit,
 )
+from keras_remul.evaluation.potentials import evaluate_potential
 from keras_remul.evaluation.profile import equivariance_profile
+from keras_remul.evaluation.rotations import evaluate_rotations
 
 __all__ = [
     "as_function",
     "equivariance_profile",
     "evaluate_equivariance",
+    "evaluate_potential",
+    "evaluate_rotations",
     "finite_elements",
     "lie_derivative",
     "loss_landscape",

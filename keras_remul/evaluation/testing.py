@@ -4,7 +4,11 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_remul.evaluation import as_function, evaluate_equivariance
+from keras_remul.evaluation import (
+    as_function,
+    conservative,
+    evaluate_equivariance,
+)
 from keras_remul.symmetry import Symmetry
 from keras_remul.utils.leaves import to_numpy
 
@@ -70,6 +74,47 @@ def assert_not_equivariant(
             f"Expected a model that is not equivariant under "
             f"{symmetry.group!r}, but its relative error is "
             f"{np.max(errors):.3g} < {at_least:.3g}."
+        )
+
+
+CONSERVATIVE = {"float32": 2e-2, "float64": 1e-4}
+
+
+def assert_conservative(potential, x, tolerance=None, num_samples=4, seed=0):
+    """Fails unless the forces are the gradient of the energy.
+
+    `F(x) = -dE/dx`, `dF_i/dx_j = dF_j/dx_i`, and, where there is a stress, `V
+    stress = dE/d strain`, by central differences along random directions.
+
+    Forces that are predicted by themselves fail, as they should, and so do
+    models that are not smooth, or whose operations lack a derivative.
+
+    Args:
+        potential: a `Potential`, or a model or function whose outputs are a
+            dict of `"energy"` `(B, 1)`, `"forces"` `(B, N, 3)` and, optional,
+            `"stress"` `(B, 3, 3)`.
+        x: inputs, dict of arrays, of atoms that feel forces.
+        tolerance: largest relative error of each of the three, root mean
+            squares over x and directions. Defaults to None: 1e-4 in float64,
+            and 0.02 in float32, of which the energy has few digits that change.
+        num_samples: directions, 2 or more. Defaults to 4.
+        seed: integer seed of the directions. Defaults to 0.
+
+    Raises:
+        AssertionError: the potential is not conservative, or the outputs are
+            not finite or all zero; the message holds the figures.
+    """
+    errors = conservative.conservation_errors(potential, x, num_samples, seed)
+    dtype = errors.pop("dtype")
+    if tolerance is None:
+        tolerance = CONSERVATIVE[dtype]
+    # Not "above": NaN, as of forces that are all zero, proves nothing.
+    wrong = [key for key, e in errors.items() if not e <= tolerance]
+    if wrong:
+        figures = ", ".join(f"{key} = {e:.3g}" for key, e in errors.items())
+        raise AssertionError(
+            f"Not conservative: {figures}. Expected at most {tolerance:.3g}, "
+            f"in {dtype}."
         )
 
 

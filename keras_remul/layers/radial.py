@@ -21,7 +21,9 @@ def log_envelope(square, cutoff):
         log f, of the shape of `square`; log 1e-12 from near c on.
     """
     inside = 1.0 - square / cutoff**2
-    return 3.0 * ops.log(ops.maximum(inside, SMALLEST ** (1.0 / 3.0)))
+    # Not `maximum`, of which Keras on PyTorch makes float32.
+    least = SMALLEST ** (1.0 / 3.0)
+    return 3.0 * ops.log(ops.where(inside > least, inside, least))
 
 
 @keras.saving.register_keras_serializable(package="keras_remul")

@@ -1,5 +1,7 @@
 """Models as compiled functions, for answers one at a time."""
 
+import contextlib
+
 import keras
 from keras import ops
 
@@ -11,6 +13,8 @@ from keras_remul.presets.exporting import (
     input_names,
 )
 from keras_remul.utils.causes import cause
+
+_DIFFERS = "The compiled model gives other outputs than the model"
 
 
 def compiled(model, sample, tolerance=1e-4):
@@ -54,22 +58,54 @@ def compiled(model, sample, tolerance=1e-4):
     sample = in_sorted_order(sample)
     shapes, _, expected = free_axes.tried(model, sample)
     shapes = dict(zip(names, shapes, strict=True))
-    try:
+    with _naming_the_backend():
         run, plain = backend.compiled(model, sample, shapes)
         found = [run(sample), *(plain(x) for x, _ in expected[1:])]
+    difference(found, [y for _, y in expected], tolerance, _DIFFERS)
+    return _for_inputs_like(sample, run)
+
+
+def compiled_for(model, x, tolerance=1e-3):
+    """A model as a function that is compiled for the shapes of x alone.
+
+    For steps of many calls, of a single sample too. Where another program than
+    that of the model is compiled, as on PyTorch, its outputs are compared with
+    those of the model.
+
+    Args:
+        model: a Keras model that has its weights.
+        x: inputs, dict of arrays in the order of sorted keys.
+        tolerance: largest difference accepted, relative to the largest
+            output.
+
+    Returns:
+        A function of such inputs; its outputs are tensors.
+
+    Raises:
+        ValueError: the outputs differ.
+        RuntimeError: the model cannot be compiled, for the reason given.
+    """
+    with _naming_the_backend():
+        run, plain = backend.compiled(
+            model, x, {key: a.shape for key, a in x.items()}
+        )
+        found = run(x)
+    if run is not plain:
+        expected = model.predict_on_batch(x)
+        difference([found], [expected], tolerance, _DIFFERS)
+    return run
+
+
+@contextlib.contextmanager
+def _naming_the_backend():
+    try:
+        yield
     except Exception as error:
         raise RuntimeError(
             "The model cannot be compiled on the backend "
             f"{keras.backend.backend()!r}: {cause(error)}. On PyTorch this "
             "takes a C++ compiler, such as g++."
         ) from error
-    difference(
-        found,
-        [y for _, y in expected],
-        tolerance,
-        "The compiled model gives other outputs than the model",
-    )
-    return _for_inputs_like(sample, run)
 
 
 def _for_inputs_like(sample, run):

@@ -1,0 +1,105 @@
+"""The command `keras-remul md`: molecular dynamics with a potential."""
+
+from rich.table import Table
+
+from keras_remul.cli.arguments import at_least, positive
+from keras_remul.cli.output import say, show
+from keras_remul.presets import resolve
+from keras_remul.utils.web import redact
+
+# On PyTorch compiling takes as long as this many steps of a molecule.
+LONG = 1000
+TITLES = {
+    "temperature": "mean temperature, K",
+    "energy_drift": "drift of the energy, meV/atom/ps",
+    "energy_noise": "noise of the energy, meV/atom",
+    "angular_momentum_drift": "drift of the angular momentum, hbar",
+    "ns_per_day": "speed, ns/day",
+}
+
+
+def _md_command(arguments):
+    from keras_remul.presets import ase
+    from keras_remul.presets.dynamics import simulate
+    from keras_remul.presets.sensible import as_potential
+
+    calculator = ase.Calculator(
+        as_potential(arguments.name, arguments.zoo),
+        random_frame=arguments.random_frame,
+        seed=arguments.seed,
+        compile=True if arguments.steps >= LONG else None,
+    )
+    atoms = _read(arguments.file)
+    atoms.calc = calculator
+    figures = simulate(
+        atoms,
+        arguments.output,
+        arguments.steps,
+        timestep=arguments.timestep,
+        temperature=arguments.temperature,
+        friction=arguments.friction,
+        interval=arguments.interval,
+        seed=arguments.seed,
+    )
+    table = Table("figure", "value", title=redact(arguments.name))
+    for key, title in TITLES.items():
+        if key in figures:
+            table.add_row(title, f"{figures[key]:.4g}")
+    show(table)
+    say(f"Written: {arguments.output}")
+
+
+def _read(path):
+    from ase import io
+
+    try:
+        return io.read(path)
+    except Exception as error:
+        if getattr(error, "strerror", None):  # of the system
+            raise
+        raise ValueError(
+            f"Expected a file of atoms that ASE reads, such as extended xyz. "
+            f"Received: {path}: {type(error).__name__}: {error}"
+        ) from error
+
+
+def add_parser(commands):
+    """Adds the command to those of `keras-remul`."""
+    parser = commands.add_parser(
+        "md", help="run molecular dynamics with a potential"
+    )
+    parser.add_argument("name", help="a name, a folder or an address")
+    parser.add_argument("file", help="atoms, such as extended xyz")
+    parser.add_argument(
+        "--zoo", help=f"address of another zoo (default: {resolve.ZOO_URL})"
+    )
+    for name, kind, default, text in (
+        ("steps", at_least(1), 1000, "number of time steps"),
+        ("timestep", positive, 0.5, "fs"),
+        ("temperature", positive, 300.0, "K, where it starts"),
+        ("interval", at_least(1), 10, "steps from frame to frame"),
+        ("seed", at_least(0), 0, "of the velocities"),
+    ):
+        parser.add_argument(
+            f"--{name}",
+            type=kind,
+            default=default,
+            help=f"{text} (default: %(default)s)",
+        )
+    parser.add_argument(
+        "--friction",
+        type=positive,
+        help="of a Langevin thermostat, 1/fs, such as 0.01 (default: none, "
+        "constant energy)",
+    )
+    parser.add_argument(
+        "--random-frame",
+        action="store_true",
+        help="turn the atoms at random before each step, for the model alone",
+    )
+    parser.add_argument(
+        "--output",
+        default="md.xyz",
+        help="file of the frames (default: %(default)s)",
+    )
+    parser.set_defaults(run=_md_command)
