@@ -1,7 +1,7 @@
 """Ways to learn the symmetry of a potential, at equal cost, on acetylacetone.
 
     OMP_NUM_THREADS=1 KERAS_BACKEND=jax taskset -c 0 python \
-        benchmarks/potentials.py --seeds 0 1 2 --output benchmarks/potentials.csv
+        benchmarks/potentials.py --seeds 0 1 2
 
 A `PointEdgeTransformer` with the forces of its energy, trained on `dft_acac`
 with no symmetry, on moved data, with REMUL (labels, or predictions), or with
