@@ -22,8 +22,14 @@ from rich.table import Table
 import keras_remul as kr
 
 # name -> arguments of RemulModel
+TWICE = "plain, twice the batch"
 VARIANTS = {
     "plain": lambda: dict(weighting=kr.weighting.Constant(beta=0.0)),
+    TWICE: lambda: dict(weighting=kr.weighting.Constant(beta=0.0)),
+    "augment": lambda: dict(
+        augment=True, weighting=kr.weighting.Constant(beta=0.0)
+    ),
+    "alpha=0": lambda: dict(weighting=kr.weighting.Constant(alpha=0.0)),
     "REMUL, labels": dict,
     "REMUL, predictions": lambda: dict(target="predictions"),
     "fraction=0.25": lambda: dict(fraction=0.25),
@@ -36,7 +42,8 @@ def variants(nodes, arguments):
     symmetry = kr.datasets.symmetry("nbody_charged")
     x, _ = data(nodes, arguments)
     result = {}
-    for name, options in VARIANTS.items():
+    for name in arguments.variants:
+        options = VARIANTS[name]
         keras.utils.set_random_seed(0)
         model = kr.models.Transformer(
             num_layers=arguments.layers,
@@ -50,9 +57,9 @@ def variants(nodes, arguments):
     return result
 
 
-def data(nodes, arguments):
+def data(nodes, arguments, times=1):
     rng = np.random.default_rng(0)
-    samples = arguments.batch * arguments.steps
+    samples = arguments.batch * arguments.steps * times
 
     def normal(channels):
         shape = (samples, nodes, channels)
@@ -68,13 +75,17 @@ def data(nodes, arguments):
 
 def measure(nodes, arguments):
     """name -> (wall, cpu) seconds of each repeat, for one step."""
-    x, y = data(nodes, arguments)
+    batches = {
+        name: (*data(nodes, arguments, times), times * arguments.batch)
+        for name, times in ((TWICE, 2), ("others", 1))
+    }
     models = variants(nodes, arguments)
     times = {name: [] for name in models}
     for repeat in range(arguments.repeats + 1):
         for name, model in models.items():
+            x, y, size = batches.get(name, batches["others"])
             wall, cpu = time.perf_counter(), time.process_time()
-            model.fit(x, y, batch_size=arguments.batch, verbose=0)
+            model.fit(x, y, batch_size=size, verbose=0)
             wall = time.perf_counter() - wall
             cpu = time.process_time() - cpu
             if repeat:  # the first one compiles
@@ -93,6 +104,9 @@ def main():
     parser.add_argument("--heads", type=int, default=4)
     parser.add_argument("--steps", type=int, default=20, help="per epoch")
     parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument(
+        "--variants", nargs="+", choices=VARIANTS, default=[*VARIANTS]
+    )
     arguments = parser.parse_args()
     table = Table(
         title=f"{keras.backend.backend()}, Keras {keras.__version__}, "
