@@ -322,7 +322,9 @@ def _with_stress(potential):
 
 def _copy_scale(potential, other):
     for name in ("scale", "gain"):
-        getattr(other, name).assign(getattr(potential, name))
+        # A copy: JAX gives away the arrays of a model that predicts.
+        value = keras.ops.convert_to_numpy(getattr(potential, name))
+        getattr(other, name).assign(value)
 
 
 def _nodes(positions, numbers, size):
