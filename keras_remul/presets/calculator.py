@@ -266,22 +266,28 @@ class Calculator(ase_calculator.Calculator):
         strained = self._has_stress(x)
         shapes = (strained, *(value.shape for value in x.values()))
         if shapes not in self._steps:
-            potential = self.potential
-            if not potential.model.built:
-                potential.predict_on_batch(x)
-            if strained:
-                potential = self._strained = self._strained or _with_stress(
-                    potential
-                )
-            if not potential.built:  # its model is
-                potential.build({key: value.shape for key, value in x.items()})
+            potential = self._prepared(x, strained)
             self._steps[shapes] = (
                 compiled_for(potential, x)
                 if self.compile
                 else potential.predict_on_batch
             )
+        elif strained and not self.compile:
+            _copy_scale(self.potential, self._strained)
         y = to_numpy(self._steps[shapes](x))
         return {key: value.astype("float64") for key, value in y.items()}
+
+    def _prepared(self, x, strained):
+        """The potential with all its weights, with a stress where asked for."""
+        potential = self.potential
+        if not potential.model.built:
+            potential.predict_on_batch(x)
+        if strained:
+            self._strained = self._strained or _with_stress(potential)
+            potential = self._strained
+        if not potential.built:  # its model is
+            potential.build({key: value.shape for key, value in x.items()})
+        return potential
 
 
 def _cutoff(network, cutoff, takes_lists):
@@ -310,9 +316,15 @@ def _with_stress(potential):
         elements=potential.elements,
         dtype=potential.dtype_policy,
     )
-    for name in ("scale", "gain"):
-        getattr(result, name).assign(getattr(potential, name))
+    _copy_scale(potential, result)
     return result
+
+
+def _copy_scale(potential, other):
+    for name in ("scale", "gain"):
+        # A copy: JAX gives away the arrays of a model that predicts.
+        value = keras.ops.convert_to_numpy(getattr(potential, name))
+        getattr(other, name).assign(value)
 
 
 def _nodes(positions, numbers, size):

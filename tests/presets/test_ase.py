@@ -408,6 +408,18 @@ def test_compiled_and_not():
     assert np.abs(before[1]).max() > 1e-3
 
 
+def test_weights_that_change():
+    made = potential()
+    for make in (copper, water):
+        live = ase.Calculator(made, compile=False)
+        before = computed(make(), live)[1]
+        made.scale.assign(2.0 * ops.convert_to_tensor(made.scale))
+        live.reset()
+        after = computed(make(), live)[1]
+        np.testing.assert_allclose(after, 2.0 * before, atol=1e-4)
+        assert np.abs(before).max() > 0.1
+
+
 def test_a_program_that_computes_something_else(monkeypatch):
     made = potential()
 
