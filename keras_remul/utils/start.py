@@ -112,7 +112,7 @@ def choose():
     os.environ[VARIABLE] = there[0]
     return (
         f"keras_remul: {name}, {source}, is not installed, so {there[0]} is "
-        f"used. {VARIABLE}={there[0]} in the environment says the same."
+        f"used. Set {VARIABLE} to choose a backend."
     )
 
 
