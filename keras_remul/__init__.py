@@ -1,5 +1,8 @@
 """Keras models that are as equivariant as you ask, on three backends."""
 
+import keras_remul.utils.start  # noqa: F401  chooses the backend of Keras
+
+# isort: split
 from keras_remul import (
     datasets,
     distribution,

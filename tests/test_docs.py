@@ -29,6 +29,14 @@ def test_code_runs(block, monkeypatch):
     exec(compile(block, "<docs>", "exec"), {"__name__": "docs"})
 
 
+@pytest.mark.backend_independent
+@pytest.mark.parametrize("block", BLOCKS)
+def test_keras_comes_second(block):
+    """Else Keras fails where its default backend is not installed."""
+    found = re.findall(r"^(?:import|from) (keras\w*)", block, re.MULTILINE)
+    assert "keras_remul" not in found or found[0] == "keras_remul"
+
+
 def test_there_is_code():
     assert any(param.id.startswith("README") for param in BLOCKS)
 

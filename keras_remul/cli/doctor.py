@@ -11,6 +11,7 @@ from keras_remul.backend import devices
 from keras_remul.cli.output import say, show
 from keras_remul.presets import download, resolve
 from keras_remul.presets.folder import verify_preset
+from keras_remul.utils import start
 from keras_remul.utils.web import redact
 from keras_remul.version import __version__
 
@@ -82,7 +83,8 @@ def run():
     table.add_row("machine", platform.platform())
     for package in _PACKAGES:
         table.add_row(package, _version(package))
-    table.add_row("backend", keras.backend.backend())
+    table.add_row("backends installed", ", ".join(start.installed()))
+    table.add_row("backend in use", keras.backend.backend())
     table.add_row("devices", ", ".join(devices.names()))
     table.add_row("precision", keras.config.floatx())
     table.add_row("cache", str(download.cache_folder()))

@@ -145,13 +145,15 @@ def export_command(arguments):
     """Writes a preset as a file for other programs."""
     from keras_remul.presets.exporting import export
 
+    output = pathlib.Path(arguments.output)
+    if output.exists() and not arguments.force:
+        raise ValueError(f"{output} exists. --force replaces it.")
     model, _, x = folder.load_preset(arguments.name, arguments.zoo)
     if x is None:
         raise ValueError(
             f"Preset {redact(arguments.name)} holds no inputs to try the file "
             "on."
         )
-    output = pathlib.Path(arguments.output)
     done = export(model, output, x, format=arguments.format)
     say(f"{output}: outputs agree, difference {done.difference:.2g}")
     for name, shape in done.shapes.items():
@@ -211,6 +213,11 @@ def add_parsers(commands):
                 help="onnx, tf_saved_model or torch (default: %(default)s)",
             )
             parser.add_argument("--output", required=True, help="file to write")
+            parser.add_argument(
+                "--force",
+                action="store_true",
+                help="replace the file if it exists",
+            )
 
 
 def _add_landscape(parser):

@@ -5,6 +5,7 @@ of an address is not known. So more is hidden here than by `web.redact`.
 """
 
 import argparse
+import difflib
 import pathlib
 import re
 
@@ -22,7 +23,18 @@ _FRAGMENT = re.compile(r"#(?!sha256=[0-9a-fA-F]{64}(?![^\s'\"])).+", re.DOTALL)
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser, and parsers of commands, whose errors show no password."""
+    """A parser, and parsers of commands, whose errors show no password.
+
+    For a choice that does not exist they name the nearest one.
+    """
+
+    def _check_value(self, action, value):
+        try:
+            super()._check_value(action, value)
+        except argparse.ArgumentError as error:
+            for near in difflib.get_close_matches(value, action.choices, n=1):
+                error.message += f". Did you mean {near!r}?"
+            raise
 
     def error(self, message):
         super().error(hidden(message))

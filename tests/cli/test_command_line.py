@@ -62,6 +62,7 @@ def fails(capsys, *arguments, status=1, **there):
 
 
 SETTINGS = [
+    ("epochs=one", "--set: Argument `epochs` must be a whole number.*'one'"),
     ("epochs=abc", "`epochs` must be a whole number.*'abc'"),
     ("epochs=0", "`epochs`.*at least 1.*0"),
     ("epochs=-5", "`epochs`.*at least 1.*-5"),
@@ -378,6 +379,18 @@ USAGE = [
 @pytest.mark.parametrize("command", USAGE, ids=" ".join)
 def test_usage(command, capsys):
     assert_says(fails(capsys, *command, status=2), "error: ")
+
+
+@pytest.mark.parametrize(
+    "command, near",
+    [
+        (["pressets"], "presets"),
+        (["datasets", "prepair"], "prepare"),
+    ],
+)
+def test_the_nearest_command(command, near, capsys):
+    line = fails(capsys, *command, status=2)
+    assert line.endswith(f"Did you mean {near!r}?")
 
 
 @pytest.mark.parametrize(

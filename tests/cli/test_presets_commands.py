@@ -132,9 +132,10 @@ def test_export(capsys, tmp_path):
     assert "outputs agree" in said and (tmp_path / name).exists()
     assert "x: batch, 3" in said and "number of nodes is fixed" in said
     save_to_preset(model, tmp_path / "p")
-    status, _, error = run(
-        capsys, "export", str(tmp_path / "p"), "--output", output
-    )
+    again = ("export", str(tmp_path / "p"), "--output", output)
+    status, _, error = run(capsys, *again)
+    assert status == 1 and "exists. --force replaces it" in error
+    status, _, error = run(capsys, *again, "--force")
     assert status == 1 and "no inputs" in error
 
 
@@ -153,6 +154,7 @@ def test_doctor(capsys, tmp_path, monkeypatch):
     assert sorted(asked) == list_presets() and NAME in asked
     assert "ok: the presets of the package" in said
     assert keras.__version__ in said and "ok: one training step" in said
+    assert f"backend in use │ {keras.backend.backend()} " in said
 
     def fails():
         raise OSError("no space")

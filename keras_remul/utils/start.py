@@ -1,0 +1,183 @@
+"""What comes before Keras: a backend that is installed.
+
+Keras reads the environment variable KERAS_BACKEND, then `"backend"` in its file
+keras.json, takes TensorFlow otherwise, and fails where that is missing. This
+module imports neither Keras nor a framework.
+"""
+
+import importlib.metadata
+import importlib.util
+import json
+import os
+import pathlib
+import platform
+import re
+import sys
+
+from keras_remul.version import __version__
+
+VARIABLE = "KERAS_BACKEND"
+# In the order in which they are taken; the first is the default of Keras.
+BACKENDS = ("tensorflow", "jax", "torch")
+OLDEST_KERAS = (3, 15)
+_COMMAND = "keras-remul"
+_MODULE = "keras_remul.cli"
+
+
+def installed():
+    """The names of the backends that are installed, in their order."""
+    return [name for name in BACKENDS if _is_installed(name)]
+
+
+def _is_installed(name):
+    if name in sys.modules:
+        return sys.modules[name] is not None
+    spec = importlib.util.find_spec(name)
+    # A folder that happens to have this name has no origin.
+    return spec is not None and spec.origin is not None
+
+
+def asked_for():
+    """The backend that Keras would take, and the words for who says so."""
+    name = os.environ.get(VARIABLE)
+    if name:
+        return name, VARIABLE
+    file = _keras_folder() / "keras.json"
+    try:
+        settings = json.loads(file.read_text())
+    except (OSError, ValueError):
+        settings = {}
+    if isinstance(settings, dict) and "backend" in settings:
+        return settings["backend"], f"the backend in {file}"
+    return BACKENDS[0], "the default of Keras"
+
+
+def _keras_folder():
+    """Where Keras looks for its file."""
+    if "KERAS_HOME" in os.environ:
+        return pathlib.Path(os.path.expanduser(os.environ["KERAS_HOME"]))
+    home = os.path.expanduser("~")
+    if not os.access(home, os.W_OK):
+        home = "/tmp"
+    return pathlib.Path(home, ".keras")
+
+
+def check_keras():
+    """Raises ImportError where Keras is missing or too old."""
+    oldest = ".".join(map(str, OLDEST_KERAS))
+    remedy = f"Install it: pip install 'keras>={oldest}'"
+    if not _is_installed("keras"):
+        raise ImportError(f"Keras is not installed. {remedy}")
+    try:
+        version = importlib.metadata.version("keras")
+    except importlib.metadata.PackageNotFoundError:
+        return  # a copy without a version of its own
+    found = re.match(r"(\d+)\.(\d+)", version)
+    if found and tuple(map(int, found.groups())) < OLDEST_KERAS:
+        raise ImportError(
+            f"Expected Keras {oldest} or newer. Received: Keras {version}. "
+            f"{remedy}"
+        )
+
+
+def choose():
+    """Sets KERAS_BACKEND where Keras would take a backend that is missing.
+
+    Returns:
+        A line that says so; None where Keras takes what it would take anyway.
+
+    Raises:
+        ImportError: no backend is installed, or KERAS_BACKEND names none of
+            those that are; keras.json names none of the three.
+    """
+    name, source = asked_for()
+    if name not in BACKENDS:
+        raise ImportError(
+            f"Expected {source} to be one of {_listed(BACKENDS)}. "
+            f"Received: {name!r}."
+        )
+    there = installed()
+    if name in there:
+        return None
+    if not there:
+        raise ImportError(
+            "no backend of Keras is installed. Install one of "
+            f"{_listed(BACKENDS)}, for example: pip install jax"
+        )
+    if source == VARIABLE:
+        raise ImportError(
+            f"Expected {VARIABLE} to be a backend that is installed: "
+            f"{_listed(there)}. Received: {name!r}."
+        )
+    os.environ[VARIABLE] = there[0]
+    return (
+        f"keras_remul: {name}, {source}, is not installed, so {there[0]} is "
+        f"used. Set {VARIABLE} to choose a backend."
+    )
+
+
+def _listed(names):
+    return ", ".join(map(repr, names))
+
+
+def begin():
+    """Chooses the backend, unless the program has imported Keras before.
+
+    The command `keras-remul` ends here where that fails, with one line: status
+    2, or the report and status 1 if it is `keras-remul doctor`.
+
+    Raises:
+        ImportError: see `check_keras` and `choose`.
+    """
+    arguments = _arguments_of_the_command()
+    if arguments == ["--version"]:
+        print(_COMMAND, __version__)
+        raise SystemExit
+    try:
+        check_keras()
+        said = None if _keras_has_begun() else choose()
+    except ImportError as error:
+        if arguments is None:
+            raise
+        if arguments[:1] == ["doctor"]:
+            print(report(error))
+            raise SystemExit(1) from None
+        print(f"{_COMMAND}: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    if said:
+        print(said, file=sys.stderr)
+
+
+def _keras_has_begun():
+    # Parts of it stay where its import failed, and have read the setting.
+    return any(name.partition(".")[0] == "keras" for name in sys.modules)
+
+
+def _arguments_of_the_command():
+    """The arguments of `keras-remul`, None where another program runs."""
+    program, *arguments = sys.argv or [""]
+    if program == "-m":  # Python's name for a module that it still looks for
+        module = sys.orig_argv[-len(arguments) - 1]
+        return arguments if module.removeprefix("-m") == _MODULE else None
+    return arguments if pathlib.Path(program).stem == _COMMAND else None
+
+
+def report(error):
+    """What `keras-remul doctor` says where Keras cannot be imported.
+
+    Args:
+        error: why it cannot.
+    """
+    name, source = asked_for()
+    lines = {
+        "keras_remul": __version__,
+        "Python": platform.python_version(),
+        "machine": platform.platform(),
+        "backends": ", ".join(installed()) or "none is installed",
+        "asked for": f"{name} ({source})",
+        "WRONG": error,
+    }
+    return "\n".join(f"{key}: {value}" for key, value in lines.items())
+
+
+begin()
