@@ -64,12 +64,13 @@ def test_energy_and_forces_are_continuous_at_the_cutoff():
         values = y[key].reshape(len(steps), -1).astype("float64")
         jump = np.abs(np.diff(values, axis=0)).max()
         assert jump < 0.05 * max(np.ptp(values), 1e-3)
-        np.testing.assert_allclose(listed[key], y[key], atol=2e-6)
+        np.testing.assert_allclose(listed[key], y[key], atol=2e-6, rtol=1e-5)
     assert np.abs(y["forces"][0]).max() > 1e-3
     # Beyond, it is alone.
     assert np.abs(y["forces"][-1, 2]).max() < 1e-6
 
 
+@pytest.mark.backend_independent
 def test_an_atom_sees_as_far_as_layers_reach():
     line = np.zeros((1, 6, 3), "float32")
     line[0, :, 0] = 2.0 * np.arange(6)
@@ -134,6 +135,7 @@ def test_numbers_that_are_no_elements():
     assert np.isfinite(outputs(model, {**wrong, "mask": mask})).all()
 
 
+@pytest.mark.backend_independent
 def test_elements_differ():
     x, model = atoms(), small()
     y = outputs(model, x)

@@ -107,6 +107,7 @@ def test_elements_without_a_reference_energy():
     assert np.isnan(ops.convert_to_numpy(layer(np.array([[[6], [7]]])))).all()
 
 
+@pytest.mark.backend_independent
 @pytest.mark.parametrize(
     "numbers, mask, match",
     [
@@ -123,6 +124,7 @@ def test_numbers_that_are_no_elements(numbers, mask, match):
         ReferenceEnergies(ENERGIES).total(np.array(numbers), mask)
 
 
+@pytest.mark.backend_independent
 @pytest.mark.parametrize("bad", [{0: 1.0}, {1: np.nan}, {119: 1.0}])
 def test_reference_energies_that_are_none(bad):
     with pytest.raises(ValueError, match="finite energies"):
@@ -132,6 +134,7 @@ def test_reference_energies_that_are_none(bad):
 # --- Labels ---
 
 
+@pytest.mark.backend_independent
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("atoms", [3, 12, 60])
 def test_an_untrained_model_starts_near_the_labels(name, atoms):
@@ -149,6 +152,7 @@ def test_an_untrained_model_starts_near_the_labels(name, atoms):
     )
 
 
+@pytest.mark.backend_independent
 def test_labels_and_back():
     x, y = molecules()
     model = potential()
@@ -165,6 +169,7 @@ def test_labels_and_back():
     np.testing.assert_allclose(back, y["energy"], atol=1e-5, rtol=0)
 
 
+@pytest.mark.backend_independent
 def test_adapt_again_after_training_leaves_the_model_alone():
     x, y = molecules()
     model = potential()
@@ -177,6 +182,7 @@ def test_adapt_again_after_training_leaves_the_model_alone():
     assert np.abs(error).max() < 5.0
 
 
+@pytest.mark.backend_independent
 def test_given_references_are_kept():
     x, y = molecules()
     model = potential(references=ENERGIES)
@@ -185,6 +191,7 @@ def test_given_references_are_kept():
     np.testing.assert_allclose(table[list(ENERGIES)], list(ENERGIES.values()))
 
 
+@pytest.mark.backend_independent
 @pytest.mark.parametrize(
     "key, value, match",
     [
@@ -202,6 +209,7 @@ def test_labels_that_are_wrong(key, value, match):
         potential().adapt(x, {**y, key: value(y)})
 
 
+@pytest.mark.backend_independent
 @pytest.mark.parametrize("key", ["energy", "forces"])
 def test_labels_that_are_missing(key):
     x, y = molecules()
@@ -295,6 +303,7 @@ def test_stress_is_the_derivative_by_strain():
         np.testing.assert_allclose(listed[key], p[key], atol=2e-5)
 
 
+@pytest.mark.backend_independent
 def test_stress_needs_a_cell():
     x, _ = crystal()
     edges = {**x, "box": np.full((2, 3), 7.0, "float32")}
@@ -367,6 +376,7 @@ def test_the_torque_is_added_to_the_loss(make):
     assert expected > 1e-5
 
 
+@pytest.mark.backend_independent
 def test_a_torque_weight_makes_the_energy_invariant():
     x, y = molecules(16)
     spread = {}
@@ -425,6 +435,7 @@ def test_elements_and_what_is_none():
         model(x)
 
 
+@pytest.mark.backend_independent
 @pytest.mark.parametrize(
     "kwargs, match",
     [
