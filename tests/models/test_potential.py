@@ -185,10 +185,13 @@ def test_adapt_again_after_training_leaves_the_model_alone():
 @pytest.mark.backend_independent
 def test_given_references_are_kept():
     x, y = molecules()
-    model = potential(references=ENERGIES)
+    model = potential(references={**ENERGIES, 9: -2715.3})
     model.adapt(x, y)
+    assert model.references.known_elements() == sorted(ENERGIES)
     table = ops.convert_to_numpy(model.references.table)[0]
     np.testing.assert_allclose(table[list(ENERGIES)], list(ENERGIES.values()))
+    with pytest.raises(ValueError, match=r"not known: \[1, 8\]"):
+        potential(references={6: -1027.6}).adapt(x, y)
 
 
 @pytest.mark.backend_independent

@@ -71,10 +71,15 @@ class PotentialLabels:
         self._fit_references(x, energies, found)
 
     def _fit_references(self, x, energies, found):
-        if self.references.energies is None:
-            self.references.adapt(
-                x["atomic_numbers"], energies - found, x.get("mask")
-            )
+        references, numbers = self.references, x["atomic_numbers"]
+        if references.energies is None:
+            references.adapt(numbers, energies - found, x.get("mask"))
+            return
+        references.assign(references.energies)
+        references.total(numbers, x.get("mask"))  # raises if one is missing
+        seen = np.flatnonzero(counts(numbers, x.get("mask")).sum(axis=0))
+        # Of other elements the model knows nothing.
+        references.assign({z: references.energies[z] for z in seen.tolist()})
 
     def targets(self, x, y):
         """Labels to train with: energies without the reference energies.

@@ -30,8 +30,7 @@ class Potential(PotentialLabels, Wrapper):
 
     Forces that are a gradient conserve energy, and are trained through the
     second derivative, so the model has to be smooth. Direct forces cost a third
-    of the time and conserve nothing; to train with them first and then with the
-    gradient, `Potential(direct.model)`, saves time.
+    of the time and conserve nothing.
 
     If E is invariant to rotations, there is no net torque, and conversely: the
     derivative of E by a rotation of all atoms (and of the cell) is `sum_i r_i x
@@ -80,8 +79,8 @@ class Potential(PotentialLabels, Wrapper):
         Chmiela et al., "Machine learning of accurate energy-conserving
         molecular force fields", arXiv 1611.04678; for the torque, Rhodes et
         al., "Orb-v3: atomistic simulation at scale", arXiv 2504.06231; for
-        direct forces first, Bigi et al., "The dark side of the forces", arXiv
-        2412.11569.
+        what direct forces cost, Bigi et al., "The dark side of the forces",
+        arXiv 2412.11569.
     """
 
     def __init__(
@@ -187,11 +186,13 @@ class Potential(PotentialLabels, Wrapper):
     def _direct(self, x, mask, training):
         energy, forces = self._of_atoms(x, mask, training)
         # A molecule does not accelerate itself.
+        total = ops.sum(forces, axis=1, keepdims=True)
         if mask is None:
-            return energy, forces - ops.mean(forces, axis=1, keepdims=True)
-        count = ops.sum(ops.cast(mask, forces.dtype), axis=1, keepdims=True)
-        mean = ops.sum(forces, axis=1, keepdims=True) / ops.maximum(count, 1.0)
-        return energy, ops.where(mask, forces - mean, 0.0)
+            count = ops.cast(ops.shape(forces)[1], forces.dtype)
+            return energy, forces - total / count
+        count = ops.sum(ops.cast(mask, "int32"), axis=1, keepdims=True)
+        count = ops.cast(ops.maximum(count, 1), forces.dtype)
+        return energy, ops.where(mask, forces - total / count, 0.0)
 
     def _gradient(self, x, mask, training):
         positions = ops.cast(x["positions"], self.variable_dtype)
