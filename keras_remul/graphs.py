@@ -6,6 +6,8 @@ all of this can be compiled on each backend. A number that is no node, N or
 above, stands for an error: models give NaN there.
 """
 
+import math
+
 import keras
 from keras import ops
 
@@ -265,11 +267,12 @@ def reverse_edges(neighbors, shifts=None):
     neighbors = ops.cast(neighbors, "int32")
     batch, nodes, width = ops.shape(neighbors)
     own = ops.arange(nodes, dtype="int32")[None, :, None]
-    flat = ops.reshape(neighbors, (batch, -1))
+    flat = ops.reshape(neighbors, (batch, nodes * width))
     flat = ops.maximum(ops.minimum(flat, nodes - 1), 0)[..., None]
 
     def of_senders(lists, axes):
-        lists = ops.reshape(lists, (batch, nodes, -1))
+        channels = math.prod(axes) * width
+        lists = ops.reshape(lists, (batch, nodes, channels))
         lists = ops.take_along_axis(lists, flat, axis=1)
         return ops.reshape(lists, (batch, nodes, width, width, *axes))
 

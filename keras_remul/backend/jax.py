@@ -183,19 +183,19 @@ def value_and_gradient(fn, x, variables):
     # What fn assigns to variables (the states of random generators) must
     # leave the differentiated function as a result.
     def run(x):
-        with keras.StatelessScope(state_mapping=mapping) as scope:
+        with keras.StatelessScope(mapping, collect_losses=True) as scope:
             y = fn(x)
         changed = {
             i: scope.get_current_value(v)
             for i, (v, value) in enumerate(mapping)
             if scope.get_current_value(v) is not value
         }
-        return jnp.sum(y), (y, changed)
+        return jnp.sum(y), (y, changed, scope.losses)
 
-    gradient, (y, changed) = jax.grad(run, has_aux=True)(x)
+    gradient, (y, changed, losses) = jax.grad(run, has_aux=True)(x)
     for i, value in changed.items():
         variables[i].assign(value)
-    return y, gradient
+    return y, gradient, losses
 
 
 def cond(pred, true_fn, false_fn, variables):

@@ -99,7 +99,7 @@ def value_and_gradient(fn, x, variables):
         tape.watch(x)
         y = fn(x)
         total = tf.reduce_sum(y)
-    return y, tape.gradient(total, x)
+    return y, tape.gradient(total, x), []
 
 
 def cond(pred, true_fn, false_fn, variables):

@@ -171,7 +171,7 @@ def value_and_gradient(fn, x, variables):
         x = x if x.requires_grad else x.detach().requires_grad_()
         y = fn(x)
         (gradient,) = torch.autograd.grad(y.sum(), x, create_graph=train)
-    return (y, gradient) if train else (y.detach(), gradient)
+    return (y if train else y.detach()), gradient, []
 
 
 def cond(pred, true_fn, false_fn, variables):

@@ -93,8 +93,8 @@ class PointEdgeBlock(keras.layers.Layer):
         t = ops.concatenate([t, turned], axis=-1)
         t = dense(self.exchange_out, dense(self.exchange_in, t))
         shape = ops.shape(tokens)
-        t = ops.reshape(tokens + t, (-1, *shape[2:]))
-        bias = ops.reshape(log_weights, (-1, 1, 1, shape[2]))
+        t = _of_nodes(tokens + t)
+        bias = _of_nodes(log_weights[..., None])[:, None, None, :, 0]
         if self.num_angles:
             bias = bias + self._angles(t, directions)
         for block in self.blocks:
@@ -103,16 +103,16 @@ class PointEdgeBlock(keras.layers.Layer):
 
     def _angles(self, t, directions):
         """`sum_p a_jp b_kp cos(j, k)` of each head `(B N, H, K, K)`."""
-        width = ops.shape(t)[1]
+        rows, width, _ = ops.shape(t)
         t = ops.reshape(
             dense(self.angles, t),
-            (-1, width, 2 * self.num_heads, self.num_angles),
+            (rows, width, 2 * self.num_heads, self.num_angles),
         )
         dim = directions.shape[-1]
-        u = ops.cast(ops.reshape(directions, (-1, width, 1, 1, dim)), t.dtype)
+        u = ops.cast(_of_nodes(directions), t.dtype)[:, :, None, None]
         t = ops.reshape(
             t[..., None] * u,
-            (-1, width, 2 * self.num_heads, dim * self.num_angles),
+            (rows, width, 2 * self.num_heads, dim * self.num_angles),
         )
         t = ops.transpose(t, (0, 2, 1, 3))
         queries, keys = ops.split(t, 2, axis=1)
@@ -130,3 +130,12 @@ class PointEdgeBlock(keras.layers.Layer):
             "mlp_ratio": self.mlp_ratio,
             "num_angles": self.num_angles,
         }
+
+
+def _of_nodes(values):
+    """Values of edges `(B, N, K, C)` as those of nodes `(B N, K, C)`."""
+    batch, nodes, width, channels = ops.shape(values)
+    # By a detour: PyTorch cannot export that B and N become one axis where N
+    # and K are the same free number.
+    values = ops.reshape(values, (batch, nodes * width * channels))
+    return ops.reshape(values, (batch * nodes, width, channels))

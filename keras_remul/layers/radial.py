@@ -57,7 +57,8 @@ class RadialBasis(keras.layers.Layer):
     """
 
     def __init__(self, num_basis, cutoff, **kwargs):
-        super().__init__(**kwargs)
+        # Distances are no 16-bit numbers.
+        super().__init__(autocast=False, **kwargs)
         if num_basis < 2 or not cutoff > 0:
             raise ValueError(
                 "Expected `num_basis` of at least 2 and `cutoff` > 0. "

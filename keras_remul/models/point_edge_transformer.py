@@ -65,9 +65,9 @@ class PointEdgeTransformer(NodeModel):
 
     The cost is linear in the number of atoms with a list of neighbors; without
     one, all pairs are tokens, which is quickest for some 20 atoms. Lists need
-    to hold both directions of an edge, as those of `graphs` do where
-    `max_neighbors` is enough; from a list that lacks the other direction of an
-    edge within the cut-off, the result is NaN.
+    to hold both directions of an edge, and no edge twice, as those of `graphs`
+    do where `max_neighbors` is enough; from a list that lacks the other
+    direction of an edge within the cut-off, the result is NaN.
 
     Args:
         num_layers: rounds of messages.

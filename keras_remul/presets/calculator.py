@@ -53,9 +53,10 @@ class Calculator(ase_calculator.Calculator):
             The same atoms then have slightly other energies each time.
         seed: integer seed of all rotations.
         compile: whether the step is compiled. The calculator then has the
-            weights of now, else those of each time. Defaults to None: yes on
-            JAX and TensorFlow; no on PyTorch, where it takes half a minute and
-            a C++ compiler, and steps are then about four times as quick.
+            weights of its first answer, and wants to be made anew after they
+            have changed; else it has those of each time. Defaults to None: yes
+            on JAX and TensorFlow; no on PyTorch, where it takes half a minute
+            and a C++ compiler, and steps are then about four times as quick.
 
     Raises:
         ValueError: an argument is not valid. Of a calculation: no atoms,
@@ -107,7 +108,8 @@ class Calculator(ase_calculator.Calculator):
         self._strained = None
         self._steps = {}
         self._width = None
-        self._offset = None  # atomic numbers, and their reference energy
+        self._weights = None  # of compiled steps
+        self._offset = None  # atomic numbers, the table, the energy
 
     def calculate(
         self,
@@ -149,9 +151,12 @@ class Calculator(ase_calculator.Calculator):
 
     def _reference_energy(self, atoms):
         """The sum of the reference energies, a float."""
+        # Compiled steps keep their weights, others have those of now.
+        table = to_numpy(self.potential.references.table.value)
         if self._offset is not None:
-            numbers, offset = self._offset
-            if np.array_equal(numbers, atoms.numbers):
+            numbers, kept, offset = self._offset
+            same = self.compile or np.array_equal(kept, table)
+            if same and np.array_equal(numbers, atoms.numbers):
                 return offset
         if self.potential.elements is not None:
             sensible.check_elements(
@@ -173,7 +178,7 @@ class Calculator(ase_calculator.Calculator):
                 stacklevel=2,
             )
             offset = 0.0
-        self._offset = atoms.numbers.copy(), offset
+        self._offset = atoms.numbers.copy(), np.array(table), offset
         return offset
 
     def _inputs(self, atoms):
@@ -267,15 +272,28 @@ class Calculator(ase_calculator.Calculator):
         shapes = (strained, *(value.shape for value in x.values()))
         if shapes not in self._steps:
             potential = self._prepared(x, strained)
+            self._check_weights()
             self._steps[shapes] = (
                 compiled_for(potential, x)
                 if self.compile
                 else potential.predict_on_batch
             )
-        elif strained and not self.compile:
+        if strained and not self.compile:
             _copy_scale(self.potential, self._strained)
         y = to_numpy(self._steps[shapes](x))
         return {key: value.astype("float64") for key, value in y.items()}
+
+    def _check_weights(self):
+        """Raises ValueError where compiled steps would have other weights."""
+        weights = [to_numpy(v.value) for v in self.potential.variables]
+        if self.compile and self._weights is not None:
+            pairs = zip(weights, self._weights, strict=True)
+            if not all(np.array_equal(a, b) for a, b in pairs):
+                raise ValueError(
+                    "The weights of the potential have changed since this "
+                    "calculator compiled a step. Make a new Calculator."
+                )
+        self._weights = [np.array(a) for a in weights]
 
     def _prepared(self, x, strained):
         """The potential with all its weights, with a stress where asked for."""

@@ -73,11 +73,13 @@ class ConservativeForces(Wrapper):
                 )
             return ops.cast(y, dtype)
 
-        y, gradient = backend.value_and_gradient(
+        y, gradient, losses = backend.value_and_gradient(
             energy,
             ops.cast(inputs["positions"], dtype),
             self.model.variables,
         )
+        for loss in losses:
+            self.add_loss(loss)
         mask = inputs.get("mask", attached[0])
         return {
             "energy": y,

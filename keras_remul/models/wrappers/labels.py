@@ -6,6 +6,7 @@ from keras import ops
 from keras_remul.utils.elements import counts
 
 SAMPLES = 512  # on which scale and references of a model are fitted
+LEAST_GAIN = 1e-3
 ELECTRON_VOLTS = 27.211386245988  # in one hartree, CODATA 2018
 
 
@@ -31,6 +32,7 @@ class PotentialLabels:
             ValueError: shapes differ, a value is not finite, an atomic number
                 is none, or the energies look like hartree.
         """
+        self._read(x, y)
         x, y = some(x, y, batch_size)
         energies, forces = self._read(x, y)
         if forces is None:
@@ -38,6 +40,7 @@ class PotentialLabels:
                 'Expected y with "forces", which set the scale. Received: '
                 f"{sorted(y)}"
             )
+        self.gain.assign(1.0)
         found = self.predict(x, batch_size=batch_size, verbose=0)
         ratio = _rms(forces, x) / _rms(found["forces"], x)
         if not np.isfinite(ratio) or ratio == 0:
@@ -51,9 +54,11 @@ class PotentialLabels:
             for e in (energies, ratio * found["energy"])
         )
         # Forces of random directions do more work than those of a minimum.
-        gain = min(1.0, wanted / start) if start > 0 < wanted else 1.0
+        gain = float(np.clip(wanted / start, LEAST_GAIN, 1.0)) if start else 1.0
+        if np.linalg.matrix_rank(number) == len(number):
+            gain = 1.0  # the spread is what rounding left
         self.scale.assign(float(ops.convert_to_numpy(self.scale)) * ratio)
-        self.gain.assign(float(ops.convert_to_numpy(self.gain)) * gain)
+        self.gain.assign(gain)
         self._fit_references(x, energies, gain * ratio * found["energy"])
 
     def adapt_references(self, x, y, batch_size=32):
@@ -65,6 +70,7 @@ class PotentialLabels:
         Raises:
             ValueError: as `adapt`.
         """
+        self._read(x, y)
         x, y = some(x, y, batch_size)
         energies, _ = self._read(x, y)
         found = self.predict(x, batch_size=batch_size, verbose=0)["energy"]
@@ -145,7 +151,12 @@ class PotentialLabels:
             )
         energies = _array(y, "energy", (samples, 1))
         number = counts(x["atomic_numbers"], x.get("mask"))
+        empty = np.flatnonzero(number.sum(axis=1) == 0)
+        if empty.size:
+            raise ValueError(f"Sample {empty[0]} has no atoms. Leave it out.")
         _check_unit(energies, number)
+        if self.stress:
+            _check_volume(np.asarray(x["box"], "float64"))
         if "forces" not in y:
             return energies, None
         return energies, _array(y, "forces", (samples, atoms, dim))
@@ -164,6 +175,13 @@ def some(x, y, batch_size):
     count = min(samples, SAMPLES)
     count -= count % batch_size if count > batch_size else 0
     rows = np.linspace(0, samples - 1, count).astype(int)
+    number = counts(x["atomic_numbers"], x.get("mask"))
+    lost = (number > 0).any(axis=0) & ~(number[rows] > 0).any(axis=0)
+    # The first sample of each element that is rare.
+    rare = [int(np.argmax(number[:, z])) for z in np.flatnonzero(lost)]
+    if rare:
+        fill = -(count + len(rare)) % batch_size
+        rows = np.concatenate([rows, rare, np.resize(rows, fill)])
     return (
         {key: np.asarray(value)[rows] for key, value in part.items()}
         for part in (x, y)
@@ -198,6 +216,16 @@ def _array(data, key, shape):
             f"sample {sample}"
         )
     return value
+
+
+def _check_volume(box):
+    flat = np.flatnonzero(~(np.abs(np.linalg.det(box)) > 0))
+    if flat.size:
+        raise ValueError(
+            "Argument `stress` needs cells of three lattice vectors. Received: "
+            f"a cell without volume in sample {flat[0]}: "
+            f"{box[flat[0]].tolist()}"
+        )
 
 
 def _check_unit(energies, number):

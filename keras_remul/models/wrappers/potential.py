@@ -10,6 +10,7 @@ from keras_remul.models.wrappers.base import Wrapper
 from keras_remul.models.wrappers.labels import PotentialLabels
 from keras_remul.representations import PerSample, Tensor
 from keras_remul.symmetry import Symmetry
+from keras_remul.utils.dtypes import at_least_float32
 
 FORCES = ("gradient", "direct")
 UNITS = {"gradient": (1, 4), "direct": (4,)}
@@ -93,6 +94,7 @@ class Potential(PotentialLabels, Wrapper):
         torque_weight=0.0,
         **kwargs,
     ):
+        kwargs.setdefault("dtype", getattr(model, "dtype_policy", None))
         super().__init__(model, **kwargs)
         if forces not in FORCES:
             raise ValueError(
@@ -114,10 +116,9 @@ class Potential(PotentialLabels, Wrapper):
         self.elements = None if elements is None else list(elements)
         self.torque_weight = float(torque_weight)
         self.references = ReferenceEnergies(references, name="references")
-        self.scale = self.add_weight(
-            shape=(), initializer="ones", trainable=False, name="scale"
-        )
-        self.gain = self.add_weight(shape=(), initializer="ones", name="gain")
+        one = dict(shape=(), initializer="ones", dtype=self.real_dtype)
+        self.scale = self.add_weight(**one, trainable=False, name="scale")
+        self.gain = self.add_weight(**one, name="gain")
 
     def build(self, input_shape):
         shapes = dict(input_shape)
@@ -125,6 +126,11 @@ class Potential(PotentialLabels, Wrapper):
             nodes = shapes.pop("atomic_numbers")[:2]
             shapes["elements"] = (*nodes, len(self.elements))
         super().build(shapes)
+
+    @property
+    def real_dtype(self):
+        """The dtype of energies: that of the variables, or float32 if wider."""
+        return at_least_float32(self.variable_dtype)
 
     # --- Forward pass ---
 
@@ -179,7 +185,7 @@ class Potential(PotentialLabels, Wrapper):
                 f"{expected[-1] if self.forces == 'direct' else 1}. Received: "
                 f"an output of shape {tuple(y.shape)}"
             )
-        y = ops.cast(y, self.variable_dtype) * self.scale
+        y = ops.cast(y, self.real_dtype) * self.scale
         y = y if mask is None else ops.where(mask, y, 0.0)
         return self.gain * ops.sum(y[..., 0], axis=1, keepdims=True), y[..., 1:]
 
@@ -195,7 +201,7 @@ class Potential(PotentialLabels, Wrapper):
         return energy, ops.where(mask, forces - total / count, 0.0)
 
     def _gradient(self, x, mask, training):
-        positions = ops.cast(x["positions"], self.variable_dtype)
+        positions = ops.cast(x["positions"], self.real_dtype)
         atoms = ops.shape(positions)[1]
         strained = self.stress or (self.torque_weight and "box" in x)
         box = x.get("box")
@@ -216,8 +222,14 @@ class Potential(PotentialLabels, Wrapper):
         if strained:
             strain = ops.zeros_like(ops.cast(box, z.dtype))
             z = ops.concatenate([z, strain], axis=1)
-        y, gradient = backend.value_and_gradient(energy, z, self.variables)
+        y, gradient, losses = backend.value_and_gradient(
+            energy, z, self.variables
+        )
+        for loss in losses:
+            self.add_loss(loss)
         forces = -gradient[:, :atoms]
+        if mask is not None:
+            forces = ops.where(mask, forces, 0.0)
         outputs = {"energy": y, "forces": forces}
         if self.stress:
             outputs["stress"] = _stress(gradient[:, atoms:], box)
@@ -227,7 +239,10 @@ class Potential(PotentialLabels, Wrapper):
                 twice = virial - ops.swapaxes(virial, 1, 2)
                 square = 0.5 * ops.sum(ops.square(twice), axis=(1, 2))
             else:
-                square = ops.sum(ops.square(_torque(positions, forces)), -1)
+                r = positions
+                if mask is not None:
+                    r = ops.where(mask, r, 0.0)
+                square = ops.sum(ops.square(_torque(r, forces)), -1)
             count = ops.cast(atoms, square.dtype)
             if mask is not None:
                 count = ops.sum(ops.cast(mask, square.dtype), axis=(1, 2))
@@ -262,7 +277,7 @@ class Potential(PotentialLabels, Wrapper):
         if self.stress:
             shapes["stress"] = (batch, 3, 3)
         return {
-            key: keras.KerasTensor(shape, dtype=self.variable_dtype)
+            key: keras.KerasTensor(shape, dtype=self.real_dtype)
             for key, shape in shapes.items()
         }
 
