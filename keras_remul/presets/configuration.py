@@ -35,7 +35,7 @@ _KEYS = {
 # Integers that are no sizes.
 _NO_SIZES = ("seed", "decay_steps", "first_decay_steps", "boundaries")
 # Arguments that say how often a part with weights of its own is repeated.
-_REPEATS = ("num_layers", "num_degrees")
+_REPEATS = ("num_layers", "num_degrees", "num_blocks")
 _PLAIN = (str, int, float, bool, type(None))
 
 

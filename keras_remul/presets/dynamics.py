@@ -4,7 +4,16 @@ import contextlib
 import time
 
 import numpy as np
+from scipy import constants
 from tqdm.auto import tqdm
+
+# Of the angular momentum, in the units of ASE: scipy knows h / 2 pi in J s.
+HBAR = (
+    constants.hbar
+    / constants.e
+    * 1e10
+    * np.sqrt(constants.e / constants.atomic_mass)
+)
 
 
 def simulate(
@@ -85,7 +94,7 @@ def simulate(
         figures["energy_noise"] = float(1000.0 * np.std(rest))
         if free:
             change = np.linalg.norm(np.array(momenta) - momenta[0], axis=1)
-            hbar = units._hbar * units.J * units.second
+            hbar = HBAR
             figures["angular_momentum_drift"] = float(change.max() / hbar)
     return figures
 
