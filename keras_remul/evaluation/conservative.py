@@ -37,7 +37,10 @@ def conservation_errors(potential, x, num_samples=4, seed=0, batch_size=256):
     Returns:
         Dict of these floats, and `"dtype"`, that of the forces.
     """
-    f = as_function(potential, batch_size)
+    f = potential
+    if getattr(f, "variable_dtype", None) == "float64":
+        f = f.predict_on_batch  # `predict` would round to floatx
+    f = as_function(f, batch_size)
     rng = np.random.default_rng(seed)
     y = f(x)
     dtype = y["forces"].dtype.name

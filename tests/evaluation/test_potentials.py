@@ -245,3 +245,13 @@ def test_what_proves_nothing(rng, value):
 
     with pytest.raises(AssertionError, match="Not conservative.*nan"):
         assert_conservative(nothing, x)
+
+
+@pytest.mark.backend_independent
+def test_a_model_in_float64_where_floatx_is_float32():
+    rng = np.random.default_rng(0)
+    x = {"positions": 1.5 * rng.normal(size=(2, 4, 3))}
+    net = models.PointEdgeTransformer(
+        1, 8, 2, cutoff=4.0, readout="nodes", dtype="float64"
+    )
+    assert_conservative(models.Potential(net), x)
