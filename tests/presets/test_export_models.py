@@ -32,7 +32,8 @@ UNABLE = {
     ("tensorflow", "onnx"): {
         **dict.fromkeys(EIGH, "SelfAdjointEigV2"),
         **dict.fromkeys(SVD, "Svd"),
-        "ConservativeForces": "ShapeN",  # of gradients
+        # Of gradients.
+        **dict.fromkeys(("ConservativeForces", "Potential"), "ShapeN"),
     },
     ("jax", "onnx"): {  # jax2onnx, with a free number of samples
         **dict.fromkeys(EIGH, "Cannot divide evenly"),
