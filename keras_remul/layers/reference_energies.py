@@ -50,6 +50,7 @@ class ReferenceEnergies(keras.layers.Layer):
         self.table = self.add_weight(
             shape=(3, ELEMENTS + 1),
             initializer="zeros",
+            dtype="float32",
             trainable=False,
             name="table",
         )

@@ -116,7 +116,7 @@ class Potential(PotentialLabels, Wrapper):
         self.elements = None if elements is None else list(elements)
         self.torque_weight = float(torque_weight)
         self.references = ReferenceEnergies(references, name="references")
-        one = dict(shape=(), initializer="ones", dtype=self.real_dtype)
+        one = dict(shape=(), initializer="ones", dtype="float32")
         self.scale = self.add_weight(**one, trainable=False, name="scale")
         self.gain = self.add_weight(**one, name="gain")
 
@@ -185,9 +185,10 @@ class Potential(PotentialLabels, Wrapper):
                 f"{expected[-1] if self.forces == 'direct' else 1}. Received: "
                 f"an output of shape {tuple(y.shape)}"
             )
-        y = ops.cast(y, self.real_dtype) * self.scale
+        y = ops.cast(y, self.real_dtype) * ops.cast(self.scale, self.real_dtype)
         y = y if mask is None else ops.where(mask, y, 0.0)
-        return self.gain * ops.sum(y[..., 0], axis=1, keepdims=True), y[..., 1:]
+        gain = ops.cast(self.gain, self.real_dtype)
+        return gain * ops.sum(y[..., 0], axis=1, keepdims=True), y[..., 1:]
 
     def _direct(self, x, mask, training):
         energy, forces = self._of_atoms(x, mask, training)
