@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 
 from keras_remul.evaluation.orbit import as_function
+from keras_remul.evaluation.potentials import valid_atoms
 
 # Rounding errors of the energy fall with the step, those of the formula rise.
 STEPS = {"float32": 2e-3, "float64": 1e-5}  # Angstrom
@@ -37,18 +38,13 @@ def conservation_errors(potential, x, num_samples=4, seed=0, batch_size=256):
     Returns:
         Dict of these floats, and `"dtype"`, that of the forces.
     """
-    f = potential
-    if getattr(f, "variable_dtype", None) == "float64":
-        f = f.predict_on_batch  # `predict` would round to floatx
-    f = as_function(f, batch_size)
+    f = as_function(potential, batch_size)
     rng = np.random.default_rng(seed)
     y = f(x)
     dtype = y["forces"].dtype.name
     step = STEPS[dtype]
     r = np.asarray(x["positions"]).astype(dtype)
-    valid = np.ones(r.shape[:2], bool)
-    if x.get("mask") is not None:
-        valid = np.asarray(x["mask"]).astype(bool)
+    valid = valid_atoms(x)
     forces = np.where(valid[..., None], y["forces"], 0.0).astype("float64")
     directions, energies, changes = [], [], []
     for _ in range(num_samples):

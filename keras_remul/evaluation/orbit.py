@@ -54,12 +54,19 @@ def as_function(model, batch_size):
     def function(x):
         if isinstance(model, keras.Model):
             with backend.kept_generators():
-                output = model.predict(x, batch_size=batch_size, verbose=0)
+                output = _predict(model, x, batch_size)
         else:
             output = _in_batches(model, x, batch_size)
         return keras.tree.map_structure(widened, to_numpy(output))
 
     return function
+
+
+def _predict(model, x, batch_size):
+    # `predict` rounds its inputs to floatx.
+    if model.variable_dtype == "float64" != keras.config.floatx():
+        return _in_batches(model.predict_on_batch, x, batch_size)
+    return model.predict(x, batch_size=batch_size, verbose=0)
 
 
 def _in_batches(function, x, batch_size):
