@@ -162,3 +162,21 @@ def _column(energies, count):
             f"sample {bad[0]}"
         )
     return energies
+
+
+def one_hot_elements(numbers, elements, mask):
+    """Which element each atom is, one-hot; NaN where it is none of them.
+
+    Args:
+        numbers: atomic numbers `(B, N, 1)`, floats.
+        elements: the atomic numbers of E elements.
+        mask: `(B, N)`, true where a node is valid, or None.
+
+    Returns:
+        `(B, N, E)`, in the dtype of `numbers`.
+    """
+    one_hot = numbers == ops.convert_to_tensor(list(elements), numbers.dtype)
+    known = ops.any(one_hot, axis=-1, keepdims=True)
+    if mask is not None:
+        known = known | ~ops.cast(mask, "bool")[..., None]
+    return ops.where(known, ops.cast(one_hot, numbers.dtype), float("nan"))

@@ -13,6 +13,7 @@ from keras_remul.graphs import (
 from keras_remul.layers.plain import dense, norm
 from keras_remul.layers.point_edge_block import PointEdgeBlock
 from keras_remul.layers.radial import RadialBasis, log_envelope
+from keras_remul.layers.reference_energies import one_hot_elements
 from keras_remul.models.base import NodeModel
 from keras_remul.periodic import shortest_period
 from keras_remul.utils.elements import ELEMENTS
@@ -277,7 +278,9 @@ class PointEdgeTransformer(NodeModel):
         one = ops.ones_like(features.pop("positions")[..., :1])
         if ATOMIC_NUMBERS in features:
             numbers = features[ATOMIC_NUMBERS]
-            features[ATOMIC_NUMBERS] = one_hot_elements(numbers, nodes.mask)
+            features[ATOMIC_NUMBERS] = one_hot_elements(
+                numbers, range(1, ELEMENTS + 1), nodes.mask
+            )
         h = ops.concatenate(list(features.values()) or [one], axis=-1)
         return ops.cast(h, self.compute_dtype)
 
@@ -295,21 +298,3 @@ class PointEdgeTransformer(NodeModel):
             "num_basis": self.num_basis,
             "num_angles": self.num_angles,
         }
-
-
-def one_hot_elements(numbers, mask):
-    """Which element each atom is, one-hot; NaN where it is none.
-
-    Args:
-        numbers: atomic numbers `(B, N, 1)`, floats.
-        mask: booleans `(B, N)`, or None.
-
-    Returns:
-        `(B, N, 118)`.
-    """
-    elements = ops.arange(1, ELEMENTS + 1, dtype=numbers.dtype)
-    one_hot = numbers == elements
-    known = ops.any(one_hot, axis=-1, keepdims=True)
-    if mask is not None:
-        known = known | ~mask[..., None]
-    return ops.where(known, ops.cast(one_hot, numbers.dtype), float("nan"))

@@ -109,7 +109,7 @@ class Calculator(ase_calculator.Calculator):
         self._steps = {}
         self._width = None
         self._weights = None  # of compiled steps
-        self._offset = None  # atomic numbers, the table, the energy
+        self._offset = None  # atomic numbers, the table, and the energy
 
     def calculate(
         self,
@@ -152,11 +152,12 @@ class Calculator(ase_calculator.Calculator):
     def _reference_energy(self, atoms):
         """The sum of the reference energies, a float."""
         # Compiled steps keep their weights, others have those of now.
-        table = to_numpy(self.potential.references.table.value)
+        table = None
+        if not self.compile:
+            table = np.array(to_numpy(self.potential.references.table.value))
         if self._offset is not None:
-            numbers, kept, offset = self._offset
-            same = self.compile or np.array_equal(kept, table)
-            if same and np.array_equal(numbers, atoms.numbers):
+            *made_for, offset = self._offset
+            if all(map(np.array_equal, made_for, (atoms.numbers, table))):
                 return offset
         if self.potential.elements is not None:
             sensible.check_elements(
@@ -178,7 +179,7 @@ class Calculator(ase_calculator.Calculator):
                 stacklevel=2,
             )
             offset = 0.0
-        self._offset = atoms.numbers.copy(), np.array(table), offset
+        self._offset = atoms.numbers.copy(), table, offset
         return offset
 
     def _inputs(self, atoms):
@@ -285,15 +286,19 @@ class Calculator(ase_calculator.Calculator):
 
     def _check_weights(self):
         """Raises ValueError where compiled steps would have other weights."""
-        weights = [to_numpy(v.value) for v in self.potential.variables]
-        if self.compile and self._weights is not None:
+        if not self.compile:
+            return
+        weights = [
+            np.array(to_numpy(v.value)) for v in self.potential.variables
+        ]
+        if self._weights is not None:
             pairs = zip(weights, self._weights, strict=True)
             if not all(np.array_equal(a, b) for a, b in pairs):
                 raise ValueError(
                     "The weights of the potential have changed since this "
                     "calculator compiled a step. Make a new Calculator."
                 )
-        self._weights = [np.array(a) for a in weights]
+        self._weights = weights
 
     def _prepared(self, x, strained):
         """The potential with all its weights, with a stress where asked for."""

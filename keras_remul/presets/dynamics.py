@@ -94,8 +94,7 @@ def simulate(
         figures["energy_noise"] = float(1000.0 * np.std(rest))
         if free:
             change = np.linalg.norm(np.array(momenta) - momenta[0], axis=1)
-            hbar = HBAR
-            figures["angular_momentum_drift"] = float(change.max() / hbar)
+            figures["angular_momentum_drift"] = float(change.max() / HBAR)
     return figures
 
 

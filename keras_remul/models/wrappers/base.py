@@ -4,6 +4,7 @@ import copy
 
 import keras
 
+from keras_remul import backend
 from keras_remul.utils.kept_variables import KeepsVariables
 from keras_remul.utils.masking import AttachMask, ReadMasks
 
@@ -79,6 +80,18 @@ class Wrapper(KeepsVariables, keras.Model):
         return keras.tree.map_structure(
             lambda leaf: keras.KerasTensor(leaf.shape, dtype=leaf.dtype), spec
         )
+
+    def value_and_gradient(self, fn, x):
+        """fn(x) and the gradient of its sum, with the losses of the layers.
+
+        Args:
+            fn: function of an array that calls the models.
+            x: the array.
+        """
+        y, gradient, losses = backend.value_and_gradient(fn, x, self.variables)
+        for loss in losses:
+            self.add_loss(loss)
+        return y, gradient
 
     def with_masks(self, data, masks):
         """The leaves of `data` with these Keras masks on them.

@@ -3,7 +3,6 @@
 import keras
 from keras import ops
 
-from keras_remul import backend
 from keras_remul.models.wrappers.base import Wrapper
 
 
@@ -73,13 +72,9 @@ class ConservativeForces(Wrapper):
                 )
             return ops.cast(y, dtype)
 
-        y, gradient, losses = backend.value_and_gradient(
-            energy,
-            ops.cast(inputs["positions"], dtype),
-            self.model.variables,
+        y, gradient = self.value_and_gradient(
+            energy, ops.cast(inputs["positions"], dtype)
         )
-        for loss in losses:
-            self.add_loss(loss)
         mask = inputs.get("mask", attached[0])
         return {
             "energy": y,

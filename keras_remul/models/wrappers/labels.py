@@ -32,9 +32,7 @@ class PotentialLabels:
             ValueError: shapes differ, a value is not finite, an atomic number
                 is none, or the energies look like hartree.
         """
-        self._read(x, y)
-        x, y = some(x, y, batch_size)
-        energies, forces = self._read(x, y)
+        x, number, energies, forces = self._some(x, y, batch_size)
         if forces is None:
             raise ValueError(
                 'Expected y with "forces", which set the scale. Received: '
@@ -48,7 +46,6 @@ class PotentialLabels:
                 "Expected forces, of the labels and of the model, that are not "
                 f"all zero. Received: a ratio of {ratio}"
             )
-        number = counts(x["atomic_numbers"], x.get("mask"))
         wanted, start = (
             np.std(_unexplained(number, e))
             for e in (energies, ratio * found["energy"])
@@ -59,7 +56,9 @@ class PotentialLabels:
             gain = 1.0  # the spread is what rounding left
         self.scale.assign(float(ops.convert_to_numpy(self.scale)) * ratio)
         self.gain.assign(gain)
-        self._fit_references(x, energies, gain * ratio * found["energy"])
+        self._fit_references(
+            x, number, energies, gain * ratio * found["energy"]
+        )
 
     def adapt_references(self, x, y, batch_size=32):
         """Fits the reference energies alone, to a model that stays as it is.
@@ -70,20 +69,29 @@ class PotentialLabels:
         Raises:
             ValueError: as `adapt`.
         """
-        self._read(x, y)
-        x, y = some(x, y, batch_size)
-        energies, _ = self._read(x, y)
+        x, number, energies, _ = self._some(x, y, batch_size)
         found = self.predict(x, batch_size=batch_size, verbose=0)["energy"]
-        self._fit_references(x, energies, found)
+        self._fit_references(x, number, energies, found)
 
-    def _fit_references(self, x, energies, found):
+    def _some(self, x, y, batch_size):
+        """Inputs, numbers of atoms, energies and forces of some samples."""
+        number, energies, forces = self._read(x, y)
+        rows = some(number, batch_size)
+        return (
+            {key: np.asarray(value)[rows] for key, value in x.items()},
+            number[rows],
+            energies[rows],
+            None if forces is None else forces[rows],
+        )
+
+    def _fit_references(self, x, number, energies, found):
         references, numbers = self.references, x["atomic_numbers"]
         if references.energies is None:
             references.adapt(numbers, energies - found, x.get("mask"))
             return
         references.assign(references.energies)
         references.total(numbers, x.get("mask"))  # raises if one is missing
-        seen = np.flatnonzero(counts(numbers, x.get("mask")).sum(axis=0))
+        seen = np.flatnonzero(number.sum(axis=0))
         # Of other elements the model knows nothing.
         references.assign({z: references.energies[z] for z in seen.tolist()})
 
@@ -102,8 +110,7 @@ class PotentialLabels:
         Raises:
             ValueError: as `adapt`, or an element has no reference energy.
         """
-        energies, forces = self._read(x, y)
-        number = counts(x["atomic_numbers"], x.get("mask"))
+        number, energies, forces = self._read(x, y)
         energies = energies - self.references.total(
             x["atomic_numbers"], x.get("mask")
         )
@@ -136,7 +143,7 @@ class PotentialLabels:
         )
 
     def _read(self, x, y):
-        """Energies and forces of labels in float64, checked."""
+        """Numbers of atoms of each element, energies, forces; checked."""
         self._check_inputs(x)
         if "atomic_numbers" not in x:
             raise ValueError(
@@ -157,35 +164,35 @@ class PotentialLabels:
         _check_unit(energies, number)
         if self.stress:
             _check_volume(np.asarray(x["box"], "float64"))
-        if "forces" not in y:
-            return energies, None
-        return energies, _array(y, "forces", (samples, atoms, dim))
+        forces = None
+        if "forces" in y:
+            forces = _array(y, "forces", (samples, atoms, dim))
+        return number, energies, forces
 
 
-def some(x, y, batch_size):
+def some(number, batch_size):
     """Evenly spaced samples, `SAMPLES` at most, in whole batches if possible.
 
     A batch of another size would be compiled on its own.
 
     Args:
-        x, y: dicts of arrays.
+        number: how many atoms of each element a sample has `(B, 119)`.
         batch_size: samples of a batch.
+
+    Returns:
+        Their indices; each element is in one of them.
     """
-    samples = len(x["positions"])
+    samples = len(number)
     count = min(samples, SAMPLES)
     count -= count % batch_size if count > batch_size else 0
     rows = np.linspace(0, samples - 1, count).astype(int)
-    number = counts(x["atomic_numbers"], x.get("mask"))
     lost = (number > 0).any(axis=0) & ~(number[rows] > 0).any(axis=0)
     # The first sample of each element that is rare.
     rare = [int(np.argmax(number[:, z])) for z in np.flatnonzero(lost)]
     if rare:
         fill = -(count + len(rare)) % batch_size
         rows = np.concatenate([rows, rare, np.resize(rows, fill)])
-    return (
-        {key: np.asarray(value)[rows] for key, value in part.items()}
-        for part in (x, y)
-    )
+    return rows
 
 
 def _unexplained(number, energies):

@@ -5,7 +5,10 @@ from keras import ops
 
 from keras_remul import backend
 from keras_remul.groups import O3
-from keras_remul.layers.reference_energies import ReferenceEnergies
+from keras_remul.layers.reference_energies import (
+    ReferenceEnergies,
+    one_hot_elements,
+)
 from keras_remul.models.wrappers.base import Wrapper
 from keras_remul.models.wrappers.labels import PotentialLabels
 from keras_remul.representations import PerSample, Tensor
@@ -141,22 +144,25 @@ class Potential(PotentialLabels, Wrapper):
         mask = inputs.get("mask")
         if mask is not None:
             mask = ops.cast(mask, "bool")[..., None]  # (B, N, 1)
+        count = self._count_atoms(x, mask)
         if self.forces == "direct":
-            energy, forces = self._direct(x, mask, training)
-            outputs = {"energy": energy, "forces": forces}
+            outputs = self._direct(x, mask, count, training)
         else:
-            outputs = self._gradient(x, mask, training)
-        count = ops.shape(inputs["positions"])[1]
-        if mask is not None:
-            count = ops.sum(ops.cast(mask, outputs["energy"].dtype), axis=1)
-            count = ops.maximum(count, 1.0)
-        per_atom = outputs["energy"] / ops.cast(count, outputs["energy"].dtype)
-        outputs["energy_per_atom"] = per_atom
+            outputs = self._gradient(x, mask, count, training)
+        outputs["energy_per_atom"] = outputs["energy"] / count
         if mask is not None:
             outputs["forces"] = self.attach_mask(
                 [outputs["forces"], mask[..., 0]]
             )
         return outputs
+
+    def _count_atoms(self, x, mask):
+        """Numbers of atoms `(B, 1)`, one or more; `(1, 1)` without a mask."""
+        if mask is None:
+            count = ops.cast(ops.shape(x["positions"])[1], self.real_dtype)
+            return ops.reshape(count, (1, 1))
+        count = ops.sum(ops.cast(mask, "int32"), axis=1)
+        return ops.cast(ops.maximum(count, 1), self.real_dtype)
 
     def _inputs_of_model(self, inputs):
         x = dict(inputs)
@@ -166,13 +172,10 @@ class Potential(PotentialLabels, Wrapper):
                     'Argument `elements` needs inputs["atomic_numbers"]. '
                     f"Received: {sorted(x)}"
                 )
-            numbers = ops.cast(x.pop("atomic_numbers"), "int32")
-            same = numbers == ops.convert_to_tensor(self.elements, "int32")
-            known = ops.any(same, axis=-1, keepdims=True)
-            if "mask" in x:
-                known = known | ~ops.cast(x["mask"], "bool")[..., None]
-            one_hot = ops.cast(same, self.model.variable_dtype)
-            x["elements"] = ops.where(known, one_hot, float("nan"))
+            numbers = ops.cast(x.pop("atomic_numbers"), self.real_dtype)
+            x["elements"] = one_hot_elements(
+                numbers, self.elements, x.get("mask")
+            )
         return x
 
     def _of_atoms(self, x, mask, training):
@@ -190,18 +193,16 @@ class Potential(PotentialLabels, Wrapper):
         gain = ops.cast(self.gain, self.real_dtype)
         return gain * ops.sum(y[..., 0], axis=1, keepdims=True), y[..., 1:]
 
-    def _direct(self, x, mask, training):
+    def _direct(self, x, mask, count, training):
         energy, forces = self._of_atoms(x, mask, training)
         # A molecule does not accelerate itself.
         total = ops.sum(forces, axis=1, keepdims=True)
-        if mask is None:
-            count = ops.cast(ops.shape(forces)[1], forces.dtype)
-            return energy, forces - total / count
-        count = ops.sum(ops.cast(mask, "int32"), axis=1, keepdims=True)
-        count = ops.cast(ops.maximum(count, 1), forces.dtype)
-        return energy, ops.where(mask, forces - total / count, 0.0)
+        forces = forces - total / count[..., None]
+        if mask is not None:
+            forces = ops.where(mask, forces, 0.0)
+        return {"energy": energy, "forces": forces}
 
-    def _gradient(self, x, mask, training):
+    def _gradient(self, x, mask, count, training):
         positions = ops.cast(x["positions"], self.real_dtype)
         atoms = ops.shape(positions)[1]
         strained = self.stress or (self.torque_weight and "box" in x)
@@ -223,11 +224,7 @@ class Potential(PotentialLabels, Wrapper):
         if strained:
             strain = ops.zeros_like(ops.cast(box, z.dtype))
             z = ops.concatenate([z, strain], axis=1)
-        y, gradient, losses = backend.value_and_gradient(
-            energy, z, self.variables
-        )
-        for loss in losses:
-            self.add_loss(loss)
+        y, gradient = self.value_and_gradient(energy, z)
         forces = -gradient[:, :atoms]
         if mask is not None:
             forces = ops.where(mask, forces, 0.0)
@@ -244,11 +241,8 @@ class Potential(PotentialLabels, Wrapper):
                 if mask is not None:
                     r = ops.where(mask, r, 0.0)
                 square = ops.sum(ops.square(_torque(r, forces)), -1)
-            count = ops.cast(atoms, square.dtype)
-            if mask is not None:
-                count = ops.sum(ops.cast(mask, square.dtype), axis=(1, 2))
-                count = ops.maximum(count, 1.0)
-            self.add_loss(self.torque_weight * ops.mean(square / count))
+            mean = ops.mean(square / count[:, 0])
+            self.add_loss(self.torque_weight * mean)
         return outputs
 
     def _check_inputs(self, inputs):
