@@ -29,7 +29,7 @@ def encoder():
     return network, lambda b, n: (torch.randn(b, n, 7),), call
 
 
-def lgatr():
+def lgatr(multivectors=8, scalars=32, in_scalars=1):
     """L-GATr (arXiv 2405.14806): 8 multivectors, 32 scalars"""
     from lgatr import LGATr
 
@@ -37,16 +37,16 @@ def lgatr():
         num_blocks=LAYERS,
         in_mv_channels=2,
         out_mv_channels=1,
-        hidden_mv_channels=8,
-        in_s_channels=1,
+        hidden_mv_channels=multivectors,
+        in_s_channels=in_scalars,
         out_s_channels=1,
-        hidden_s_channels=32,
+        hidden_s_channels=scalars,
         attention=dict(num_heads=4),
         mlp=dict(),
     )
     return (
         network,
-        lambda b, n: (torch.randn(b, n, 2, 16), torch.randn(b, n, 1)),
+        lambda b, n: (torch.randn(b, n, 2, 16), torch.randn(b, n, in_scalars)),
         first_of(call),
     )
 
@@ -72,7 +72,7 @@ def lgatr_slim():
     )
 
 
-def ezgatr():
+def ezgatr(multivectors=16):
     """GATr (arXiv 2305.18415) of multivectors alone: 16"""
     from ezgatr.nets.mv_only_gatr import MVOnlyGATrConfig, MVOnlyGATrModel
 
@@ -80,8 +80,8 @@ def ezgatr():
         num_layers=LAYERS,
         size_channels_in=2,
         size_channels_out=1,
-        size_channels_hidden=16,
-        size_channels_intermediate=16,
+        size_channels_hidden=multivectors,
+        size_channels_intermediate=multivectors,
         attn_num_heads=4,
         attn_is_causal=False,
     )

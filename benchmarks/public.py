@@ -17,47 +17,16 @@ import torch
 import keras_remul as kr
 
 import _common  # isort: skip
+import _peers  # isort: skip
 
-LAYERS = 4
 CHANNELS = {"positions": 3, "velocities": 3, "charges": 1}
 
 
-def lgatr():
-    """L-GATr (arXiv 2405.14806) with multivectors and scalars."""
-    from lgatr import LGATr
-
-    model = LGATr(
-        num_blocks=LAYERS,
-        in_mv_channels=2,
-        out_mv_channels=1,
-        hidden_mv_channels=16,
-        in_s_channels=3,
-        out_s_channels=1,
-        hidden_s_channels=40,
-        attention=dict(num_heads=4),
-        mlp=dict(),
-    )
-    return model.eval(), True
-
-
-def ezgatr():
-    """GATr (arXiv 2305.18415) with multivectors alone."""
-    from ezgatr.nets.mv_only_gatr import MVOnlyGATrConfig, MVOnlyGATrModel
-
-    config = MVOnlyGATrConfig(
-        num_layers=LAYERS,
-        size_channels_in=2,
-        size_channels_out=1,
-        size_channels_hidden=32,
-        size_channels_intermediate=32,
-        attn_num_heads=4,
-        attn_is_causal=False,
-    )
-    return MVOnlyGATrModel(config).eval(), False
-
-
-# How wide the multivectors of ours are beside each.
-PUBLIC = {lgatr: 16, ezgatr: 32}
+# How each is made, and how wide the multivectors of ours are beside it.
+PUBLIC = {
+    "lgatr": (dict(multivectors=16, scalars=40, in_scalars=3), 16),
+    "ezgatr": (dict(multivectors=32), 32),
+}
 
 
 def ours(parameters, multivector_dim):
@@ -65,7 +34,7 @@ def ours(parameters, multivector_dim):
 
     def build(width):
         model = kr.models.GATr(
-            num_layers=LAYERS,
+            num_layers=_peers.LAYERS,
             hidden_dim=width,
             multivector_dim=multivector_dim,
             num_heads=4,
@@ -84,12 +53,12 @@ def main():
     parser.add_argument("--repeats", type=int, default=5)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    for make, multivector_dim in PUBLIC.items():
-        name = make.__name__
+    for name, (arguments_of, multivector_dim) in PUBLIC.items():
         if importlib.util.find_spec(name) is None:
             print(f"{name} is not installed: pip install {name}")
             continue
-        theirs, takes_scalars = make()
+        theirs, draw, answer = getattr(_peers, name)(**arguments_of)
+        theirs.eval()
         size = sum(p.numel() for p in theirs.parameters())
         model = ours(size, multivector_dim)
         print(f"{name}: {size} parameters, ours {model.count_params()}")
@@ -98,13 +67,11 @@ def main():
             for nodes in arguments.nodes:
                 x, _ = _common.data(batch, nodes)
                 x = {key: torch.from_numpy(a) for key, a in x.items()}
-                inputs = [torch.randn(batch, nodes, 2, 16)]
-                if takes_scalars:
-                    inputs.append(torch.randn(batch, nodes, 3))
+                inputs = draw(batch, nodes)
 
-                def other(theirs=theirs, inputs=inputs):
+                def other(run=answer, theirs=theirs, inputs=inputs):
                     with torch.no_grad():
-                        theirs(*inputs)
+                        run(theirs, inputs)
 
                 seconds = _common.interleaved(
                     {"ours": functools.partial(predict, x), name: other},
