@@ -34,11 +34,14 @@ signatures, so that a diff of two of them shows only the framework:
                                    fn(t, *args) along v, compiled on JAX
     value_and_gradient(fn, x, variables)
                                    fn(x) and the gradient of its sum, which
-                                   can be differentiated once more
+                                   can be differentiated once more; and the
+                                   losses that layers added in it, where they
+                                   are not on the layers anyway, a list
     cond(pred, true_fn, false_fn, variables)
                                    `true_fn()` or `false_fn()`, tensors, which
-                                   may call models with these variables; an
-                                   exported program may take the former always
+                                   may call models with these variables, and
+                                   losses as above; an exported program may
+                                   take the former always
     kept_generators()              context that puts back the state of the
                                    framework's global random generators
     map_batch(model, fn, args)     apply `fn` to the batch in the arguments of

@@ -200,23 +200,28 @@ def value_and_gradient(fn, x, variables):
 
 def cond(pred, true_fn, false_fn, variables):
     if not isinstance(pred, jax.core.Tracer):
-        return true_fn() if pred else false_fn()
+        return (true_fn() if pred else false_fn()), []
     mapping = [(v, v.value) for v in variables]
 
-    # As in value_and_gradient, changed variables must leave as a result.
+    # As in value_and_gradient, what fn changes must leave as a result; branches
+    # of different numbers of calls have different numbers of losses.
     def stateless(fn):
         def run():
-            with keras.StatelessScope(state_mapping=mapping) as scope:
+            with keras.StatelessScope(mapping, collect_losses=True) as scope:
                 y = fn()
-            return y, [scope.get_current_value(v) for v in variables]
+            values = [scope.get_current_value(v) for v in variables]
+            losses = [jnp.asarray(a, "float32") for a in scope.losses]
+            return y, values, sum(losses, jnp.zeros((), "float32"))
 
         return run
 
-    y, values = jax.lax.cond(pred, stateless(true_fn), stateless(false_fn))
+    y, values, loss = jax.lax.cond(
+        pred, stateless(true_fn), stateless(false_fn)
+    )
     for variable, value in zip(variables, values, strict=True):
         if not variable.trainable:
             variable.assign(value)
-    return y
+    return y, [loss]
 
 
 def map_batch(model, fn, args):

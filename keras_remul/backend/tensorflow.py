@@ -103,7 +103,7 @@ def value_and_gradient(fn, x, variables):
 
 
 def cond(pred, true_fn, false_fn, variables):
-    return tf.cond(pred, true_fn, false_fn)
+    return tf.cond(pred, true_fn, false_fn), []
 
 
 def map_batch(model, fn, args):

@@ -176,9 +176,8 @@ def value_and_gradient(fn, x, variables):
 
 def cond(pred, true_fn, false_fn, variables):
     # An exported program has one way through; a meta tensor has no value.
-    if torch.compiler.is_exporting() or pred.is_meta:
-        return true_fn()
-    return true_fn() if bool(pred) else false_fn()
+    always = torch.compiler.is_exporting() or pred.is_meta
+    return (true_fn() if always or bool(pred) else false_fn()), []
 
 
 def map_batch(model, fn, args):

@@ -22,6 +22,7 @@ from keras_remul.models.wrappers.base import Wrapper
 from keras_remul.models.wrappers.symmetrized import Symmetrized
 
 BATCH, NODES = 4, 5
+BACKEND = keras.backend.backend()
 NODE_FEATURES = {"positions": "point", "velocities": "vector"}
 
 
@@ -233,6 +234,27 @@ def test_integer_features_dropout_and_models_that_a_call_builds(cls):
     one, two = (ops.convert_to_numpy(model(x, training=True)) for _ in range(2))
     assert np.abs(one - two).max() > 1e-3  # the dropout draws anew
     assert np.abs(one - ops.convert_to_numpy(model(x))).max() > 1e-3
+
+
+@every
+def test_losses_of_layers_are_counted(cls):
+    """Those that a layer inside adds, through gradients and branches too."""
+    inputs = {k: keras.Input((NODES, 3), name=k) for k in NODE_FEATURES}
+    units = 1 if cls in READS else 3
+    h = keras.layers.Dense(
+        units, activity_regularizer=keras.regularizers.L2(10.0)
+    )(inputs["positions"] + inputs["velocities"])
+    if READS.get(cls) == "graph":
+        h = ops.sum(h, axis=1)
+    model, x = make(cls, keras.Model(inputs, h)), bodies()
+    model.compile(keras.optimizers.SGD(0.0), "mse")
+    y = outputs(model, x)
+    if BACKEND == "tensorflow" and cls is Canonicalization:
+        # TensorFlow does not let a loss out of a branch, and says so.
+        with pytest.raises(Exception, match="out of scope"):
+            model.train_on_batch(x, y)
+        return
+    assert model.train_on_batch(x, y, return_dict=True)["loss"] > 1.0
 
 
 STRUCTURES = {  # and where the first array is

@@ -89,9 +89,17 @@ class Wrapper(KeepsVariables, keras.Model):
             x: the array.
         """
         y, gradient, losses = backend.value_and_gradient(fn, x, self.variables)
+        self.add_losses(losses)
+        return y, gradient
+
+    def add_losses(self, losses):
+        """Adds losses of layers that came out of a function of the backend.
+
+        Args:
+            losses: list of scalars.
+        """
         for loss in losses:
             self.add_loss(loss)
-        return y, gradient
 
     def with_masks(self, data, masks):
         """The leaves of `data` with these Keras masks on them.
