@@ -32,16 +32,17 @@ signatures, so that a diff of two of them shows only the framework:
                                    that is being compiled
     jvp(fn)                        function (t, v, *args): the derivative of
                                    fn(t, *args) along v, compiled on JAX
-    value_and_gradient(fn, x, variables)
+    value_and_gradient(fn, x, variables, add_loss=None)
                                    fn(x) and the gradient of its sum, which
-                                   can be differentiated once more; and the
-                                   losses that layers added in it, where they
-                                   are not on the layers anyway, a list
-    cond(pred, true_fn, false_fn, variables)
+                                   can be differentiated once more; on JAX the
+                                   losses that layers add in fn get out only
+                                   through `add_loss`, that of the layer which
+                                   calls this
+    cond(pred, true_fn, false_fn, variables, add_loss=None)
                                    `true_fn()` or `false_fn()`, tensors, which
-                                   may call models with these variables, and
-                                   losses as above; an exported program may
-                                   take the former always
+                                   may call models with these variables; losses
+                                   as above; an exported program may take the
+                                   former always
     kept_generators()              context that puts back the state of the
                                    framework's global random generators
     map_batch(model, fn, args)     apply `fn` to the batch in the arguments of

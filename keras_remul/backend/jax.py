@@ -177,7 +177,7 @@ def kept_generators():
     return contextlib.nullcontext()  # it has none
 
 
-def value_and_gradient(fn, x, variables):
+def value_and_gradient(fn, x, variables, add_loss=None):
     mapping = [(v, v.value) for v in variables]
 
     # What fn assigns to variables (the states of random generators) must
@@ -195,12 +195,14 @@ def value_and_gradient(fn, x, variables):
     gradient, (y, changed, losses) = jax.grad(run, has_aux=True)(x)
     for i, value in changed.items():
         variables[i].assign(value)
-    return y, gradient, losses
+    for loss in losses if add_loss else ():
+        add_loss(loss)
+    return y, gradient
 
 
-def cond(pred, true_fn, false_fn, variables):
+def cond(pred, true_fn, false_fn, variables, add_loss=None):
     if not isinstance(pred, jax.core.Tracer):
-        return (true_fn() if pred else false_fn()), []
+        return true_fn() if pred else false_fn()
     mapping = [(v, v.value) for v in variables]
 
     # As in value_and_gradient, what fn changes must leave as a result; branches
@@ -221,7 +223,9 @@ def cond(pred, true_fn, false_fn, variables):
     for variable, value in zip(variables, values, strict=True):
         if not variable.trainable:
             variable.assign(value)
-    return y, [loss]
+    if add_loss:
+        add_loss(loss)
+    return y
 
 
 def map_batch(model, fn, args):

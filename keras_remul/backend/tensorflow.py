@@ -94,16 +94,16 @@ def kept_generators():
     return contextlib.nullcontext()  # predicting draws from none
 
 
-def value_and_gradient(fn, x, variables):
+def value_and_gradient(fn, x, variables, add_loss=None):
     with tf.GradientTape() as tape:
         tape.watch(x)
         y = fn(x)
         total = tf.reduce_sum(y)
-    return y, tape.gradient(total, x), []
+    return y, tape.gradient(total, x)
 
 
-def cond(pred, true_fn, false_fn, variables):
-    return tf.cond(pred, true_fn, false_fn), []
+def cond(pred, true_fn, false_fn, variables, add_loss=None):
+    return tf.cond(pred, true_fn, false_fn)
 
 
 def map_batch(model, fn, args):

@@ -164,20 +164,21 @@ def kept_generators():
     return torch.random.fork_rng(devices=[])
 
 
-def value_and_gradient(fn, x, variables):
+def value_and_gradient(fn, x, variables, add_loss=None):
     # The fused kernels of attention have no second derivative.
     train = torch.is_grad_enabled()
     with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
         x = x if x.requires_grad else x.detach().requires_grad_()
         y = fn(x)
         (gradient,) = torch.autograd.grad(y.sum(), x, create_graph=train)
-    return (y if train else y.detach()), gradient, []
+    return (y, gradient) if train else (y.detach(), gradient)
 
 
-def cond(pred, true_fn, false_fn, variables):
+def cond(pred, true_fn, false_fn, variables, add_loss=None):
     # An exported program has one way through; a meta tensor has no value.
-    always = torch.compiler.is_exporting() or pred.is_meta
-    return (true_fn() if always or bool(pred) else false_fn()), []
+    if torch.compiler.is_exporting() or pred.is_meta:
+        return true_fn()
+    return true_fn() if bool(pred) else false_fn()
 
 
 def map_batch(model, fn, args):

@@ -96,7 +96,7 @@ class PointEdgeBlock(keras.layers.Layer):
         t = _of_nodes(tokens + t)
         bias = _of_nodes(log_weights[..., None])[:, None, None, :, 0]
         if self.num_angles:
-            bias = bias + self._angles(t, directions)
+            bias = bias + ops.cast(self._angles(t, directions), bias.dtype)
         for block in self.blocks:
             t = apply(block, TransformerBlock, t, bias=bias)
         return ops.reshape(t, shape)

@@ -4,7 +4,6 @@ import copy
 
 import keras
 
-from keras_remul import backend
 from keras_remul.utils.kept_variables import KeepsVariables
 from keras_remul.utils.masking import AttachMask, ReadMasks
 
@@ -80,26 +79,6 @@ class Wrapper(KeepsVariables, keras.Model):
         return keras.tree.map_structure(
             lambda leaf: keras.KerasTensor(leaf.shape, dtype=leaf.dtype), spec
         )
-
-    def value_and_gradient(self, fn, x):
-        """fn(x) and the gradient of its sum, with the losses of the layers.
-
-        Args:
-            fn: function of an array that calls the models.
-            x: the array.
-        """
-        y, gradient, losses = backend.value_and_gradient(fn, x, self.variables)
-        self.add_losses(losses)
-        return y, gradient
-
-    def add_losses(self, losses):
-        """Adds losses of layers that came out of a function of the backend.
-
-        Args:
-            losses: list of scalars.
-        """
-        for loss in losses:
-            self.add_loss(loss)
 
     def with_masks(self, data, masks):
         """The leaves of `data` with these Keras masks on them.

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_remul import backend
 from keras_remul.models.wrappers.base import Wrapper
 
 
@@ -72,8 +73,11 @@ class ConservativeForces(Wrapper):
                 )
             return ops.cast(y, dtype)
 
-        y, gradient = self.value_and_gradient(
-            energy, ops.cast(inputs["positions"], dtype)
+        y, gradient = backend.value_and_gradient(
+            energy,
+            ops.cast(inputs["positions"], dtype),
+            self.model.variables,
+            self.add_loss,
         )
         mask = inputs.get("mask", attached[0])
         return {

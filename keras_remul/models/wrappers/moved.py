@@ -87,13 +87,13 @@ class MovedModel(Wrapper):
             result = mean(frames, None)
         else:
             several = [ops.any(weight > 0) for weight in weights[1:]]
-            result, losses = backend.cond(
+            result = backend.cond(
                 ops.any(ops.stack(several)),
                 lambda: mean(frames, weights),
                 lambda: mean(frames[:1], None),
                 self.model.variables,
+                self.add_loss,
             )
-            self.add_losses(losses)
         # What a branch returns has lost its structure and its masks.
         leaves = result[: len(found["masks"])]
         masks = iter(result[len(leaves) :])

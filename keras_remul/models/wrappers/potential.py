@@ -224,7 +224,9 @@ class Potential(PotentialLabels, Wrapper):
         if strained:
             strain = ops.zeros_like(ops.cast(box, z.dtype))
             z = ops.concatenate([z, strain], axis=1)
-        y, gradient = self.value_and_gradient(energy, z)
+        y, gradient = backend.value_and_gradient(
+            energy, z, self.variables, self.add_loss
+        )
         forces = -gradient[:, :atoms]
         if mask is not None:
             forces = ops.where(mask, forces, 0.0)
