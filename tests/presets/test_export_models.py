@@ -24,6 +24,7 @@ FIXED = {
 }
 # What cannot be written, and the cause that the error has to name.
 EIGH, SVD = "Canonicalization FrameAveraging".split(), ["Alignment"]
+GRADIENTS = ["ConservativeForces", "Potential"]
 UNABLE = {
     ("torch", "onnx"): {
         **dict.fromkeys(EIGH, "_linalg_eigh"),
@@ -32,14 +33,14 @@ UNABLE = {
     ("tensorflow", "onnx"): {
         **dict.fromkeys(EIGH, "SelfAdjointEigV2"),
         **dict.fromkeys(SVD, "Svd"),
-        # Of gradients.
-        **dict.fromkeys(("ConservativeForces", "Potential"), "ShapeN"),
+        **dict.fromkeys(GRADIENTS, "ShapeN"),
     },
     ("jax", "onnx"): {  # jax2onnx, with a free number of samples
         **dict.fromkeys(EIGH, "Cannot divide evenly"),
         **dict.fromkeys(SVD, "svd"),
-        "ConservativeForces": "same number of dimensions",
+        **dict.fromkeys(GRADIENTS, "same number of dimensions"),
         "LinearNodes": "arange",
+        "PointEdgeTransformer": "arange",
         "Symmetrized": "Cannot divide evenly",
         "VectorTransformer": "reshape with symbolic dimensions",
         "GATr": "reshape with symbolic dimensions",
