@@ -7,7 +7,7 @@ import tensorflow_datasets as tfds
 from scipy.spatial.distance import cdist
 
 from keras_remul.datasets import archives
-from keras_remul.datasets.structures import CLOSEST, HEAVIEST
+from keras_remul.utils.elements import CLOSEST, ELEMENTS
 from keras_remul.utils.validation import check_count
 
 BOND = (0.7, 1.7)  # Angstrom, of an atom and its nearest neighbor
@@ -59,10 +59,10 @@ def check_trajectory(path, key, positions, numbers_key, numbers):
         numbers: `(N,)`, proton numbers.
     """
     archives.check_array(path, numbers_key, numbers, "iu", (None,))
-    if len(numbers) < 2 or numbers.min() < 1 or numbers.max() > HEAVIEST:
+    if len(numbers) < 2 or numbers.min() < 1 or numbers.max() > ELEMENTS:
         raise ValueError(
             f"Expected the proton numbers of at least two atoms, 1 to "
-            f"{HEAVIEST}, as {numbers_key!r} in {path}. Received: "
+            f"{ELEMENTS}, as {numbers_key!r} in {path}. Received: "
             f"{numbers.tolist()}"
         )
     archives.check_array(path, key, positions, "f", (None, len(numbers), 3))

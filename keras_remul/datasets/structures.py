@@ -6,8 +6,8 @@ import pathlib
 import numpy as np
 from scipy.spatial.distance import pdist
 
-CLOSEST = 0.3  # Angstrom; of two different atoms
-HEAVIEST = 118
+from keras_remul.utils.elements import CLOSEST, ELEMENTS
+
 # ASE also reads formats that may hold Python objects.
 FORMATS = {
     ".xyz": "extxyz",
@@ -126,12 +126,12 @@ def _check(atoms, name):
     """Raises ValueError unless a structure is sound."""
     if not len(atoms):
         raise ValueError(f"{name} has no atoms.")
-    wrong = (atoms.numbers < 1) | (atoms.numbers > HEAVIEST)
+    wrong = (atoms.numbers < 1) | (atoms.numbers > ELEMENTS)
     if wrong.any():
         atom = int(np.argmax(wrong))
         raise ValueError(
             f"{name} has an unknown element: expected atomic numbers from 1 to "
-            f"{HEAVIEST}. Received: {atoms.numbers[atom]} for atom {atom}"
+            f"{ELEMENTS}. Received: {atoms.numbers[atom]} for atom {atom}"
         )
     if not (
         np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell).all()

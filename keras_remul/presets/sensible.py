@@ -6,8 +6,8 @@ import numpy as np
 
 from keras_remul.models.wrappers.potential import Potential
 from keras_remul.presets.folder import from_preset
+from keras_remul.utils.elements import CLOSEST
 
-CLOSEST = 0.3  # Angstrom; no two nuclei come as near
 _FLAT = 1e-6  # volume of a cell whose vectors lie in a plane, by their lengths
 
 

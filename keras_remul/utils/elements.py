@@ -3,6 +3,7 @@
 import numpy as np
 
 ELEMENTS = 118
+CLOSEST = 0.3  # Angstrom; no two nuclei come as near
 
 
 def check_numbers(atomic_numbers):
