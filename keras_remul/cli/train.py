@@ -18,6 +18,10 @@ SHOWN = (
     "equivariance_error",
     "relative_equivariance_error",
     "orbit_variance_share",
+    "test_energy_mae",
+    "test_forces_mae",
+    "energy_spread",
+    "forces_relative",
     "parameters",
     "seconds",
 )
@@ -39,8 +43,11 @@ def train(arguments):
     result = recipe.run(
         output, data_dir=arguments.data_dir, callbacks=callbacks
     )
-    table = Table(title=name, show_header=False, caption=EQUIVARIANCE_ERROR)
+    caption = EQUIVARIANCE_ERROR if "equivariance_error" in result else None
+    table = Table(title=name, show_header=False, caption=caption)
     for key in SHOWN:
+        if key not in result:
+            continue
         value = result[key]
         table.add_row(key, "none" if value is None else f"{value:.5g}")
     show(table)

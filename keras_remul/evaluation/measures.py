@@ -49,3 +49,43 @@ MEASURES = {
     "parameters": Measure("parameters", "parameters"),
     "seconds": Measure("seconds of training", "seconds"),
 }
+_SPLITS = {
+    "test": "",
+    "test_large": ", larger molecules",
+    "test_hot": ", higher temperature",
+    "validation": ", validation",
+}
+_ERRORS = {"mae": "mean absolute error", "rmse": "root mean square error"}
+for _split, _words in _SPLITS.items():
+    for _key, _error in _ERRORS.items():
+        MEASURES[f"{_split}_energy_{_key}"] = Measure(
+            f"energy{_words}, {_error}, meV/atom",
+            f"{_split} energy {_key.upper()}",
+        )
+        MEASURES[f"{_split}_forces_{_key}"] = Measure(
+            f"forces{_words}, {_error}, meV/Angstrom",
+            f"{_split} forces {_key.upper()}",
+        )
+MEASURES |= {
+    "test_net_torque": Measure(
+        "net torque, share of the sum of all |r x F|", "net torque"
+    ),
+    "energy_spread": Measure(
+        "standard deviation of the energy over rotations, meV/atom",
+        "spread of energy",
+    ),
+    "forces_relative": Measure(
+        "change of the forces with the orientation, relative to them",
+        "change of forces",
+    ),
+    "forces_rmse_moved": Measure(
+        "forces of molecules that are turned, root mean square error, "
+        "meV/Angstrom",
+        "forces RMSE, moved",
+    ),
+    "forces_rmse_symmetrized": Measure(
+        "forces averaged over 20 rotations, root mean square error, "
+        "meV/Angstrom",
+        "forces RMSE, symmetrised",
+    ),
+}

@@ -119,7 +119,7 @@ def _digest(history):
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def save(remul, folder, history, before, block):
+def save(remul, folder, history, before, block, monitor):
     """Writes a block; the block before it is kept until this one is complete.
 
     Args:
@@ -128,6 +128,7 @@ def save(remul, folder, history, before, block):
         history: history of the run, including the block.
         before: the result of this function for the block before, or `begun`.
         block: number of epochs of a block.
+        monitor: the key of the history that is least in the best block.
 
     Returns:
         The history with its `best_epoch` and `files`.
@@ -135,7 +136,7 @@ def save(remul, folder, history, before, block):
     done, files = len(history["loss"]), dict(history.get("files", {}))
     name = f"epoch_{done}.weights.h5"
     files[name] = save_weights(remul, folder / name)
-    if history["val_mse"][-1] <= min(history["val_mse"]):
+    if history[monitor][-1] <= min(history[monitor]):
         history = {**history, "best_epoch": done}
         name = f"best_{done}.weights.h5"
         files[name] = save_weights(remul.model, folder / name)

@@ -14,36 +14,6 @@ from keras_remul.experiments import checkpoints, same_run
 from keras_remul.utils import atomic
 
 
-class Shuffled(keras.utils.PyDataset):
-    """Batches of arrays, in an order that `shuffle` sets for each epoch.
-
-    Args:
-        x: nested structure of arrays `(S, ...)`.
-        y: array `(S, ...)`.
-        recipe: the `Recipe`, for its batch size, passes and seed.
-    """
-
-    def __init__(self, x, y, recipe):
-        super().__init__()
-        self.x, self.y, self.recipe = x, y, recipe
-        self.shuffle(epoch=0)
-
-    def shuffle(self, epoch):
-        """Sets the order, which depends only on the seed and this number."""
-        rng = np.random.default_rng([self.recipe.seed, epoch + 1])
-        passes = range(self.recipe.passes)
-        orders = [rng.permutation(len(self.y)) for _ in passes]
-        self.order = np.concatenate(orders)
-
-    def __len__(self):
-        return math.ceil(len(self.order) / self.recipe.batch_size)
-
-    def __getitem__(self, index):
-        size = self.recipe.batch_size
-        rows = self.order[index * size : (index + 1) * size]
-        return keras.tree.map_structure(lambda a: a[rows], (self.x, self.y))
-
-
 class Blocks(keras.callbacks.Callback):
     """Saves at the end of each block of epochs.
 
@@ -76,7 +46,9 @@ class Blocks(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         # Not `logs`, which other callbacks may have written to.
         last = {key: values[-1] for key, values in self.noted.history.items()}
-        _check_converges(last, epoch + 1, self.history.get("best_epoch"))
+        names = "loss", self.recipe.task.monitor
+        best = self.history.get("best_epoch")
+        _check_converges({n: last.get(n, 0.0) for n in names}, epoch + 1, best)
         if epoch + 1 in self.ends:
             self._save()
             self._start = time.perf_counter()
@@ -94,12 +66,13 @@ class Blocks(keras.callbacks.Callback):
             history,
             self.history,
             self.recipe.checkpoint_every,
+            self.recipe.task.monitor,
         )
         if self.verbose == 2:
+            monitor = self.recipe.task.monitor
             print(
                 f"{self.folder.name}: epoch {len(history['loss'])} of "
-                f"{self.recipe.epochs}, validation MSE "
-                f"{history['val_mse'][-1]:.5f}, "
+                f"{self.recipe.epochs}, {monitor} {history[monitor][-1]:.5f}, "
                 f"{history['seconds'] / 60:.1f} min",
                 flush=True,
             )
@@ -122,8 +95,10 @@ def fit(recipe, remul, data, folder, identity, verbose, callbacks):
     Raises:
         ValueError: see `Recipe.run`.
     """
-    batches = Shuffled(*data["train"], recipe)
-    _compile(recipe, remul, recipe.epochs * len(batches))
+    task = recipe.task
+    batches = task.batches(recipe, remul.model, *data["train"])
+    rate = _rate(recipe, recipe.epochs * len(batches))
+    task.compile(remul, rate, recipe.weight_decay)
     remul.model(keras.tree.map_structure(lambda a: a[:1], batches.x))
     remul.built = True
     remul.optimizer.build(remul.trainable_variables)
@@ -148,7 +123,9 @@ def fit(recipe, remul, data, folder, identity, verbose, callbacks):
         shuffle=False,  # Keras' order is another one in each process
         initial_epoch=done,
         epochs=end,
-        validation_data=data["validation"],
+        validation_data=task.validation(
+            recipe, remul.model, *data["validation"]
+        ),
         validation_batch_size=500,
         validation_freq=blocks.ends,
         verbose=int(verbose == 1),
@@ -165,26 +142,21 @@ def fit(recipe, remul, data, folder, identity, verbose, callbacks):
     return blocks.history
 
 
-def _compile(recipe, remul, steps):
-    rate = keras.optimizers.schedules.CosineDecay(
+def _rate(recipe, steps):
+    return keras.optimizers.schedules.CosineDecay(
         0.0,
         steps,
         warmup_target=recipe.learning_rate,
         warmup_steps=steps // 20,
     )
-    remul.compile(
-        keras.optimizers.AdamW(rate, weight_decay=recipe.weight_decay),
-        loss="mse",
-        metrics=[keras.metrics.MeanSquaredError("mse")],
-    )
 
 
 def _check_converges(logs, epoch, best):
     """Raises ValueError if a loss is NaN or infinite."""
-    for name in ("loss", "val_mse"):
-        if not math.isfinite(logs.get(name, 0.0)):
+    for name, value in logs.items():
+        if not math.isfinite(value):
             raise ValueError(
-                f"The training diverged: {name} is {logs[name]} after epoch "
+                f"The training diverged: {name} is {value} after epoch "
                 f"{epoch}. Try a smaller learning_rate, and look for large "
                 "numbers in the data. "
                 + (

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from keras_remul.experiments import runs, same_run
 from keras_remul.experiments import settings as recipe_settings
+from keras_remul.experiments.tasks import NextState
 from keras_remul.training import weighting
 from keras_remul.utils import atomic
 
@@ -14,8 +15,8 @@ from keras_remul.utils import atomic
 class Recipe:
     """One training: data, model, objective, budget.
 
-    The optimizer is AdamW with a cosine schedule, after a warm-up of a
-    twentieth of the steps; the loss is the mean squared error. After each block
+    The learning rate follows a cosine, after a warm-up of a twentieth of the
+    steps; optimizer and loss are those of the task. After each block
     of epochs, weights and history are saved. A run that was killed resumes from
     there, with the same numbers as an uninterrupted run (except for dropout on
     PyTorch, which draws from a generator that is not saved). The sha256 of each
@@ -25,13 +26,13 @@ class Recipe:
 
     Attributes:
         dataset: name for `datasets.load`.
-        model: function without arguments that makes the model. In a
-            `models.Correction`, a regression made by `ridge.make` is fitted
-            first.
+        model: function without arguments that makes the model.
         objective: function without arguments that makes the arguments of
             `RemulModel`, such as its weighting.
         symmetry: function without arguments that makes the `Symmetry` of the
-            training and the evaluation. Defaults to that of the data set.
+            training and the evaluation. Defaults to that of the task.
+        task: what is learned, `tasks.NextState()` or
+            `tasks.EnergiesAndForces()`. Defaults to the first.
         epochs, batch_size, learning_rate, weight_decay: the budget.
         passes: number of passes over the training data in each epoch; take more
             than one for small data sets.
@@ -56,6 +57,7 @@ class Recipe:
     model: Callable
     objective: Callable
     symmetry: Callable | None = None
+    task: NextState = NextState()
     epochs: int = 300
     batch_size: int = 100
     learning_rate: float = 1e-3

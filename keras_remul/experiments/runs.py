@@ -10,8 +10,6 @@ import keras
 from keras_remul import datasets
 from keras_remul.evaluation import evaluate_equivariance
 from keras_remul.experiments import checkpoints, fitting, same_run
-from keras_remul.models import Correction
-from keras_remul.models.linear import ridge
 from keras_remul.models.linear.blending import blend_with_ridge
 from keras_remul.presets import save_to_preset
 from keras_remul.presets.evaluate import mean_squared_error, measure
@@ -35,12 +33,13 @@ _NUMBERS = (
 def run(recipe, folder, data_dir, verbose, callbacks):
     """`Recipe.run`, in a folder that no other process uses."""
     checkpoints.check_places(folder)
-    symmetry = recipe.symmetry or (lambda: datasets.symmetry(recipe.dataset))
     keras.utils.set_random_seed(recipe.seed)
     model = recipe.model()
-    remul = RemulModel(
-        model, symmetry(), seed=recipe.seed, **recipe.arguments()
-    )
+    if recipe.symmetry:
+        symmetry = recipe.symmetry()
+    else:
+        symmetry = recipe.task.symmetry(recipe, model)
+    remul = RemulModel(model, symmetry, seed=recipe.seed, **recipe.arguments())
     config = _config(recipe, remul)
     # Preparing data draws random numbers, reading what is there does not; the
     # weights, which are drawn next, must not depend on that.
@@ -55,9 +54,7 @@ def run(recipe, folder, data_dir, verbose, callbacks):
         checkpoints.tidy_finished(folder)
         return finished
     validation.check_finite(data, f"{recipe.dataset}: data")
-    if isinstance(model, Correction):
-        ridge.fit(model.start, data["train"], data["validation"])
-        model.adapt(*data["train"])
+    recipe.task.adapt(model, data)
     if verbose == "auto":
         verbose = 1 if sys.stdout.isatty() else 2
     history = fitting.fit(
@@ -71,6 +68,7 @@ def run(recipe, folder, data_dir, verbose, callbacks):
 def _config(recipe, remul):
     return {
         "dataset": recipe.dataset,
+        "task": repr(recipe.task),
         "model": {type(remul.model).__name__: remul.model.get_config()},
         "symmetry": repr(remul.symmetry),
         "weighting": repr(remul.weighting),
@@ -87,6 +85,7 @@ def _identity(recipe, remul, data):
     names = ("dataset", "checkpoint_every", *_NUMBERS)
     facts = {
         **{name: getattr(recipe, name) for name in names},
+        "task": repr(recipe.task),
         "backend": keras.backend.backend(),
         "remul": {"class_name": "", "config": remul.get_config()},
         "moved_by": [
@@ -101,15 +100,15 @@ def _identity(recipe, remul, data):
 def _finish(recipe, remul, data, folder, history, config):
     """Measures the best model, writes its preset, and writes the result."""
     model, symmetry = remul.model, remul.symmetry
-    validation_mse, blend = min(history["val_mse"]), {}
+    validated, blend = recipe.task.validated(history), {}
     if recipe.ridge:
         model = blend_with_ridge(
             model, data["train"], data["validation"], symmetry
         )
         blend = {"share_of_network": model.shares[0]}
-        validation_mse = mean_squared_error(model, *data["validation"])
-    metrics = measure(model, symmetry, data)
-    metrics["validation_mse"] = validation_mse
+        error = mean_squared_error(model, *data["validation"])
+        validated = {"validation_mse": error}
+    metrics = {**measure(model, symmetry, data), **validated}
     metrics = atomic.finite(metrics)
     x, y = data["test"]
     moved = {

@@ -12,6 +12,17 @@ _FIGURES = (
     "orbit_variance_share",
     "train_mse",
     "validation_mse",
+    "test_energy_mae",
+    "test_forces_mae",
+    "test_large_energy_mae",
+    "test_large_forces_mae",
+    "test_hot_energy_mae",
+    "test_hot_forces_mae",
+    "test_net_torque",
+    "energy_spread",
+    "forces_relative",
+    "forces_rmse_moved",
+    "forces_rmse_symmetrized",
 )
 _TRAINING = (
     "recipe",

@@ -1,0 +1,117 @@
+"""What a recipe learns: states of moving nodes, or energies and forces."""
+
+import keras
+
+from keras_remul import datasets
+from keras_remul.experiments.batches import Shuffled, ShuffledBySize
+from keras_remul.models import Correction, Potential
+from keras_remul.models.linear import ridge
+
+# Arrays of atoms that a potential is trained on: (S, N, ...).
+ATOMS = ("positions", "atomic_numbers", "mask", "forces")
+
+
+class NextState:
+    """New positions of nodes, by their mean squared error, with AdamW.
+
+    In a `models.Correction`, a regression made by `ridge.make` is fitted first.
+    """
+
+    monitor = "val_mse"
+
+    def __repr__(self):
+        return f"{type(self).__name__}()"
+
+    def symmetry(self, recipe, model):
+        """The `Symmetry` of a recipe that names none."""
+        return datasets.symmetry(recipe.dataset)
+
+    def adapt(self, model, data):
+        """Sets from the data what is not trained, before the first step.
+
+        Args:
+            model: the model of the recipe.
+            data: dict of splits to (x, y).
+        """
+        if isinstance(model, Correction):
+            ridge.fit(model.start, data["train"], data["validation"])
+            model.adapt(*data["train"])
+
+    def batches(self, recipe, model, x, y):
+        """The `Shuffled` batches of a split."""
+        return Shuffled(x, y, recipe)
+
+    def validation(self, recipe, model, x, y):
+        """`validation_data` of `fit`, arrays or batches."""
+        return x, y
+
+    def compile(self, remul, rate, weight_decay):
+        """Compiles a `RemulModel`.
+
+        Args:
+            remul: the `RemulModel`.
+            rate: schedule of the learning rate.
+            weight_decay: that of the recipe.
+        """
+        remul.compile(
+            keras.optimizers.AdamW(rate, weight_decay=weight_decay),
+            loss="mse",
+            metrics=[keras.metrics.MeanSquaredError("mse")],
+        )
+
+    def validated(self, history):
+        """Figures of the best epoch on validation data, from the history."""
+        return {"validation_mse": min(history[self.monitor])}
+
+
+class EnergiesAndForces(NextState):
+    """Energies per atom and forces, by their mean absolute errors, with Muon.
+
+    The model is a `models.Potential`, which is adapted to the training data;
+    reference energies are taken out of the labels. In units of eV and
+    Angstrom the error of energies weighs ten times as much. Molecules of about
+    the same size share a batch.
+    """
+
+    monitor = "val_forces_mae"
+
+    def symmetry(self, recipe, model):
+        return model.make_symmetry(datasets.symmetry(recipe.dataset).inputs)
+
+    def adapt(self, model, data):
+        if not isinstance(model, Potential):
+            raise ValueError(
+                "Expected a recipe of energies and forces to have a "
+                f"models.Potential. Received: {type(model).__name__}"
+            )
+        model.adapt(*data["train"])
+
+    def batches(self, recipe, model, x, y):
+        y = model.targets(x, y)
+        if "mask" not in x:
+            return Shuffled(x, y, recipe)
+        return ShuffledBySize(x, y, recipe, ATOMS)
+
+    def validation(self, recipe, model, x, y):
+        return self.batches(recipe.replace(passes=1), model, x, y)
+
+    def compile(self, remul, rate, weight_decay):
+        remul.compile(
+            keras.optimizers.Muon(
+                rate,
+                adam_lr_ratio=0.5,
+                exclude_layers=["head"],
+                weight_decay=weight_decay,
+                adam_weight_decay=weight_decay,
+                global_clipnorm=1.0,
+            ),
+            loss={"energy_per_atom": "mae", "forces": "mae"},
+            loss_weights={"energy_per_atom": 10.0, "forces": 1.0},
+            metrics={
+                key: keras.metrics.MeanAbsoluteError("mae")
+                for key in ("energy_per_atom", "forces")
+            },
+        )
+
+    def validated(self, history):
+        return {}  # they are measured, in other units
