@@ -3,7 +3,7 @@
     keras-remul train recipes/xtb_organic.py:pet_remul
 
 Each step takes 16 molecules through the network: those of `pet_remul` are 8 in
-random orientations and the same 8 moved once more. All take 6,300 steps.
+random orientations and the same 8 moved once more. All take 25,200 steps.
 
 Reference: PET, arXiv 2305.19302; REMUL, arXiv 2410.17878.
 """
@@ -31,7 +31,7 @@ PLAIN = Recipe(
     model=pet,
     objective=objectives.plain,
     task=EnergiesAndForces(),
-    epochs=6,
+    epochs=24,
     batch_size=16,
     learning_rate=2e-3,
     weight_decay=0.0,
