@@ -9,7 +9,7 @@ def plain():
 
 
 def augmented():
-    """Two moved copies of each sample: as many passes as REMUL."""
+    """Two moved copies of each sample in one step."""
     return dict(
         weighting=weighting.Constant(alpha=0.0, beta=1.0), num_samples=2
     )

@@ -24,6 +24,8 @@ class Entry:
         target: key of the target feature, or a tuple of keys of several.
         center: index of the node that is taken as the center of a sample, if
             nodes have a fixed order; None for the mean of the nodes.
+        independent: whether the samples of a split are drawn independently;
+            not so if they follow each other in a recording or a trajectory.
     """
 
     builder: str
@@ -35,6 +37,7 @@ class Entry:
     permutations: bool = True
     target: str | tuple = "targets"
     center: int | None = None
+    independent: bool = True
 
     @property
     def targets(self):
@@ -69,6 +72,7 @@ def _molecules(builder):
         outputs="point",
         group=groups.SO3(),
         exact=(groups.E3(),),
+        independent=False,
     )
 
 
@@ -80,6 +84,7 @@ def _potential(builder):
         group=groups.SO3(),
         exact=(groups.E3(),),
         target=("energy", "forces"),
+        independent=False,
     )
 
 
@@ -126,6 +131,7 @@ _DATASETS = {
         approximate=(_UPRIGHT, groups.O2(axis="y"), groups.Translations()),
         permutations=False,
         center=0,
+        independent=False,
     ),
     "dft_3bpa": _potential("keras_remul.datasets.dft.builder:Dft3bpa"),
     "dft_acac": _potential("keras_remul.datasets.dft.builder:DftAcac"),
@@ -144,6 +150,7 @@ _DATASETS = {
         group=groups.SO3(),
         exact=(groups.E3(),),
         center=0,
+        independent=False,
     ),
     "top_jets": Entry(
         builder="keras_remul.datasets.top_jets.builder:TopJets",
@@ -183,6 +190,12 @@ def entry(name):
     if name not in _DATASETS:
         raise nearest("name", name, _DATASETS)
     return _DATASETS[name]
+
+
+def independent(name):
+    """Whether the samples of a data set, or of each in a list, are so."""
+    names = [name] if isinstance(name, str) else name
+    return all(entry(one).independent for one in names)
 
 
 def builder_class(name):

@@ -14,7 +14,11 @@ from keras_remul.models import Correction
 from keras_remul.models.linear import ridge
 from keras_remul.models.linear.blending import blend_with_ridge
 from keras_remul.presets import save_to_preset
-from keras_remul.presets.evaluate import mean_squared_error, measure
+from keras_remul.presets.evaluate import (
+    mean_squared_error,
+    measure,
+    measure_unused,
+)
 from keras_remul.presets.files import is_preset
 from keras_remul.training import RemulModel
 from keras_remul.utils import atomic, validation
@@ -65,7 +69,7 @@ def run(recipe, folder, data_dir, verbose, callbacks):
     )
     _, best = checkpoints.names(history)
     checkpoints.load_weights(model, folder, best, history["files"])
-    return _finish(recipe, remul, data, folder, history, config)
+    return _finish(recipe, remul, data, folder, history, config, data_dir)
 
 
 def _config(recipe, remul):
@@ -98,7 +102,7 @@ def _identity(recipe, remul, data):
     return same_run.identity(facts)
 
 
-def _finish(recipe, remul, data, folder, history, config):
+def _finish(recipe, remul, data, folder, history, config, data_dir):
     """Measures the best model, writes its preset, and writes the result."""
     model, symmetry = remul.model, remul.symmetry
     validation_mse, blend = min(history["val_mse"]), {}
@@ -108,7 +112,10 @@ def _finish(recipe, remul, data, folder, history, config):
         )
         blend = {"share_of_network": model.shares[0]}
         validation_mse = mean_squared_error(model, *data["validation"])
-    metrics = measure(model, symmetry, data)
+    independent = datasets.registry.independent(recipe.dataset)
+    metrics = measure(model, symmetry, data, independent)
+    if recipe.unused is not None:
+        metrics |= measure_unused(model, recipe.unused, data_dir)
     metrics["validation_mse"] = validation_mse
     metrics = atomic.finite(metrics)
     x, y = data["test"]

@@ -5,6 +5,9 @@ a data set, recipes and seeds. A recipe is "FILE:NAME", or "FILE" if the file
 holds only one; settings may follow, "FILE:NAME beta=10". Each finished run
 leaves one JSON file in `results/` there, and the tables are made from these
 files only.
+
+A table may name its `twin`: the recipe, one of its own, that the others are
+tested against. Without it that is the one with the smallest test error.
 """
 
 import pathlib
@@ -16,6 +19,7 @@ import keras
 import numpy as np
 from matplotlib.figure import Figure
 
+from keras_remul.evaluation.comparison import welch
 from keras_remul.evaluation.measures import MEASURES
 from keras_remul.experiments import baselines
 from keras_remul.experiments.recipe_file import changes_of, load_recipe
@@ -27,6 +31,10 @@ RESULTS = "results"
 # What a table shows of each result that has it.
 COLUMNS = (
     "test_mse",
+    "test_mse_standard_error",
+    "test_mse_median",
+    "unused_mse",
+    "unused_mse_standard_error",
     "test_ood_mse",
     "mse",
     "mse_moved_by_so2",
@@ -36,14 +44,22 @@ COLUMNS = (
     "equivariance_error",
     "share_of_network",
 )
+SIGNIFICANT = 0.05
 INTRODUCTION = (
     "Made by `keras-remul report` from `recipes/results/`: mean and standard "
-    "deviation over seeds. `moved` is the error on test data moved by the "
-    "group, that is with x and y transformed by random elements g; "
-    "`symmetrised` that of predictions averaged over 10 elements. The orbit "
+    "deviation over seeds. `± over samples` is the standard error of the test "
+    "MSE over the test samples, and `median` the median of their errors; both "
+    "are means over the seeds that have them, and there is no standard error "
+    "where samples depend on each other (recordings, trajectories). `p` is "
+    "that of Welch's t-test of the test MSE over seeds, in brackets their "
+    "numbers; n.s. is not significant: p >= 0.05, not corrected for the number "
+    "of rows. All runs of a table share the test samples, so p says nothing "
+    "about other samples; for these see `keras-remul compare`. `moved` is the "
+    "error on test data moved by the group, that is with x and y transformed by random "
+    "elements g; `symmetrised` that of predictions averaged over 10 elements. The orbit "
     "variance is given as its share of the error on moved data. E' is the "
     "equivariance error, the mean of || f(phi(g) x) - rho(g) f(x) ||. The "
-    "epoch is chosen on validation data."
+    "epoch is chosen on validation data, unless the text says otherwise."
 )
 
 
@@ -66,6 +82,11 @@ def read_tables(recipes):
         if missing:
             raise ValueError(
                 f"{path}: the table {name!r} lacks {sorted(missing)}."
+            )
+        if table.get("twin", table["recipes"][0]) not in table["recipes"]:
+            raise ValueError(
+                f"{path}: expected the twin of the table {name!r} to be one of "
+                f"its recipes. Received: {table['twin']!r}"
             )
     return tables
 
@@ -175,6 +196,37 @@ def _mean(values):
     return f"{mean:.3g} ± {statistics.stdev(values):.2g}"
 
 
+def _cell(key, values):
+    if not values:
+        return ""
+    if key.endswith(("_standard_error", "_median")):
+        return f"{statistics.mean(values):.2g}"
+    return _mean(values)
+
+
+def _reference(table, found):
+    """The recipe that the others are tested against: the twin, or the best."""
+    twin = table.get("twin")
+    if twin in found:
+        return twin
+    return min(found, key=lambda name: statistics.mean(_errors(found[name])))
+
+
+def _errors(runs):
+    return [run["test_mse"] for run in runs]
+
+
+def _p_value(runs, reference):
+    """The cell of a recipe: "0.26 (3, 3) n.s."."""
+    if runs is reference:
+        return "reference"
+    p = welch(_errors(runs), _errors(reference))
+    if np.isnan(p):
+        return "not tested"
+    mark = "" if p < SIGNIFICANT else " n.s."
+    return f"{p:.2g} ({len(runs)}, {len(reference)}){mark}"
+
+
 def _paragraph(text):
     """The text in lines of 80 characters."""
     return textwrap.fill(
@@ -190,13 +242,16 @@ def markdown(name, recipes="recipes"):
     columns = [key for key in COLUMNS if any(key in run for run in some)]
     heads = ["", "parameters", "seeds", "minutes"]
     lines = [[*heads, *(MEASURES[key].column for key in columns)]]
+    compared = _reference(table, found)
+    lines[0].insert(5, f"p against {_label(compared)}")
     for recipe, runs in found.items():
         minutes = statistics.mean(run["seconds"] for run in runs) / 60
         row = [_label(recipe), f"{runs[0]['parameters']:,}", str(len(runs))]
         row.append(f"{minutes:.0f}")
         for key in columns:
             values = [run[key] for run in runs if run.get(key) is not None]
-            row.append(_mean(values) if values else "")
+            row.append(_cell(key, values))
+        row.insert(5, _p_value(runs, found[compared]))
         lines.append(row)
     path = pathlib.Path(recipes) / RESULTS / f"{name}_baselines.json"
     if path.exists():
@@ -211,6 +266,7 @@ def markdown(name, recipes="recipes"):
                 [baseline, "", "", ""]
                 + ["" if v is None else f"{v:.3g}" for v in values]
             )
+            lines[-1].insert(5, "")
     rows = ["| " + " | ".join(line) + " |" for line in lines]
     rule = "|" + "---|" * len(lines[0])
     text = [f"## {table['title']}", "", _paragraph(table["text"]), ""]

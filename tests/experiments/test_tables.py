@@ -75,6 +75,14 @@ def test_reproduce_and_report(folder, tmp_path, capsys):
     assert float(mean) == pytest.approx(np.mean(errors), rel=1e-2)
     assert float(spread) == pytest.approx(np.std(errors, ddof=1), rel=0.1)
     assert rows["one"][heads.index("seeds")] == "2"
+    scatter = rows["one"][heads.index("± over samples")]
+    assert float(scatter) == pytest.approx(
+        np.mean([result["test_mse_standard_error"] for result in found]), 0.1
+    )
+    # Two runs of one recipe under two names: which of them is better is chance.
+    column = [head.startswith("p against ") for head in heads].index(True)
+    tested = {rows[name][column] for name in ("one", "two")}
+    assert tested == {"reference", "1 (2, 2) n.s."}
     assert any(name.startswith("ridge") for name in rows)
     assert "test_ood MSE" not in heads
     picture = output.parent / "images" / "results_small.png"
@@ -82,6 +90,13 @@ def test_reproduce_and_report(folder, tmp_path, capsys):
 
 
 def test_errors(folder, tmp_path, capsys):
+    tables = json.loads((folder / "tables.json").read_text())
+    tables["small"]["twin"] = "three"
+    (folder / "tables.json").write_text(json.dumps(tables))
+    assert cli.main(["report", "--recipes", str(folder)]) == 1
+    assert "to be one of its recipes" in capsys.readouterr().err
+    del tables["small"]["twin"]
+    (folder / "tables.json").write_text(json.dumps(tables))
     assert cli.main(["reproduce", "smal", "--recipes", str(folder)]) == 1
     assert "one of ['small']" in capsys.readouterr().err
     assert cli.main(["report", "--recipes", str(tmp_path)]) == 1
