@@ -55,11 +55,12 @@ INTRODUCTION = (
     "numbers; n.s. is not significant: p >= 0.05, not corrected for the number "
     "of rows. All runs of a table share the test samples, so p says nothing "
     "about other samples; for these see `keras-remul compare`. `moved` is the "
-    "error on test data moved by the group, that is with x and y transformed by random "
-    "elements g; `symmetrised` that of predictions averaged over 10 elements. The orbit "
-    "variance is given as its share of the error on moved data. E' is the "
-    "equivariance error, the mean of || f(phi(g) x) - rho(g) f(x) ||. The "
-    "epoch is chosen on validation data, unless the text says otherwise."
+    "error on test data moved by the group, that is with x and y transformed "
+    "by random elements g; `symmetrised` that of predictions averaged over 10 "
+    "elements. The orbit variance is given as its share of the error on moved "
+    "data. E' is the equivariance error, the mean of || f(phi(g) x) - rho(g) "
+    "f(x) ||. The epoch is chosen on validation data, unless the text says "
+    "otherwise."
 )
 
 

@@ -56,6 +56,7 @@ class Product(Group):
         self.has_translations = any(group.has_translations for group in groups)
         nodes = self.names("num_nodes")
         self.num_nodes = factors[nodes[0]].num_nodes if nodes else None
+        self.negates = bool(self.names("negates"))
         grid = self.names("grid_axes")
         self.grid_axes = factors[grid[0]].grid_axes if len(grid) == 1 else 0
 
@@ -63,8 +64,8 @@ class Product(Group):
         """Names of the factors for which an attribute is set.
 
         Args:
-            attribute: `"dimension"`, `"num_nodes"` or `"grid_axes"`: which of
-                the three things the factors act on.
+            attribute: `"dimension"`, `"num_nodes"`, `"grid_axes"` or
+                `"negates"`: which of these the factors act on.
         """
         return [k for k, f in self.factors.items() if getattr(f, attribute)]
 
@@ -88,7 +89,7 @@ class Product(Group):
         }
 
     def _single(self, attribute):
-        """The one factor that acts on nodes or grids, and its name."""
+        """The one factor that acts on nodes, grids or signs, and its name."""
         names = self.names(attribute)
         if len(names) > 1:
             raise ValueError(
@@ -151,6 +152,12 @@ class Product(Group):
             if factor is not None:
                 scale = factor if scale is None else scale * factor
         return scale
+
+    def sign(self, g):
+        if not self.negates:
+            return None
+        name, factor = self._single("negates")
+        return factor.sign(g[name])
 
     def generators(self):
         """A basis of the Lie algebra: the generators of each factor.

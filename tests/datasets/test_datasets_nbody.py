@@ -461,3 +461,17 @@ def test_tfds_load_reads_what_load_prepared(data_dir):
     assert sorted(batch[0]) == sorted(x)
     for key in x:
         np.testing.assert_array_equal(batch[0][key], x[key])
+
+
+def test_flipped_charges_move_alike():
+    c, x, v = initial_states([(0, 20)])
+    same = simulate(c, x, v, frames=(1,), verbose=0)
+    flipped = simulate(-c, x, v, frames=(1,), verbose=0)
+    for a, b in zip(same, flipped, strict=True):
+        np.testing.assert_array_equal(a, b)
+    space_and_charges = datasets.symmetries("nbody_charged")[1]
+    assert repr(space_and_charges.inputs["charges"]) == "Odd(Scalar())"
+    alone = datasets.symmetry("nbody_charged")
+    assert repr(alone.inputs["charges"]) == "Scalar()"
+    with pytest.raises(ValueError, match="may change its sign"):
+        datasets.symmetry("nbody_gravity", space_and_charges.group)
