@@ -141,6 +141,22 @@ class Group(Configurable):
         index = ops.arange(self.num_elements, dtype="int32")
         return self._pick(index, _checked(dtype))
 
+    def even_elements(self, count):
+        """A fixed set of elements that are spread evenly over the group.
+
+        With a random g, the elements h g are each distributed as g is, and the
+        mean of a smooth function over them varies much less than that over as
+        many random ones.
+
+        Args:
+            count: their number.
+
+        Returns:
+            `count` elements, in the form that `sample` returns; None where no
+            such set of this size is known.
+        """
+        return None
+
     def _pick(self, index, dtype):
         """The elements of a finite group with these indices `(n,)`."""
         raise NotImplementedError

@@ -3,10 +3,12 @@
 import math
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_remul import backend
 from keras_remul.groups.base import Group
+from keras_remul.groups.orthogonal import O3
 from keras_remul.utils.dtypes import same_dtype
 
 
@@ -110,6 +112,39 @@ class Product(Group):
     def num_elements(self):
         counts = [factor.num_elements for factor in self.factors.values()]
         return None if None in counts else math.prod(counts)
+
+    def even_elements(self, count):
+        """Those of the infinite factor, each with all elements of the others.
+
+        One finite factor of two elements, such as `Negation`, may also go with
+        the parity of 24, 48 or 120 elements of `O3`.
+
+        Args:
+            count: their number.
+        """
+        endless = [k for k, f in self.factors.items() if f.num_elements is None]
+        if len(endless) != 1:
+            return None
+        (name,) = endless
+        others = {k: f for k, f in self.factors.items() if k != name}
+        order = math.prod(f.num_elements for f in others.values())
+        main, every = self.factors[name], count // order
+        found = None if count % order else main.even_elements(every)
+        if found is not None:
+            index = np.repeat(np.arange(order), every)
+            found = keras.tree.map_structure(
+                lambda a: ops.concatenate([a] * order), found
+            )
+        elif order == 2 and isinstance(main, O3):
+            found = main.even_elements(count)
+            index = np.repeat(np.arange(2), count // 2)
+        if found is None:
+            return None
+        if not others:
+            return {name: found}
+        floatx = keras.config.floatx()
+        rest = Product(others)._pick(index.astype("int32"), floatx)
+        return {k: found if k == name else rest[k] for k in self.factors}
 
     def _pick(self, index, dtype):
         elements, after = {}, self.num_elements

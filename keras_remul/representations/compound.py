@@ -37,10 +37,9 @@ def get(identifier):
     Args:
         identifier: a `Representation`, or a string: `"scalar"`,
             `"pseudoscalar"`, `"vector"`, `"pseudovector"`, `"point"`,
-            `"symmetric_matrix"`, `"four_vector"`, `"image"`, `"odd"`; degree and
-            parity
-            of an irrep, `"1o"` or `"2e"` (`"0e"` is a scalar, `"0o"` a
-            pseudoscalar); several joined by `+` for a `DirectSum`;
+            `"symmetric_matrix"`, `"four_vector"`, `"image"`, `"odd"`; degree
+            and parity of an irrep, `"1o"` or `"2e"` (`"0e"` is a scalar, `"0o"`
+            a pseudoscalar); several joined by `+` for a `DirectSum`;
             `"vector@name"` for `OnFactor("name", "vector")`; and
             `"scalar per node"` or `"scalar per sample"` for `PerNode` and
             `PerSample`.
