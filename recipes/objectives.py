@@ -15,6 +15,11 @@ def augmented():
     )
 
 
+def augmented_once():
+    """One moved copy of each sample, and nothing else: one row a sample."""
+    return dict(weighting=weighting.Constant(beta=0.0), augment=True)
+
+
 def remul(**kwargs):
     """Predictions for the sample moved by g, and by one more, are alike."""
     return dict(target="predictions", augment=True, **kwargs)

@@ -99,6 +99,8 @@ def _identity(recipe, remul, data):
         ],
         "data": same_run.digests(data),
     }
+    if recipe.unused is not None:  # of older runs nothing is said
+        facts["moved_by"].append(["unused", recipe.unused])
     return same_run.identity(facts)
 
 

@@ -7,7 +7,9 @@ leaves one JSON file in `results/` there, and the tables are made from these
 files only.
 
 A table may name its `twin`: the recipe, one of its own, that the others are
-tested against. Without it that is the one with the smallest test error.
+tested against. Without it that is the one with the smallest test error. With
+`learning_rates` each recipe is run at each of them with the first seed, and
+with the others at the one that then has the smallest validation error.
 """
 
 import pathlib
@@ -158,7 +160,7 @@ def reproduce(name, recipes="recipes", runs="runs", data_dir=None):
         _write(path, atomic.finite({"measure": measure, "rows": rows}))
     elsewhere = []
     for seed in table["seeds"]:
-        for recipe in table["recipes"]:
+        for recipe in _rows(table, recipes, seed):
             run = _run_name(recipe, seed)
             path = recipes / RESULTS / f"{run}.json"
             if path.exists():
@@ -174,11 +176,43 @@ def reproduce(name, recipes="recipes", runs="runs", data_dir=None):
     return elsewhere
 
 
+def _grid(table, recipe):
+    """The recipe at each learning rate of the table."""
+    rates = table.get("learning_rates")
+    return [f"{recipe} learning_rate={r:g}" for r in rates or ()] or [recipe]
+
+
+def _chosen(table, recipe, recipes):
+    """The recipe at its best learning rate; None while runs are missing."""
+    grid, seed = _grid(table, recipe), table["seeds"][0]
+    if grid == [recipe]:
+        return recipe
+    folder = pathlib.Path(recipes) / RESULTS
+    paths = [folder / f"{_run_name(one, seed)}.json" for one in grid]
+    if not all(path.exists() for path in paths):
+        return None
+    errors = [read_json(path)["validation_mse"] for path in paths]
+    return grid[int(np.argmin(errors))]
+
+
+def _rows(table, recipes, seed):
+    """Yields the recipes to run with a seed; one by one, as they are known."""
+    for recipe in table["recipes"]:
+        if seed == table["seeds"][0]:
+            yield from _grid(table, recipe)
+        else:
+            chosen = _chosen(table, recipe, recipes)
+            yield from [] if chosen is None else [chosen]
+
+
 def results(table, recipes):
     """`{recipe: [result of each finished seed]}`."""
     folder = pathlib.Path(recipes) / RESULTS
     found = {}
-    for recipe in table["recipes"]:
+    for named in table["recipes"]:
+        recipe = _chosen(table, named, recipes)
+        if recipe is None:
+            continue
         paths = [
             folder / f"{_run_name(recipe, seed)}.json"
             for seed in table["seeds"]
@@ -208,8 +242,9 @@ def _cell(key, values):
 def _reference(table, found):
     """The recipe that the others are tested against: the twin, or the best."""
     twin = table.get("twin")
-    if twin in found:
-        return twin
+    for name in found:
+        if twin is not None and name in (twin, *_grid(table, twin)):
+            return name
     return min(found, key=lambda name: statistics.mean(_errors(found[name])))
 
 

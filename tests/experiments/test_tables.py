@@ -89,6 +89,31 @@ def test_reproduce_and_report(folder, tmp_path, capsys):
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
+def test_learning_rates_are_chosen_on_validation(folder, tmp_path, capsys):
+    tables = json.loads((folder / "tables.json").read_text())
+    tables["small"] |= {"learning_rates": [0.1, 1e-6], "twin": "two"}
+    (folder / "tables.json").write_text(json.dumps(tables))
+    runs = tmp_path / "runs"
+    runs.mkdir()
+    place = ["--recipes", str(folder), "--runs", str(runs)]
+    with FileLock(runs / "two_learning_rate0.1_seed0.lock"):
+        assert cli.main(["reproduce", "small", *place]) == 0
+    names = [path.stem for path in (folder / "results").glob("*_seed?.json")]
+    # Of `two` nothing is chosen yet, since a run of it is elsewhere.
+    assert sorted(names) == [
+        "one_learning_rate0.1_seed0",
+        "one_learning_rate1e-06_seed0",
+        "one_learning_rate1e-06_seed1",
+        "two_learning_rate1e-06_seed0",
+    ]
+    capsys.readouterr()
+    assert cli.main(["reproduce", "small", *place]) == 0
+    out = capsys.readouterr().out
+    # It starts at x + T v, which a large rate leaves.
+    assert "| one learning_rate=1e-06 |" in out and "=0.1 |" not in out
+    assert "p against two learning_rate=1e-06" in out
+
+
 def test_errors(folder, tmp_path, capsys):
     tables = json.loads((folder / "tables.json").read_text())
     tables["small"]["twin"] = "three"
