@@ -117,7 +117,8 @@ class Product(Group):
         """Those of the infinite factor, each with all elements of the others.
 
         One finite factor of two elements, such as `Negation`, may also go with
-        the parity of 24, 48 or 120 elements of `O3`.
+        the parity of 24, 48 or 120 elements of `O3`: half as many, but a part
+        of a function that changes its sign under both is not averaged away.
 
         Args:
             count: their number.
