@@ -14,6 +14,7 @@ from keras_remul import (
 )
 from keras_remul.evaluation import (
     callbacks,
+    compare_errors,
     equivariance_profile,
     evaluate_equivariance,
     evaluate_potential,
@@ -38,7 +39,7 @@ from keras_remul.presets import (
     verify_preset,
 )
 from keras_remul.presets.compiling import compiled
-from keras_remul.presets.evaluate import evaluate_preset
+from keras_remul.presets.evaluate import compare_presets, evaluate_preset
 from keras_remul.presets.exporting import export
 from keras_remul.symmetry import Symmetry
 from keras_remul.training import RemulModel, losses, metrics, weighting
@@ -54,6 +55,8 @@ __all__ = [
     "ase",
     "blend_with_ridge",
     "callbacks",
+    "compare_errors",
+    "compare_presets",
     "compiled",
     "datasets",
     "distribution",

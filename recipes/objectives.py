@@ -9,10 +9,15 @@ def plain():
 
 
 def augmented():
-    """Two moved copies of each sample: as many passes as REMUL."""
+    """Two moved copies of each sample in one step."""
     return dict(
         weighting=weighting.Constant(alpha=0.0, beta=1.0), num_samples=2
     )
+
+
+def augmented_once():
+    """One moved copy of each sample, and nothing else: one row a sample."""
+    return dict(weighting=weighting.Constant(beta=0.0), augment=True)
 
 
 def remul(**kwargs):

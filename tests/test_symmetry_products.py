@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 from keras_remul import RemulModel, Symmetry, groups
-from keras_remul.representations import OnFactor, Point, Vector
+from keras_remul.representations import Odd, OnFactor, Point, Vector
 
 
 def numpy(data):
@@ -40,6 +40,47 @@ def test_each_leaf_has_its_factor(rng):
     np.testing.assert_array_equal(moved["charge"], x["charge"])
     with pytest.raises(ValueError, match=r"`x\['v'\]`.*\(batch, \.\.\., 2\)"):
         symmetry.check_inputs({**x, "v": x["u"]})
+
+
+def test_signs_change_beside_rotations(rng):
+    space_and_charge = {"space": groups.O3(), "charge": groups.Negation()}
+    symmetry = Symmetry(
+        space_and_charge,
+        {"x": "point", "field": Odd("vector"), "charge": "odd", "m": "scalar"},
+        outputs="point",
+    )
+    x = {
+        "x": rng.normal(size=(8, 4, 3)).astype("float32"),
+        "field": rng.normal(size=(8, 4, 3)).astype("float32"),
+        "charge": rng.normal(size=(8, 4, 1)).astype("float32"),
+        "m": rng.normal(size=(8, 4, 1)).astype("float32"),
+    }
+    g = symmetry.sample(8, seed=1)
+    moved = numpy(symmetry.transform_inputs(g, x))
+    turns = np.swapaxes(numpy(g["space"]), 1, 2)
+    sign = numpy(g["charge"])
+    assert {*sign.ravel()} == {-1.0, 1.0}
+    expected = {
+        "x": x["x"] @ turns,
+        "field": sign * (x["field"] @ turns),
+        "charge": sign * x["charge"],
+        "m": x["m"],
+    }
+    for key, value in expected.items():
+        np.testing.assert_allclose(moved[key], value, atol=1e-5)
+    # Of a group without a change of sign it is as the one that it wraps.
+    alone = Symmetry(groups.O3(), Odd("vector"), "odd")
+    turned = numpy(alone.transform_inputs(g["space"], x["field"]))
+    np.testing.assert_allclose(turned, x["field"] @ turns, atol=1e-5)
+    two = {"charge": groups.Negation(), "time": groups.Negation()}
+    with pytest.raises(ValueError, match=r"such as Odd\(factor='charge'\)"):
+        Symmetry(two, "odd", "scalar")
+    named = Symmetry(two, Odd(factor="time"), "scalar")
+    g = named.sample(8, seed=0)
+    moved = numpy(named.transform_inputs(g, x["charge"]))
+    np.testing.assert_array_equal(moved, numpy(g["time"]) * x["charge"])
+    with pytest.raises(ValueError, match="of Odd must be linear"):
+        Odd("point")
 
 
 def test_nodes_are_permuted_and_samples_are_not(rng):

@@ -93,6 +93,36 @@ def evaluate_command(arguments):
     show(table)
 
 
+def compare_command(arguments):
+    """Compares the errors of two presets on the same test samples."""
+    from keras_remul.presets.evaluate import compare_presets
+
+    first, second = arguments.names
+    found = compare_presets(
+        first,
+        second,
+        arguments.dataset,
+        data_dir=arguments.data_dir,
+        zoo=arguments.zoo,
+    )
+    table = Table("preset", "test MSE", "standard error", "median")
+    for name, key in ((first, "first"), (second, "second")):
+        keys = (key, f"{key}_standard_error", f"{key}_median")
+        table.add_row(redact(name), *(_figure(found[k], ".4g") for k in keys))
+    show(table)
+    for key, words in (("ratio", "MSE"), ("median_ratio", "median")):
+        low, high = found[f"{key}_low"], found[f"{key}_high"]
+        say(
+            f"{words}, first / second: {found[key]:.3f}, 95 % of bootstrap "
+            f"draws within {low:.3f} .. {high:.3f}"
+        )
+    verdict = "distinguished" if found["p"] < 0.05 else "not distinguished"
+    say(
+        f"p = {found['p']:.2g}: {verdict} on these samples. Other seeds of the "
+        "training are not part of this comparison."
+    )
+
+
 def landscape_command(arguments):
     """Draws the loss around the weights of presets of one data set."""
     from keras_remul import datasets
@@ -176,6 +206,7 @@ def add_parsers(commands):
         ("download", download_command, "download a preset into the cache"),
         ("verify", verify_command, "compare outputs with the stored ones"),
         ("evaluate", evaluate_command, "measure the figures of the card again"),
+        ("compare", compare_command, "compare the errors of two presets"),
         ("landscape", landscape_command, "draw the loss around the weights"),
         ("export", export_command, "write a preset for other programs"),
         ("doctor", doctor_command, "show versions and devices, check them"),
@@ -186,6 +217,8 @@ def add_parsers(commands):
             continue
         if name == "landscape":
             _add_landscape(parser)
+        elif name == "compare":
+            _add_compare(parser)
         elif name == "verify":
             parser.add_argument(
                 "names", nargs="*", help="names or folders (default: all)"
@@ -201,7 +234,7 @@ def add_parsers(commands):
         parser.add_argument(
             "--zoo", help=f"address of another zoo (default: {resolve.ZOO_URL})"
         )
-        if name in ("evaluate", "landscape"):
+        if name in ("evaluate", "compare", "landscape"):
             parser.add_argument(
                 "--data-dir",
                 help="folder of the data sets (default: that of TFDS)",
@@ -218,6 +251,17 @@ def add_parsers(commands):
                 action="store_true",
                 help="replace the file if it exists",
             )
+
+
+def _add_compare(parser):
+    parser.add_argument(
+        "names", nargs=2, help="two names, folders or addresses"
+    )
+    parser.add_argument(
+        "--dataset",
+        help="whose test split is used, such as nbody_charged/unused "
+        "(default: that of the presets)",
+    )
 
 
 def _add_landscape(parser):

@@ -8,7 +8,12 @@ are imported where a data set is asked for. The builders become known to
 """
 
 from keras_remul.datasets.loading import load, load_all, stream
-from keras_remul.datasets.registry import list_datasets, register, symmetry
+from keras_remul.datasets.registry import (
+    list_datasets,
+    register,
+    symmetries,
+    symmetry,
+)
 from keras_remul.datasets.structures import from_ase
 
 __all__ = [
@@ -18,5 +23,6 @@ __all__ = [
     "load_all",
     "register",
     "stream",
+    "symmetries",
     "symmetry",
 ]

@@ -5,7 +5,7 @@ import difflib
 import importlib
 
 from keras_remul import groups
-from keras_remul.representations import MirrorPermutation
+from keras_remul.representations import MirrorPermutation, Odd
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,10 +20,14 @@ class Entry:
         exact: groups under which the law that makes targets from inputs is
             symmetric.
         approximate: groups under which it is nearly symmetric.
+        odd: keys of the features that a `Negation` changes in sign, in the
+            groups of `exact` that have one.
         permutations: whether nodes with equal features are equivalent.
         target: key of the target feature, or a tuple of keys of several.
         center: index of the node that is taken as the center of a sample, if
             nodes have a fixed order; None for the mean of the nodes.
+        independent: whether the samples of a split are drawn independently;
+            not so if they follow each other in a recording or a trajectory.
     """
 
     builder: str
@@ -32,9 +36,11 @@ class Entry:
     group: groups.Group
     exact: tuple = ()
     approximate: tuple = ()
+    odd: tuple = ()
     permutations: bool = True
     target: str | tuple = "targets"
     center: int | None = None
+    independent: bool = True
 
     @property
     def targets(self):
@@ -69,6 +75,7 @@ def _molecules(builder):
         outputs="point",
         group=groups.SO3(),
         exact=(groups.E3(),),
+        independent=False,
     )
 
 
@@ -80,6 +87,7 @@ def _potential(builder):
         group=groups.SO3(),
         exact=(groups.E3(),),
         target=("energy", "forces"),
+        independent=False,
     )
 
 
@@ -101,7 +109,13 @@ _DATASETS = {
         },
         outputs="point",
         group=groups.SO3(),
-        exact=(groups.E3(),),
+        exact=(
+            groups.E3(),
+            groups.Product(
+                {"space": groups.E3(), "charges": groups.Negation()}
+            ),
+        ),
+        odd=("charges",),
     ),
     "nbody_gravity": Entry(
         builder="keras_remul.datasets.nbody_gravity.builder:NbodyGravity",
@@ -126,6 +140,7 @@ _DATASETS = {
         approximate=(_UPRIGHT, groups.O2(axis="y"), groups.Translations()),
         permutations=False,
         center=0,
+        independent=False,
     ),
     "dft_3bpa": _potential("keras_remul.datasets.dft.builder:Dft3bpa"),
     "dft_acac": _potential("keras_remul.datasets.dft.builder:DftAcac"),
@@ -144,6 +159,7 @@ _DATASETS = {
         group=groups.SO3(),
         exact=(groups.E3(),),
         center=0,
+        independent=False,
     ),
     "top_jets": Entry(
         builder="keras_remul.datasets.top_jets.builder:TopJets",
@@ -183,6 +199,12 @@ def entry(name):
     if name not in _DATASETS:
         raise nearest("name", name, _DATASETS)
     return _DATASETS[name]
+
+
+def independent(name):
+    """Whether the samples of a data set, or of each in a list, are so."""
+    names = [name] if isinstance(name, str) else name
+    return all(entry(one).independent for one in names)
 
 
 def builder_class(name):
@@ -245,24 +267,59 @@ def symmetry(name, group=None):
         name: name of a data set, as for `load`.
         group: a `keras_remul.groups.Group`. Defaults to the group that the
             presets were trained with, SO(3) for `nbody_charged`. It may be
-            smaller than the exact symmetry of the data (E(3) there).
+            smaller than the exact symmetry of the data (E(3) there). With a
+            `Negation` among its factors, the charges of `nbody_charged` are
+            odd: all flipped, the bodies move as before.
 
     Returns:
         A `keras_remul.Symmetry` for the (x, y) that `load` returns.
 
     Raises:
-        ValueError: for an unknown name.
+        ValueError: for an unknown name, or a `Negation` where the data set has
+            no feature of which the law permits a change of sign.
 
     Example:
 
-    >>> symmetry = keras_remul.datasets.symmetry("nbody_charged")
+    >>> space_and_charges = {"space": groups.O3(), "charges": groups.Negation()}
+    >>> symmetry = keras_remul.datasets.symmetry(
+    ...     "nbody_charged", groups.Product(space_and_charges)
+    ... )
     """
     from keras_remul.symmetry import Symmetry
 
     spec = entry(name)
     if group is None:
         group = spec.group
-    outputs = spec.outputs
+    inputs, outputs = dict(spec.inputs), spec.outputs
+    if group.negates:
+        if not spec.odd:
+            raise ValueError(
+                f"No feature of {name!r} may change its sign. Received: "
+                f"group={group!r}"
+            )
+        inputs |= {key: Odd(inputs[key]) for key in spec.odd}
     if isinstance(outputs, dict):
         outputs = dict(outputs)
-    return Symmetry(group, inputs=dict(spec.inputs), outputs=outputs)
+    return Symmetry(group, inputs=inputs, outputs=outputs)
+
+
+def symmetries(name):
+    """The symmetries that the law of a data set is known to have.
+
+    Args:
+        name: name of a data set, as for `load`.
+
+    Returns:
+        A list of `keras_remul.Symmetry`, the exact ones first. Equal nodes may
+        also be permuted in most data sets, which is not among them.
+
+    Raises:
+        ValueError: for an unknown name.
+
+    Example:
+
+    >>> candidates = keras_remul.datasets.symmetries("nbody_charged")
+    >>> print(keras_remul.find_symmetry(model, candidates, x))
+    """
+    spec = entry(name)
+    return [symmetry(name, group) for group in spec.exact + spec.approximate]

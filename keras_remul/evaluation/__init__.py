@@ -1,5 +1,10 @@
 """How equivariant a model is: over the group, at its identity, by layer."""
 
+from keras_remul.evaluation.comparison import (
+    compare_errors,
+    standard_error,
+    welch,
+)
 from keras_remul.evaluation.equivariance import evaluate_equivariance
 from keras_remul.evaluation.landscape import loss_landscape
 from keras_remul.evaluation.lie import lie_derivative
@@ -14,6 +19,7 @@ from keras_remul.evaluation.rotations import evaluate_rotations
 
 __all__ = [
     "as_function",
+    "compare_errors",
     "equivariance_profile",
     "evaluate_equivariance",
     "evaluate_potential",
@@ -21,5 +27,7 @@ __all__ = [
     "finite_elements",
     "lie_derivative",
     "loss_landscape",
+    "standard_error",
     "walk_orbit",
+    "welch",
 ]

@@ -25,6 +25,17 @@ EQUIVARIANCE_ERROR = (
 )
 MEASURES = {
     "test_mse": Measure("test MSE", "test MSE"),
+    "test_mse_standard_error": Measure(
+        "test MSE, its standard error over test samples", "± over samples"
+    ),
+    "test_mse_median": Measure(
+        "median over test samples of their MSE", "median"
+    ),
+    "unused_mse": Measure("MSE on unused systems", "unused systems"),
+    "unused_mse_standard_error": Measure(
+        "MSE on unused systems, its standard error", "± over these"
+    ),
+    "unused_mse_median": Measure("median on unused systems", "median of these"),
     "test_ood_mse": Measure("test MSE, out of distribution", "test_ood MSE"),
     "mse": Measure("test MSE, mean over the group", "test MSE, moved"),
     "mse_moved_by_so2": Measure("test MSE, moved by SO(2)", "by SO(2)"),

@@ -37,8 +37,8 @@ DATASET = "nbody_charged"
 # Of paths, which may hold what Rich takes for markup.
 AS_IT_IS = dict(markup=False, emoji=False, soft_wrap=True)
 
-# Augmentation is alpha = 0, and two rotated copies of each sample for as many
-# forward passes as REMUL's.
+# Augmentation is alpha = 0, with two rotated copies of each sample in one step:
+# as many rows as REMUL.
 OBJECTIVES = {
     "plain": dict(alpha=1.0, beta=0.0, target="labels", num_samples=1),
     "augmented": dict(alpha=0.0, beta=1.0, target="labels", num_samples=2),

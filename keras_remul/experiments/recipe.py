@@ -47,6 +47,9 @@ class Recipe:
         moved_by: function without arguments that makes a dict from names to
             further symmetries: the test data are also transformed by elements
             of their groups.
+        unused: name of a data set of the same features; the model is also
+            evaluated on its test split, systems that no choice was made on.
+            Defaults to None.
 
     Raises:
         ValueError: a number of the budget is out of range, or both `beta` and
@@ -69,6 +72,7 @@ class Recipe:
     tolerance: float | None = None
     ridge: bool = False
     moved_by: Callable = dict
+    unused: str | None = None
 
     def __post_init__(self):
         for name, value in recipe_settings.plain(self).items():

@@ -12,7 +12,11 @@ from keras_remul.evaluation import evaluate_equivariance
 from keras_remul.experiments import checkpoints, fitting, same_run
 from keras_remul.models.linear.blending import blend_with_ridge
 from keras_remul.presets import save_to_preset
-from keras_remul.presets.evaluate import mean_squared_error, measure
+from keras_remul.presets.evaluate import (
+    mean_squared_error,
+    measure,
+    measure_unused,
+)
 from keras_remul.presets.files import is_preset
 from keras_remul.training import RemulModel
 from keras_remul.utils import atomic, validation
@@ -62,7 +66,7 @@ def run(recipe, folder, data_dir, verbose, callbacks):
     )
     _, best = checkpoints.names(history)
     checkpoints.load_weights(model, folder, best, history["files"])
-    return _finish(recipe, remul, data, folder, history, config)
+    return _finish(recipe, remul, data, folder, history, config, data_dir)
 
 
 def _config(recipe, remul):
@@ -94,10 +98,12 @@ def _identity(recipe, remul, data):
         ],
         "data": same_run.digests(data),
     }
+    if recipe.unused is not None:  # of older runs nothing is said
+        facts["moved_by"].append(["unused", recipe.unused])
     return same_run.identity(facts)
 
 
-def _finish(recipe, remul, data, folder, history, config):
+def _finish(recipe, remul, data, folder, history, config, data_dir):
     """Measures the best model, writes its preset, and writes the result."""
     model, symmetry = remul.model, remul.symmetry
     validated, blend = recipe.task.validated(history), {}
@@ -108,7 +114,11 @@ def _finish(recipe, remul, data, folder, history, config):
         blend = {"share_of_network": model.shares[0]}
         error = mean_squared_error(model, *data["validation"])
         validated = {"validation_mse": error}
-    metrics = {**measure(model, symmetry, data), **validated}
+    independent = datasets.registry.independent(recipe.dataset)
+    metrics = measure(model, symmetry, data, independent)
+    if recipe.unused is not None:
+        metrics |= measure_unused(model, recipe.unused, data_dir)
+    metrics |= validated
     metrics = atomic.finite(metrics)
     x, y = data["test"]
     moved = {

@@ -6,7 +6,13 @@ import math
 import numpy as np
 
 # How the values of fields that a command line can set are made from text.
-_TEXT_TO = {str: str, int: int, float: float, float | None: float}
+_TEXT_TO = {
+    str: str,
+    str | None: str,
+    int: int,
+    float: float,
+    float | None: float,
+}
 # The least values of whole numbers.
 _WHOLE = {
     "epochs": 1,

@@ -5,6 +5,11 @@ a data set, recipes and seeds. A recipe is "FILE:NAME", or "FILE" if the file
 holds only one; settings may follow, "FILE:NAME beta=10". Each finished run
 leaves one JSON file in `results/` there, and the tables are made from these
 files only.
+
+A table may name its `twin`: the recipe, one of its own, that the others are
+tested against. Without it that is the one with the smallest test error. With
+`learning_rates` each recipe is run at each of them with the first seed, and
+with the others at the one that then has the smallest validation error.
 """
 
 import pathlib
@@ -16,6 +21,7 @@ import keras
 import numpy as np
 from matplotlib.figure import Figure
 
+from keras_remul.evaluation.comparison import welch
 from keras_remul.evaluation.measures import MEASURES
 from keras_remul.experiments import baselines
 from keras_remul.experiments.recipe_file import changes_of, load_recipe
@@ -27,6 +33,10 @@ RESULTS = "results"
 # What a table shows of each result that has it.
 COLUMNS = (
     "test_mse",
+    "test_mse_standard_error",
+    "test_mse_median",
+    "unused_mse",
+    "unused_mse_standard_error",
     "test_ood_mse",
     "mse",
     "mse_moved_by_so2",
@@ -36,14 +46,23 @@ COLUMNS = (
     "equivariance_error",
     "share_of_network",
 )
+SIGNIFICANT = 0.05
 INTRODUCTION = (
     "Made by `keras-remul report` from `recipes/results/`: mean and standard "
-    "deviation over seeds. `moved` is the error on test data moved by the "
-    "group, that is with x and y transformed by random elements g; "
-    "`symmetrised` that of predictions averaged over 10 elements. The orbit "
-    "variance is given as its share of the error on moved data. E' is the "
-    "equivariance error, the mean of || f(phi(g) x) - rho(g) f(x) ||. The "
-    "epoch is chosen on validation data."
+    "deviation over seeds. `± over samples` is the standard error of the test "
+    "MSE over the test samples, and `median` the median of their errors; both "
+    "are means over the seeds that have them, and there is no standard error "
+    "where samples depend on each other (recordings, trajectories). `p` is "
+    "that of Welch's t-test of the test MSE over seeds, in brackets their "
+    "numbers; n.s. is not significant: p >= 0.05, not corrected for the number "
+    "of rows. All runs of a table share the test samples, so p says nothing "
+    "about other samples; for these see `keras-remul compare`. `moved` is the "
+    "error on test data moved by the group, that is with x and y transformed "
+    "by random elements g; `symmetrised` that of predictions averaged over 10 "
+    "elements. The orbit variance is given as its share of the error on moved "
+    "data. E' is the equivariance error, the mean of || f(phi(g) x) - rho(g) "
+    "f(x) ||. The epoch is chosen on validation data, unless the text says "
+    "otherwise."
 )
 
 
@@ -66,6 +85,11 @@ def read_tables(recipes):
         if missing:
             raise ValueError(
                 f"{path}: the table {name!r} lacks {sorted(missing)}."
+            )
+        if table.get("twin", table["recipes"][0]) not in table["recipes"]:
+            raise ValueError(
+                f"{path}: expected the twin of the table {name!r} to be one of "
+                f"its recipes. Received: {table['twin']!r}"
             )
     return tables
 
@@ -136,7 +160,7 @@ def reproduce(name, recipes="recipes", runs="runs", data_dir=None):
         _write(path, atomic.finite({"measure": measure, "rows": rows}))
     elsewhere = []
     for seed in table["seeds"]:
-        for recipe in table["recipes"]:
+        for recipe in _rows(table, recipes, seed):
             run = _run_name(recipe, seed)
             path = recipes / RESULTS / f"{run}.json"
             if path.exists():
@@ -152,11 +176,43 @@ def reproduce(name, recipes="recipes", runs="runs", data_dir=None):
     return elsewhere
 
 
+def _grid(table, recipe):
+    """The recipe at each learning rate of the table."""
+    rates = table.get("learning_rates")
+    return [f"{recipe} learning_rate={r:g}" for r in rates or ()] or [recipe]
+
+
+def _chosen(table, recipe, recipes):
+    """The recipe at its best learning rate; None while runs are missing."""
+    grid, seed = _grid(table, recipe), table["seeds"][0]
+    if grid == [recipe]:
+        return recipe
+    folder = pathlib.Path(recipes) / RESULTS
+    paths = [folder / f"{_run_name(one, seed)}.json" for one in grid]
+    if not all(path.exists() for path in paths):
+        return None
+    errors = [read_json(path)["validation_mse"] for path in paths]
+    return grid[int(np.argmin(errors))]
+
+
+def _rows(table, recipes, seed):
+    """Yields the recipes to run with a seed; one by one, as they are known."""
+    for recipe in table["recipes"]:
+        if seed == table["seeds"][0]:
+            yield from _grid(table, recipe)
+        else:
+            chosen = _chosen(table, recipe, recipes)
+            yield from [] if chosen is None else [chosen]
+
+
 def results(table, recipes):
     """`{recipe: [result of each finished seed]}`."""
     folder = pathlib.Path(recipes) / RESULTS
     found = {}
-    for recipe in table["recipes"]:
+    for named in table["recipes"]:
+        recipe = _chosen(table, named, recipes)
+        if recipe is None:
+            continue
         paths = [
             folder / f"{_run_name(recipe, seed)}.json"
             for seed in table["seeds"]
@@ -175,6 +231,38 @@ def _mean(values):
     return f"{mean:.3g} ± {statistics.stdev(values):.2g}"
 
 
+def _cell(key, values):
+    if not values:
+        return ""
+    if key.endswith(("_standard_error", "_median")):
+        return f"{statistics.mean(values):.2g}"
+    return _mean(values)
+
+
+def _reference(table, found):
+    """The recipe that the others are tested against: the twin, or the best."""
+    twin = table.get("twin")
+    for name in found:
+        if twin is not None and name in (twin, *_grid(table, twin)):
+            return name
+    return min(found, key=lambda name: statistics.mean(_errors(found[name])))
+
+
+def _errors(runs):
+    return [run["test_mse"] for run in runs]
+
+
+def _p_value(runs, reference):
+    """The cell of a recipe: "0.26 (3, 3) n.s."."""
+    if runs is reference:
+        return "reference"
+    p = welch(_errors(runs), _errors(reference))
+    if np.isnan(p):
+        return "not tested"
+    mark = "" if p < SIGNIFICANT else " n.s."
+    return f"{p:.2g} ({len(runs)}, {len(reference)}){mark}"
+
+
 def _paragraph(text):
     """The text in lines of 80 characters."""
     return textwrap.fill(
@@ -190,13 +278,16 @@ def markdown(name, recipes="recipes"):
     columns = [key for key in COLUMNS if any(key in run for run in some)]
     heads = ["", "parameters", "seeds", "minutes"]
     lines = [[*heads, *(MEASURES[key].column for key in columns)]]
+    compared = _reference(table, found)
+    lines[0].insert(5, f"p against {_label(compared)}")
     for recipe, runs in found.items():
         minutes = statistics.mean(run["seconds"] for run in runs) / 60
         row = [_label(recipe), f"{runs[0]['parameters']:,}", str(len(runs))]
         row.append(f"{minutes:.0f}")
         for key in columns:
             values = [run[key] for run in runs if run.get(key) is not None]
-            row.append(_mean(values) if values else "")
+            row.append(_cell(key, values))
+        row.insert(5, _p_value(runs, found[compared]))
         lines.append(row)
     path = pathlib.Path(recipes) / RESULTS / f"{name}_baselines.json"
     if path.exists():
@@ -211,6 +302,7 @@ def markdown(name, recipes="recipes"):
                 [baseline, "", "", ""]
                 + ["" if v is None else f"{v:.3g}" for v in values]
             )
+            lines[-1].insert(5, "")
     rows = ["| " + " | ".join(line) + " |" for line in lines]
     rule = "|" + "---|" * len(lines[0])
     text = [f"## {table['title']}", "", _paragraph(table["text"]), ""]

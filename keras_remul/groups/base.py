@@ -38,7 +38,9 @@ class Group(Configurable):
 
     - vectors of R^d: `dimension`, `linear`, `translation`, `parity`, `scale`;
     - the nodes of a sample: `num_nodes`, `permute`;
-    - the cells of a grid: `grid_axes`, `check_grid`, `move_grid`.
+    - the cells of a grid: `grid_axes`, `check_grid`, `move_grid`;
+
+    and, of features that may change their sign, for `negates` and `sign`.
 
     A group defines those for what it acts on, and keeps the defaults for the
     rest.
@@ -52,6 +54,7 @@ class Group(Configurable):
         has_translations: True where `translation` is not None.
         num_nodes: N, the number of nodes permuted, or None.
         grid_axes: the number of axes of the grid acted upon, or 0.
+        negates: True where an element may change the sign of `Odd` features.
         num_normals: standard normal variates needed for one element.
         num_elements: the order of a finite group; None for an infinite one.
     """
@@ -63,6 +66,7 @@ class Group(Configurable):
     has_translations = False
     num_nodes = None
     grid_axes = 0
+    negates = False
     num_normals = 0
     num_elements = None
 
@@ -136,6 +140,22 @@ class Group(Configurable):
             )
         index = ops.arange(self.num_elements, dtype="int32")
         return self._pick(index, _checked(dtype))
+
+    def even_elements(self, count):
+        """A fixed set of elements that are spread evenly over the group.
+
+        With a random g, the elements h g are each distributed as g is, and the
+        mean of a smooth function over them varies much less than that over as
+        many random ones.
+
+        Args:
+            count: their number.
+
+        Returns:
+            `count` elements, in the form that `sample` returns; None where no
+            such set of this size is known.
+        """
+        return None
 
     def _pick(self, index, dtype):
         """The elements of a finite group with these indices `(n,)`."""
@@ -242,6 +262,14 @@ class Group(Configurable):
         raise NotImplementedError(
             f"{type(self).__name__} does not state its `generators`"
         )
+
+    def sign(self, g):
+        """+1 or -1, the sign that `Odd` features take: `(n,)`; None if +1.
+
+        Args:
+            g: n elements.
+        """
+        return None
 
     # Nodes and grids.
 

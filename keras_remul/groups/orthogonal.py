@@ -32,6 +32,10 @@ _ANGLE = (
     np.polynomial.Polynomial.fit(_s**2, _t / _s, 10).convert().coef.tolist()
 )
 
+# Rotations that bring a polyhedron onto itself, as SciPy calls them. Of 24, the
+# first half are those of the tetrahedron.
+_POLYHEDRA = {12: "T", 24: "O", 60: "I"}
+
 _AXES = {"x": (1.0, 0.0, 0.0), "y": (0.0, 1.0, 0.0), "z": (0.0, 0.0, 1.0)}
 
 
@@ -164,6 +168,20 @@ class SO2(RotationGroup):
         first = ops.where(nowhere, ops.ones_like(unit[0]), unit[0])
         return self._rotation(_unit(ops.stack([first, unit[1]], axis=-1)))
 
+    def even_elements(self, count):
+        """Turns by multiples of 360 / count degrees, for any count.
+
+        Args:
+            count: their number.
+        """
+        if not self._all_angles:
+            return None
+        t = 2 * np.pi * np.arange(count) / count
+        unit = np.stack([np.cos(t), np.sin(t)], axis=-1)
+        return self._rotation(
+            ops.convert_to_tensor(unit, keras.config.floatx())
+        )
+
     def _rotation(self, unit):
         """The rotations with these (cos t, sin t), `(n, 2)`."""
         unit = unit[:, :, None, None]
@@ -219,6 +237,18 @@ class O2(OrthogonalGroup):
 
     def rotation_near(self, m):
         return self._rotations.rotation_near(m)
+
+    def even_elements(self, count):
+        """Turns by equal steps, and their products with a reflection.
+
+        Args:
+            count: their number, even.
+        """
+        if count % 2:
+            return None
+        turns = self._rotations.even_elements(count // 2)
+        mirror = ops.convert_to_tensor(self.reflection(), turns.dtype)
+        return ops.concatenate([turns, backend.matmul(turns, mirror)])
 
     def reflection(self):
         """An element of determinant -1, as a NumPy matrix."""
@@ -285,6 +315,20 @@ class SO3(RotationGroup):
     def rotation_near(self, m):
         return linalg.nearest_rotation(m)
 
+    def even_elements(self, count):
+        """12, 24 or 60 rotations: those of a tetrahedron, cube, icosahedron.
+
+        Args:
+            count: their number.
+        """
+        if count not in _POLYHEDRA or not self._all_angles:
+            return None
+        # Slow to import: where it is needed.
+        from scipy.spatial.transform import Rotation
+
+        matrices = Rotation.create_group(_POLYHEDRA[count]).as_matrix()
+        return ops.convert_to_tensor(matrices, keras.config.floatx())
+
     def _angle(self, u):
         """The angle below which a share u of the sampled rotations lies.
 
@@ -320,6 +364,17 @@ class O3(OrthogonalGroup):
 
     def rotation_near(self, m):
         return SO3().rotation_near(m)
+
+    def even_elements(self, count):
+        """24, 48 or 120: rotations of a polyhedron, and these times -1.
+
+        Args:
+            count: their number.
+        """
+        rotations = None if count % 2 else SO3().even_elements(count // 2)
+        if rotations is None:
+            return None
+        return ops.concatenate([rotations, -rotations])
 
     def reflection(self):
         """An element of determinant -1, as a NumPy matrix."""

@@ -3,10 +3,12 @@
 import math
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_remul import backend
 from keras_remul.groups.base import Group
+from keras_remul.groups.orthogonal import O3
 from keras_remul.utils.dtypes import same_dtype
 
 
@@ -56,6 +58,7 @@ class Product(Group):
         self.has_translations = any(group.has_translations for group in groups)
         nodes = self.names("num_nodes")
         self.num_nodes = factors[nodes[0]].num_nodes if nodes else None
+        self.negates = bool(self.names("negates"))
         grid = self.names("grid_axes")
         self.grid_axes = factors[grid[0]].grid_axes if len(grid) == 1 else 0
 
@@ -63,8 +66,8 @@ class Product(Group):
         """Names of the factors for which an attribute is set.
 
         Args:
-            attribute: `"dimension"`, `"num_nodes"` or `"grid_axes"`: which of
-                the three things the factors act on.
+            attribute: `"dimension"`, `"num_nodes"`, `"grid_axes"` or
+                `"negates"`: which of these the factors act on.
         """
         return [k for k, f in self.factors.items() if getattr(f, attribute)]
 
@@ -88,7 +91,7 @@ class Product(Group):
         }
 
     def _single(self, attribute):
-        """The one factor that acts on nodes or grids, and its name."""
+        """The one factor that acts on nodes, grids or signs, and its name."""
         names = self.names(attribute)
         if len(names) > 1:
             raise ValueError(
@@ -109,6 +112,40 @@ class Product(Group):
     def num_elements(self):
         counts = [factor.num_elements for factor in self.factors.values()]
         return None if None in counts else math.prod(counts)
+
+    def even_elements(self, count):
+        """Those of the infinite factor, each with all elements of the others.
+
+        One finite factor of two elements, such as `Negation`, may also go with
+        the parity of 24, 48 or 120 elements of `O3`: half as many, but a part
+        of a function that changes its sign under both is not averaged away.
+
+        Args:
+            count: their number.
+        """
+        endless = [k for k, f in self.factors.items() if f.num_elements is None]
+        if len(endless) != 1:
+            return None
+        (name,) = endless
+        others = {k: f for k, f in self.factors.items() if k != name}
+        order = math.prod(f.num_elements for f in others.values())
+        main, every = self.factors[name], count // order
+        found = None if count % order else main.even_elements(every)
+        if found is not None:
+            index = np.repeat(np.arange(order), every)
+            found = keras.tree.map_structure(
+                lambda a: ops.concatenate([a] * order), found
+            )
+        elif order == 2 and isinstance(main, O3):
+            found = main.even_elements(count)
+            index = np.repeat(np.arange(2), count // 2)
+        if found is None:
+            return None
+        if not others:
+            return {name: found}
+        floatx = keras.config.floatx()
+        rest = Product(others)._pick(index.astype("int32"), floatx)
+        return {k: found if k == name else rest[k] for k in self.factors}
 
     def _pick(self, index, dtype):
         elements, after = {}, self.num_elements
@@ -151,6 +188,12 @@ class Product(Group):
             if factor is not None:
                 scale = factor if scale is None else scale * factor
         return scale
+
+    def sign(self, g):
+        if not self.negates:
+            return None
+        name, factor = self._single("negates")
+        return factor.sign(g[name])
 
     def generators(self):
         """A basis of the Lie algebra: the generators of each factor.

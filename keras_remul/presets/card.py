@@ -5,6 +5,11 @@ from keras_remul.utils.web import anonymous
 
 _FIGURES = (
     "test_mse",
+    "test_mse_standard_error",
+    "test_mse_median",
+    "unused_mse",
+    "unused_mse_standard_error",
+    "unused_mse_median",
     "test_ood_mse",
     "symmetrized_mse",
     "equivariance_error",

@@ -5,9 +5,11 @@ import numpy as np
 
 from keras_remul import datasets
 from keras_remul.evaluation import (
+    compare_errors,
     evaluate_equivariance,
     evaluate_potential,
     evaluate_rotations,
+    standard_error,
 )
 from keras_remul.models import Potential
 from keras_remul.presets.folder import load_preset
@@ -19,7 +21,7 @@ ROTATED, ROTATIONS = 200, 20  # samples of a potential, rotations of each
 _NEEDED = {"dataset": (str, list), "metrics": dict, "symmetry": Symmetry}
 
 
-def measure(model, symmetry, data):
+def measure(model, symmetry, data, independent=True):
     """Task error and equivariance of a model.
 
     Args:
@@ -27,26 +29,30 @@ def measure(model, symmetry, data):
             `(B, N, D)`.
         symmetry: its `Symmetry`.
         data: dict of splits to (x, y), with `"test"`.
+        independent: whether the samples are drawn independently. Defaults to
+            True.
 
     Returns:
         Dictionary of floats, see `measure_motion` and `measure_potential`.
     """
     if isinstance(model, Potential):
         return measure_potential(model, symmetry, data)
-    return measure_motion(model, symmetry, data)
+    return measure_motion(model, symmetry, data, independent)
 
 
-def measure_motion(model, symmetry, data):
+def measure_motion(model, symmetry, data, independent=True):
     """Task error and equivariance of a model that moves nodes.
 
     Args:
-        model, symmetry, data: as for `measure`.
+        model, symmetry, data, independent: as for `measure`.
 
     Returns:
         Dictionary of floats: the figures of `evaluate_equivariance` on the
         test split for 10 g per sample, relative to the motion; and the mean
         squared error of each split except validation, `test_mse` and so on, on
-        `"train"` for the first 1000 samples.
+        `"train"` for the first 1000 samples. Of the squared errors of the test
+        samples also `test_mse_median` and, if they are independent,
+        `test_mse_standard_error`, that of their mean.
     """
     result = {}
     for split, (x, y) in data.items():
@@ -55,6 +61,10 @@ def measure_motion(model, symmetry, data):
         if split != "validation":
             result[f"{split}_mse"] = mean_squared_error(model, x, y)
     x, y = data["test"]
+    errors = squared_errors(model, x, y)
+    result["test_mse_median"] = float(np.median(errors))
+    if independent:
+        result["test_mse_standard_error"] = standard_error(errors)
     return result | evaluate_equivariance(
         model, x, symmetry, y, num_samples=10, origin=x["positions"]
     )
@@ -92,10 +102,79 @@ def measure_potential(model, symmetry, data):
     return result
 
 
+def measure_unused(model, dataset, data_dir=None):
+    """The mean squared error on further systems, and how it scatters.
+
+    Args:
+        model: see `measure`.
+        dataset: its name, such as `"nbody_charged/unused"`.
+        data_dir: see `datasets.load`.
+
+    Returns:
+        Dictionary of `unused_mse`, its standard error and the median.
+    """
+    x, y = datasets.load(dataset, "test", data_dir=data_dir, verbose=0)
+    errors = squared_errors(model, x, y)
+    return {
+        "unused_mse": float(errors.mean()),
+        "unused_mse_standard_error": standard_error(errors),
+        "unused_mse_median": float(np.median(errors)),
+    }
+
+
 def mean_squared_error(model, x, y):
     """Mean over samples, nodes and coordinates."""
+    return float(squared_errors(model, x, y).mean())
+
+
+def squared_errors(model, x, y):
+    """The squared error of each sample, a mean over nodes and coordinates."""
     y_pred = model.predict(x, batch_size=500, verbose=0)
-    return float(np.mean((y_pred - shaped_like(y, y_pred, "y")) ** 2))
+    squares = (y_pred - shaped_like(y, y_pred, "y")) ** 2
+    return squares.reshape(len(squares), -1).astype("float64").mean(axis=1)
+
+
+def compare_presets(
+    first, second, dataset=None, data_dir=None, zoo=None, **kwargs
+):
+    """Whether one preset has smaller errors than another on the same samples.
+
+    Args:
+        first, second: names or folders, see `from_preset`.
+        dataset: name of the data set whose test split is used, such as
+            `"nbody_charged/unused"`. Defaults to that of both presets.
+        data_dir: folder of the data sets, see `datasets.load`.
+        zoo: see `from_preset`.
+        **kwargs: `trials`, `num_resamples`, `level` and `seed` of
+            `compare_errors`.
+
+    Returns:
+        The dictionary of `compare_errors`, of the squared errors of the test
+        samples.
+
+    Raises:
+        ValueError: the presets are of different data sets and none is given;
+            see also `from_preset` and `compare_errors`.
+
+    Example:
+
+    >>> found = compare_presets(
+    ...     "nbody_charged_transformer_remul",
+    ...     "nbody_charged_transformer_augmented",
+    ... )
+    """
+    loaded = [load_preset(name, zoo) for name in (first, second)]
+    named = {str(facts.get("dataset")) for _, facts, _ in loaded}
+    if dataset is None and (len(named) > 1 or named == {"None"}):
+        raise ValueError(
+            "Expected two presets of one data set, or its name as `dataset`. "
+            f"Received: presets of {sorted(named)}"
+        )
+    x, y = datasets.load(
+        dataset or named.pop(), "test", data_dir=data_dir, verbose=0
+    )
+    errors = [squared_errors(model, x, y) for model, _, _ in loaded]
+    return compare_errors(*errors, **kwargs)
 
 
 def evaluate_preset(name_or_path, data_dir=None, zoo=None):
@@ -127,6 +206,7 @@ def evaluate_preset(name_or_path, data_dir=None, zoo=None):
             "metadata, which are needed to measure its figures."
         )
     data = datasets.load_all(facts["dataset"], data_dir=data_dir)
-    found = measure(model, facts["symmetry"], data)
+    independent = datasets.registry.independent(facts["dataset"])
+    found = measure(model, facts["symmetry"], data, independent)
     card = facts["metrics"]
     return {key: (card[key], found[key]) for key in card if key in found}

@@ -27,6 +27,7 @@ _NAMES = {
     "0e": cartesian.Scalar,
     "0o": cartesian.Pseudoscalar,
     "image": lambda: Grid("scalar"),
+    "odd": lambda: Odd("scalar"),
 }
 
 
@@ -36,9 +37,9 @@ def get(identifier):
     Args:
         identifier: a `Representation`, or a string: `"scalar"`,
             `"pseudoscalar"`, `"vector"`, `"pseudovector"`, `"point"`,
-            `"symmetric_matrix"`, `"four_vector"`, `"image"`; degree and parity
-            of an irrep, `"1o"` or `"2e"` (`"0e"` is a scalar, `"0o"` a
-            pseudoscalar); several joined by `+` for a `DirectSum`;
+            `"symmetric_matrix"`, `"four_vector"`, `"image"`, `"odd"`; degree
+            and parity of an irrep, `"1o"` or `"2e"` (`"0e"` is a scalar, `"0o"`
+            a pseudoscalar); several joined by `+` for a `DirectSum`;
             `"vector@name"` for `OnFactor("name", "vector")`; and
             `"scalar per node"` or `"scalar per sample"` for `PerNode` and
             `PerSample`.
@@ -420,3 +421,61 @@ class Homogeneous(_Wrapper):
 
     def __repr__(self):
         return f"Homogeneous({self.degree!r}, {self.representation!r})"
+
+
+@keras.saving.register_keras_serializable(package="keras_remul")
+class Odd(_Wrapper):
+    """Features that a `Negation` changes in sign: x -> sign(g) rho(g) x.
+
+    Charges under charge conjugation; velocities, `Odd("vector")`, where motion
+    is reversed. The sign is +1 for groups without a `Negation`. `"odd"` is
+    short for `Odd("scalar")`.
+
+    Args:
+        representation: the representation rho. Defaults to `"scalar"`.
+        factor: name of the factor of a `Product` that gives the sign, where
+            several do. Defaults to None: the only one.
+
+    Example:
+
+    >>> Odd("vector")    # a velocity, where time is reversed
+    """
+
+    def __init__(self, representation="scalar", factor=None):
+        super().__init__(representation)
+        if self.moves_origin:
+            raise ValueError(
+                "Argument `representation` of Odd must be linear. Received: "
+                f"representation={self.representation!r}"
+            )
+        self.factor = factor
+
+    def _signs(self, group, g=None):
+        """The group that gives the sign, and its elements."""
+        if self.factor is None:
+            return group, g
+        scalar = OnFactor(self.factor, "scalar")
+        return scalar.restrict(group, g)[1:]
+
+    def check(self, group):
+        super().check(group)
+        signs, _ = self._signs(group)
+        names = signs.names("negates") if hasattr(signs, "names") else []
+        if len(names) > 1:
+            raise ValueError(
+                f"The factors {names} of {signs!r} all change signs. Name the "
+                f"one to use, such as Odd(factor={names[0]!r})."
+            )
+
+    def transform(self, group, g, x):
+        moved = self.representation.transform(group, g, x)
+        signs, element = self._signs(group, g)
+        sign = signs.sign(element)
+        return moved if sign is None else times(sign, moved)
+
+    def _arguments(self):
+        return {"representation": self.representation, "factor": self.factor}
+
+    def __repr__(self):
+        factor = "" if self.factor is None else f", factor={self.factor!r}"
+        return f"Odd({self.representation!r}{factor})"

@@ -62,8 +62,9 @@ def test_no_command_shows_credentials(capfd, zoo, cache, server, monkeypatch):
     assert status == 0 and "://***@127.0.0.1" in said and "?*** is in" in said
     status, more, _ = run(capfd, "verify", address)
     assert status == 0 and "?***: outputs agree" in more
-    for command in ("evaluate", "landscape"):
-        status, _, error = run(capfd, command, address)
+    for command in ("evaluate", "landscape", "compare"):
+        names = [address] * (1 + (command == "compare"))
+        status, _, error = run(capfd, command, *names)
         assert status == 1 and re.search("data ?set", error)
         more += error
     server.faults["/small/metadata.json"] = ["missing"]
@@ -88,6 +89,27 @@ def test_evaluate(capsys, bodies, monkeypatch):
     monkeypatch.setattr(datasets, "load_all", lambda *a, **k: splits)
     status, said, _ = run(capsys, "evaluate", NAME)
     assert status == 0 and "test_mse │ 0.0070931" in said
+
+
+def test_compare(capsys, bodies, monkeypatch):
+    asked = []
+
+    def load(name, split, data_dir, verbose):
+        asked.append((name, split))
+        return bodies
+
+    monkeypatch.setattr(datasets, "load", load)
+    names = NAME, "nbody_charged_egnn"
+    status, said, _ = run(capsys, "compare", *names)
+    assert status == 0 and all(name in said for name in names)
+    assert "MSE, first / second" in said and "distinguished" in said
+    other = "nbody_charged/unused"
+    status, more, _ = run(capsys, "compare", *names, "--dataset", other)
+    assert status == 0 and more == said
+    assert asked == [("nbody_charged", "test"), (other, "test")]
+    names = NAME, "nbody_gravity_mpn_plain"
+    status, _, error = run(capsys, "compare", *names)
+    assert status == 1 and "two presets of one data set" in error
 
 
 def test_landscape(capsys, bodies, monkeypatch, tmp_path):

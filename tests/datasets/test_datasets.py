@@ -44,6 +44,8 @@ def test_registry_fits_the_builder(name, tmp_path):
             assert np.dtype(feature.np_dtype) == dtype
     assert spec.exact or spec.approximate
     datasets.symmetry(name)
+    laws = datasets.symmetries(name)
+    assert [law.group for law in laws] == [*spec.exact, *spec.approximate]
     assert list(tmp_path.iterdir()) == []
 
 

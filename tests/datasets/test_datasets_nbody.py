@@ -11,6 +11,10 @@ import numpy as np
 import pytest
 
 from keras_remul import datasets
+from keras_remul.datasets.nbody_charged.builder import (
+    NbodyCharged,
+    NbodyChargedConfig,
+)
 from keras_remul.datasets.nbody_charged.forces import Coulomb
 from keras_remul.datasets.nbody_charged.initial import initial_states
 from keras_remul.datasets.nbody_charged.simulator import simulate
@@ -65,6 +69,15 @@ def test_ranges_are_places_in_one_stream():
         np.testing.assert_array_equal(a[[1, 2, 7, 8]], b)
     other = initial_states([(0, 9)], seed=1)
     assert not np.array_equal(every[1], other[1])
+
+
+def test_unused_systems_lie_between_training_and_validation():
+    config = {c.name: c for c in NbodyCharged.BUILDER_CONFIGS}["unused"]
+    ranges = config.ranges()
+    assert ranges["train"] == (0, 3000) and ranges["test"] == (3000, 10000)
+    assert ranges["validation"] == (10000, 12000)
+    with pytest.raises(ValueError, match="test_start=3000"):
+        NbodyChargedConfig(name="a", test=7001, test_start=3000)
 
 
 def test_the_global_generator_is_left_alone():
@@ -448,3 +461,17 @@ def test_tfds_load_reads_what_load_prepared(data_dir):
     assert sorted(batch[0]) == sorted(x)
     for key in x:
         np.testing.assert_array_equal(batch[0][key], x[key])
+
+
+def test_flipped_charges_move_alike():
+    c, x, v = initial_states([(0, 20)])
+    same = simulate(c, x, v, frames=(1,), verbose=0)
+    flipped = simulate(-c, x, v, frames=(1,), verbose=0)
+    for a, b in zip(same, flipped, strict=True):
+        np.testing.assert_array_equal(a, b)
+    space_and_charges = datasets.symmetries("nbody_charged")[1]
+    assert repr(space_and_charges.inputs["charges"]) == "Odd(Scalar())"
+    alone = datasets.symmetry("nbody_charged")
+    assert repr(alone.inputs["charges"]) == "Scalar()"
+    with pytest.raises(ValueError, match="may change its sign"):
+        datasets.symmetry("nbody_gravity", space_and_charges.group)

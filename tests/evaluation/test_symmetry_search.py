@@ -453,3 +453,37 @@ def test_motion_of_any_heading_singles_out_the_vertical(runs):
     of_z = report[AXES["z"]]
     assert of_z.verdict == of_z.distribution == "not detected"
     assert report[AXES["y"]].distribution == "broken"
+
+
+def test_changes_of_sign_are_proposed(bodies):
+    x, _ = bodies
+    x["masses"] = np.abs(x["charges"]) + 0.5
+    x["charges"] = (
+        np.where(np.arange(5) % 2, -1.0, 1.0)[None, :, None] * (x["masses"])
+    )
+    symmetry = Symmetry(
+        groups.O3(),
+        {
+            "positions": "point",
+            "velocities": "vector",
+            "charges": "scalar",
+            "masses": "scalar",
+        },
+        "point",
+    )
+
+    def of_products(x):  # pairs of charges, which no flip of all changes
+        q = x["charges"]
+        field = q * q.sum(axis=1, keepdims=True)
+        return x["positions"] + 0.1 * field * x["velocities"]
+
+    def of_charges(x):
+        return x["positions"] + x["charges"] * x["velocities"]
+
+    for model, verdict in ((of_products, "kept"), (of_charges, "broken")):
+        own, flipped = find_symmetry(model, symmetry, x).evidence
+        assert own.symmetry is symmetry and own.verdict == "kept"
+        assert flipped.symmetry.inputs["charges"].factor == "sign"
+        assert flipped.verdict == verdict
+    x["charges"] = x["masses"]
+    assert len(find_symmetry(of_products, symmetry, x).evidence) == 1

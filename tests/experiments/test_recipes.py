@@ -214,6 +214,7 @@ OTHERS = [
     ("weighting.class_name", dict(beta=2.0)),
     ("weighting.tolerance", dict(tolerance=0.2)),
     ("moved_by", dict(moved_by=lambda: {"more": symmetry()()})),
+    ("moved_by", dict(unused="nbody_charged/unused")),
     ("symmetry.group", dict(symmetry=symmetry(groups.SO2()))),
     ("model.*units", dict(model=lambda: functional(width=32))),
     ("model.*activation", dict(model=lambda: functional(activation="gelu"))),

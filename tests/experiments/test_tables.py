@@ -7,6 +7,7 @@ import pytest
 from filelock import FileLock
 
 from keras_remul import cli, datasets
+from keras_remul.experiments import Recipe
 
 RECIPE = '''"""A small run."""
 from keras_remul import models
@@ -75,13 +76,61 @@ def test_reproduce_and_report(folder, tmp_path, capsys):
     assert float(mean) == pytest.approx(np.mean(errors), rel=1e-2)
     assert float(spread) == pytest.approx(np.std(errors, ddof=1), rel=0.1)
     assert rows["one"][heads.index("seeds")] == "2"
+    scatter = rows["one"][heads.index("± over samples")]
+    assert float(scatter) == pytest.approx(
+        np.mean([result["test_mse_standard_error"] for result in found]), 0.1
+    )
+    # Two runs of one recipe under two names: which of them is better is chance.
+    column = [head.startswith("p against ") for head in heads].index(True)
+    tested = {rows[name][column] for name in ("one", "two")}
+    assert tested == {"reference", "1 (2, 2) n.s."}
     assert any(name.startswith("ridge") for name in rows)
     assert "test_ood MSE" not in heads
     picture = output.parent / "images" / "results_small.png"
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.backend_independent
+def test_learning_rates_are_chosen_on_validation(
+    folder, tmp_path, capsys, monkeypatch
+):
+    def run(recipe, *args, **kwargs):
+        error = recipe.learning_rate + recipe.seed
+        numbers = {"parameters": 1, "seconds": 1.0, "equivariance_error": 1.0}
+        return {"validation_mse": error, "test_mse": 1 - error, **numbers}
+
+    monkeypatch.setattr(Recipe, "run", run)
+    tables = json.loads((folder / "tables.json").read_text())
+    tables["small"] |= {"learning_rates": [0.1, 1e-6], "twin": "two"}
+    (folder / "tables.json").write_text(json.dumps(tables))
+    runs = tmp_path / "runs"
+    runs.mkdir()
+    place = ["--recipes", str(folder), "--runs", str(runs)]
+    with FileLock(runs / "two_learning_rate0.1_seed0.lock"):
+        assert cli.main(["reproduce", "small", *place]) == 0
+    names = [path.stem for path in (folder / "results").glob("*_seed?.json")]
+    # Of `two` nothing is chosen yet, since a run of it is elsewhere.
+    assert sorted(names) == [
+        "one_learning_rate0.1_seed0",
+        "one_learning_rate1e-06_seed0",
+        "one_learning_rate1e-06_seed1",
+        "two_learning_rate1e-06_seed0",
+    ]
+    capsys.readouterr()
+    assert cli.main(["reproduce", "small", *place]) == 0
+    out = capsys.readouterr().out
+    assert "| one learning_rate=1e-06 |" in out and "=0.1 |" not in out
+    assert "p against two learning_rate=1e-06" in out
+
+
 def test_errors(folder, tmp_path, capsys):
+    tables = json.loads((folder / "tables.json").read_text())
+    tables["small"]["twin"] = "three"
+    (folder / "tables.json").write_text(json.dumps(tables))
+    assert cli.main(["report", "--recipes", str(folder)]) == 1
+    assert "to be one of its recipes" in capsys.readouterr().err
+    del tables["small"]["twin"]
+    (folder / "tables.json").write_text(json.dumps(tables))
     assert cli.main(["reproduce", "smal", "--recipes", str(folder)]) == 1
     assert "one of ['small']" in capsys.readouterr().err
     assert cli.main(["report", "--recipes", str(tmp_path)]) == 1

@@ -36,6 +36,7 @@ GROUPS = [
     groups.Cyclic(5),
     groups.Dihedral(2),
     groups.Dihedral(4),
+    groups.Negation(),
     groups.Permutations(6),
     groups.CircularShifts(sizes=(7, 11)),
     groups.Product({"turn": groups.O3(), "nodes": groups.Permutations(6)}),

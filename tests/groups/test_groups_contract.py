@@ -28,6 +28,7 @@ EXAMPLES = [
     groups.Scalings(max_factor=3.0, dimension=2),
     groups.Cyclic(4),
     groups.Dihedral(4),
+    groups.Negation(),
     groups.Permutations(5),
     groups.CircularShifts(sizes=(3, 4)),
     groups.Product(

@@ -11,6 +11,7 @@ from keras import ops
 from scipy import stats
 
 from keras_remul import groups
+from keras_remul.representations import Irrep
 
 N = 4000  # one size for all, so that JAX compiles each function once
 
@@ -182,6 +183,7 @@ FINITE = [
     groups.Dihedral(4),
     groups.Permutations(1),
     groups.Permutations(4),
+    groups.Negation(),
     groups.CircularShifts((3, 1, 2)),
     groups.Product(
         {"turn": groups.Dihedral(3), "nodes": groups.Permutations(3)}
@@ -358,3 +360,61 @@ def test_products():
         groups.Product(
             {"a": groups.Permutations(3), "b": groups.Permutations(3)}
         ).permute(None, None)
+
+
+@pytest.mark.backend_independent
+@pytest.mark.parametrize(
+    "group, count, degree",
+    [
+        (groups.SO3(), 12, 2),
+        (groups.SO3(), 24, 3),
+        (groups.SO3(), 60, 5),
+        (groups.O3(), 24, 2),
+        (groups.O3(), 120, 5),
+    ],
+)
+def test_even_elements_average_functions_of_low_degree_away(
+    group, count, degree
+):
+    even = group.even_elements(count)
+    assert even.shape == (count, 3, 3)
+    for parity in (1, -1):
+        for k in range(1, degree + 1):
+            mean = np.mean(numpy(Irrep(k, parity).rho(group, even)), axis=0)
+            np.testing.assert_allclose(mean, 0, atol=1e-5)
+    # Of the next one something stays, for at least one parity.
+    left = [
+        np.abs(np.mean(numpy(Irrep(degree + 1, p).rho(group, even)), 0)).max()
+        for p in (1, -1)
+    ]
+    assert max(left) > 0.1
+    assert group.even_elements(count + 1) is None
+
+
+@pytest.mark.backend_independent
+def test_even_elements_of_the_plane_and_of_products():
+    turns = numpy(groups.SO2(axis="y").even_elements(5))
+    angles = np.degrees(np.arctan2(turns[:, 0, 2], turns[:, 0, 0])) % 360
+    np.testing.assert_allclose(angles, 72 * np.arange(5), atol=1e-4)
+    assert groups.O2().even_elements(5) is None
+    mirrored = numpy(groups.O2().even_elements(6))
+    assert np.linalg.det(mirrored).sum() == pytest.approx(0, abs=1e-6)
+    assert groups.SO2(axis=None, max_angle=20.0).even_elements(4) is None
+    assert groups.E3().even_elements(24) is None
+    both = {"space": groups.O3(), "charge": groups.Negation()}
+    for count in (24, 48, 96):
+        even = groups.Product(both).even_elements(count)
+        sign, matrices = numpy(even["charge"])[:, 0, 0], numpy(even["space"])
+        parity = np.sign(np.linalg.det(matrices))
+        for factor in (sign, parity):
+            mean = factor @ matrices.reshape(count, 9)
+            np.testing.assert_allclose(mean, 0, atol=1e-5)
+            assert factor.sum() == 0
+        # Both together: only if each is taken with the other.
+        assert (sign * parity).sum() == pytest.approx(
+            24 if count == 24 else 0, abs=1e-5
+        )
+    assert groups.Product(both).even_elements(20) is None
+    three = groups.Product({"t": groups.SO3(), "n": groups.Permutations(3)})
+    assert len(three.even_elements(72)["n"]) == 72
+    assert three.even_elements(12) is None

@@ -121,3 +121,18 @@ def test_errors(vectors):
         symmetrize(Shifted(), vectors, num_samples=1)
     with pytest.raises(ValueError, match="`model` must be a keras.Model"):
         symmetrize(np.sin, vectors)
+
+
+def test_even_elements_average_exactly_what_is_of_low_degree(rng):
+    x = rng.normal(size=(20, 3)).astype("float32")
+    turns = Symmetry(groups.O3(), "vector", "vector")
+    # R^-1 a is of the first degree in R; the cube is of the fourth.
+    model = symmetrize(Shifted(), turns, seed=1)
+    assert model.num_samples == 24
+    np.testing.assert_allclose(model.predict(x, verbose=0), x, atol=1e-5)
+    random = symmetrize(Shifted(), turns, num_samples=23, seed=1)
+    assert np.abs(random.predict(x, verbose=0) - x).max() > 0.1
+    signs = {"space": groups.O3(), "charge": groups.Negation()}
+    both = Symmetry(signs, "vector", "vector")
+    model = symmetrize(Shifted(), both, seed=1)
+    np.testing.assert_allclose(model.predict(x, verbose=0), x, atol=1e-5)

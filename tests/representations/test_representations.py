@@ -15,6 +15,7 @@ from keras_remul.representations import (
     Homogeneous,
     Irrep,
     MirrorPermutation,
+    Odd,
     OnFactor,
     PerNode,
     PerSample,
@@ -54,6 +55,7 @@ LINEAR = [
     DirectSum(["pseudoscalar", "vector", SymmetricMatrix()]),
     Homogeneous(-1.5, "vector"),
     MirrorPermutation([0, 2, 1, 3]),
+    Odd("vector"),
 ]
 
 

@@ -17,6 +17,7 @@ from keras_remul.representations import (
     Homogeneous,
     Irrep,
     MirrorPermutation,
+    Odd,
     OnFactor,
     PerNode,
     PerSample,
@@ -48,6 +49,9 @@ EXAMPLES = {
     Homogeneous(-1.5, "vector"): groups.Scalings(3.0),
     OnFactor("turn", "vector"): groups.Product(
         {"nodes": groups.Permutations(5), "turn": groups.O3()}
+    ),
+    Odd("vector", factor="sign"): groups.Product(
+        {"turn": groups.O3(), "sign": groups.Negation()}
     ),
     PerNode("vector"): groups.Product(
         {"nodes": groups.Permutations(5), "turn": groups.O3()}

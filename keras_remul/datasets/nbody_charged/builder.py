@@ -27,6 +27,8 @@ class NbodyChargedConfig(tfds.core.BuilderConfig):
             random numbers holds before the first system of the next split.
         seed: seed of the stream. Defaults to 43, the official one.
         num_bodies: bodies of each system. Defaults to 5.
+        test_start: place in the stream of the first test system. Defaults to
+            None: the first after those of `stream`.
     """
 
     train: int = 3000
@@ -35,9 +37,12 @@ class NbodyChargedConfig(tfds.core.BuilderConfig):
     stream: tuple[int, int] = (10000, 2000)
     seed: int = 43
     num_bodies: int = 5
+    test_start: int | None = None
 
     def __post_init__(self):
-        room = (*self.stream, self.test)
+        room, start = (*self.stream, self.test), self.test_start
+        if start is not None:  # after the training systems
+            room = (start, self.stream[1], self.stream[0] - start)
         sizes = (self.train, self.validation, self.test)
         if any(
             not 1 <= size <= limit
@@ -47,12 +52,14 @@ class NbodyChargedConfig(tfds.core.BuilderConfig):
                 "Sizes of splits must be positive and within `stream`. "
                 f"Received: train={self.train}, "
                 f"validation={self.validation}, test={self.test}, "
-                f"stream={self.stream}"
+                f"stream={self.stream}, test_start={self.test_start}"
             )
 
     def ranges(self):
         """(start, stop) of each split in the stream."""
         first, second = self.stream[0], sum(self.stream)
+        if self.test_start is not None:
+            second = self.test_start
         return {
             "train": (0, self.train),
             "validation": (first, first + self.validation),
@@ -104,6 +111,13 @@ symmetric under E(3), up to the clipping.
             description="All 10000 official training systems.",
             train=10000,
         ),
+        NbodyChargedConfig(
+            name="unused",
+            description="The benchmark, tested on the 7000 official training "
+            "systems that it leaves out.",
+            test=7000,
+            test_start=3000,
+        ),
         *(
             NbodyChargedConfig(
                 name=f"{bodies}_bodies",
@@ -131,8 +145,9 @@ symmetric under E(3), up to the clipping.
     def _arrays(self, dl_manager):
         config = self.builder_config
         ranges = config.ranges()
+        order = sorted(self.SPLITS, key=ranges.get)
         c, x, v = initial_states(
-            [ranges[split] for split in self.SPLITS],
+            [ranges[split] for split in order],
             config.seed,
             config.num_bodies,
         )
@@ -146,7 +161,7 @@ symmetric under E(3), up to the clipping.
             "targets": x[:, 1],
         }
         arrays, first = {}, 0
-        for split in self.SPLITS:
+        for split in order:
             start, stop = ranges[split]
             rows = slice(first, first + stop - start)
             first = rows.stop

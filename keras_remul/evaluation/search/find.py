@@ -6,6 +6,7 @@ from keras_remul.evaluation import evaluate_equivariance
 from keras_remul.evaluation.search.data import Data
 from keras_remul.evaluation.search.orientation import shared_orientation
 from keras_remul.evaluation.search.power import detectable
+from keras_remul.evaluation.search.proposals import with_negations
 from keras_remul.evaluation.search.relation import (
     cross_validate,
     mean_by_trial,
@@ -101,7 +102,10 @@ def find_symmetry(
         model_or_data: a Keras model or a function from arrays to arrays, with
             `x`; or a pair `(x, y)`, NumPy arrays in the structure of the
             candidates' inputs and outputs.
-        candidates: list of `Symmetry`.
+        candidates: list of `Symmetry`; or one `Symmetry`, which stands for
+            itself, and with `Negation` as one more factor for each input with
+            values of both signs that no group changes, such as charges: a
+            candidate for each, under which that input is odd.
         x: the inputs, where the first argument is a model.
         trials: array `(n,)` of labels; samples of one trial were recorded
             together and are not independent: a trajectory, a subject.
@@ -137,11 +141,15 @@ def find_symmetry(
     ...     for group in (groups.SO2(axis="y"), groups.SO3())
     ... ]
     >>> print(find_symmetry((x, y), candidates, trials=recording))
+    >>> print(find_symmetry(model, candidates[0], x))
 
     Reference: for randomisation tests of invariance, Chiu and Bloem-Reddy,
     arXiv 2307.15834; for D, the energy distance of Szekely and Rizzo,
     J. Stat. Plan. Inference 143 (2013).
     """
+    if isinstance(candidates, Symmetry):
+        inputs = model_or_data[0] if x is None else x
+        candidates = [candidates, *with_negations(candidates, inputs)]
     candidates = list(candidates)
     if not candidates or not all(isinstance(c, Symmetry) for c in candidates):
         raise ValueError(
