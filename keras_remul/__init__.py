@@ -15,6 +15,7 @@ from keras_remul import (
 from keras_remul.evaluation import (
     callbacks,
     equivariance_profile,
+    evaluate_classifier,
     evaluate_equivariance,
     evaluate_potential,
     evaluate_rotations,
@@ -59,6 +60,7 @@ __all__ = [
     "distribution",
     "download_preset",
     "equivariance_profile",
+    "evaluate_classifier",
     "evaluate_equivariance",
     "evaluate_potential",
     "evaluate_preset",

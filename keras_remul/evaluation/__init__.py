@@ -1,5 +1,6 @@
 """How equivariant a model is: over the group, at its identity, by layer."""
 
+from keras_remul.evaluation.classifiers import evaluate_classifier
 from keras_remul.evaluation.equivariance import evaluate_equivariance
 from keras_remul.evaluation.landscape import loss_landscape
 from keras_remul.evaluation.lie import lie_derivative
@@ -15,6 +16,7 @@ from keras_remul.evaluation.rotations import evaluate_rotations
 __all__ = [
     "as_function",
     "equivariance_profile",
+    "evaluate_classifier",
     "evaluate_equivariance",
     "evaluate_potential",
     "evaluate_rotations",
