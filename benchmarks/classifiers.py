@@ -118,7 +118,7 @@ def main():
             done.append(row)
             print(row, flush=True)
         with arguments.output.open("w", newline="") as file:
-            writer = csv.DictWriter(file, row)
+            writer = csv.DictWriter(file, row, lineterminator="\n")
             writer.writeheader()
             writer.writerows(done)
 
