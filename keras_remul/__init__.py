@@ -39,6 +39,7 @@ from keras_remul.presets import (
     verify_preset,
 )
 from keras_remul.presets.compiling import compiled
+from keras_remul.presets.describe import describe_preset
 from keras_remul.presets.evaluate import evaluate_preset
 from keras_remul.presets.exporting import export
 from keras_remul.symmetry import Symmetry
@@ -57,6 +58,7 @@ __all__ = [
     "callbacks",
     "compiled",
     "datasets",
+    "describe_preset",
     "distribution",
     "download_preset",
     "equivariance_profile",
