@@ -16,6 +16,7 @@ from keras_remul.evaluation import (
     callbacks,
     compare_errors,
     equivariance_profile,
+    evaluate_classifier,
     evaluate_equivariance,
     evaluate_potential,
     evaluate_rotations,
@@ -39,6 +40,7 @@ from keras_remul.presets import (
     verify_preset,
 )
 from keras_remul.presets.compiling import compiled
+from keras_remul.presets.describe import describe_preset
 from keras_remul.presets.evaluate import compare_presets, evaluate_preset
 from keras_remul.presets.exporting import export
 from keras_remul.symmetry import Symmetry
@@ -59,9 +61,11 @@ __all__ = [
     "compare_presets",
     "compiled",
     "datasets",
+    "describe_preset",
     "distribution",
     "download_preset",
     "equivariance_profile",
+    "evaluate_classifier",
     "evaluate_equivariance",
     "evaluate_potential",
     "evaluate_preset",

@@ -36,8 +36,8 @@ def from_ase(atoms, energy_key="energy", forces_key="forces"):
         - `positions`: `(S, N, 3)`, float32, in Angstrom.
         - `atomic_numbers`: `(S, N, 1)`, int32, 0 for padding.
         - `mask`: `(S, N)`, 1 for atoms, if there is padding.
-        - `box`: `(S, 3, 3)`, lattice vectors, if a structure is periodic; a row
-          of zeros is a direction without a period.
+        - `box`: lattice vectors `(S, 3, 3)`, if a structure is periodic; zeros
+        in a direction without a period.
 
         y is a dict of those of the following that the structures have:
 

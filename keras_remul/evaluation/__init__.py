@@ -1,5 +1,6 @@
 """How equivariant a model is: over the group, at its identity, by layer."""
 
+from keras_remul.evaluation.classifiers import evaluate_classifier
 from keras_remul.evaluation.comparison import (
     compare_errors,
     standard_error,
@@ -21,6 +22,7 @@ __all__ = [
     "as_function",
     "compare_errors",
     "equivariance_profile",
+    "evaluate_classifier",
     "evaluate_equivariance",
     "evaluate_potential",
     "evaluate_rotations",

@@ -9,6 +9,7 @@ from keras_remul.groups.permutations import CircularShifts, Permutations
 from keras_remul.groups.product import Product
 from keras_remul.groups.scalings import Scalings
 from keras_remul.groups.spacetime import Lorentz
+from keras_remul.groups.wallpaper import Wallpaper
 
 __all__ = [
     "CircularShifts",
@@ -29,4 +30,5 @@ __all__ = [
     "SO3",
     "Scalings",
     "Translations",
+    "Wallpaper",
 ]

@@ -7,6 +7,7 @@ import math
 import keras
 import numpy as np
 import pytest
+from compiled import once
 from keras import ops
 from scipy import stats
 
@@ -418,3 +419,31 @@ def test_even_elements_of_the_plane_and_of_products():
     three = groups.Product({"t": groups.SO3(), "n": groups.Permutations(3)})
     assert len(three.even_elements(72)["n"]) == 72
     assert three.even_elements(12) is None
+
+
+def test_wallpaper_groups_move_images_by_their_products():
+    group = groups.Wallpaper(5)
+    a, b = (group.sample(64, seed=i) for i in range(2))
+    x = np.random.default_rng(0).normal(size=(64, 5, 5, 1)).astype("float32")
+
+    @once
+    def sides(a, b, x):
+        ab, back = group.compose(a, b), group.inverse(a)
+        moved = group.move_grid(a, x)
+        return {
+            "product": (
+                group.move_grid(ab, x),
+                group.move_grid(a, group.move_grid(b, x)),
+            ),
+            "inverse": (group.move_grid(back, moved), x),
+        }
+
+    for name, pair in sides(a, b, x).items():
+        left, right = map(ops.convert_to_numpy, pair)
+        np.testing.assert_array_equal(left, right, err_msg=name)
+    # Shifts and turns do not commute, so that this is no direct product.
+    images = [ops.convert_to_numpy(g["shift"]) for g in (a, b)]
+    product = ops.convert_to_numpy(group.compose(a, b)["shift"])
+    assert (product != (images[0] + images[1]) % 5).any()
+    with pytest.raises(ValueError, match="`order` must be 1, 2 or 4.*3"):
+        groups.Wallpaper(5, order=3)

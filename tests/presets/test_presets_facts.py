@@ -8,6 +8,7 @@ import pytest
 from test_presets_places import tree
 from test_presets_safety import sign
 
+import keras_remul as kr
 from keras_remul import from_preset, save_to_preset, verify_preset
 from keras_remul.presets.card import card
 from keras_remul.presets.folder import update_metadata
@@ -165,3 +166,26 @@ def test_a_preset_that_does_not_load_is_not_described(preset):
     with pytest.raises(ValueError, match="other weights than those"):
         update_metadata(preset, description="x")
     assert tree(preset) == before
+
+
+@pytest.mark.backend_independent
+def test_describe_preset_tells_how_to_call_it():
+    text = kr.describe_preset("nbody_charged_transformer_remul")
+    for line in (
+        "  positions  (B, 5, 3)  float32  Point()",
+        "symmetry: O3()",
+        "  test MSE: 0.004",
+    ):
+        assert line in text
+    found = {}
+    exec(text[text.index("import numpy") :], found)
+    assert found["y"].shape == (1, 5, 3) and np.isfinite(found["y"]).all()
+
+
+@pytest.mark.backend_independent
+def test_describe_preset_of_one_without_samples(model, tmp_path):
+    model(np.ones((1, 3), "float32"))
+    save_to_preset(model, tmp_path / "p", metadata={"description": "a\x1b[1m"})
+    text = kr.describe_preset(tmp_path / "p")
+    assert text.splitlines()[0] == "a [1m"
+    assert text.endswith("p')") and "inputs" not in text
