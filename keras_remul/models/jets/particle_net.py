@@ -97,6 +97,21 @@ class ParticleNet(JetModel):
         self.head.build((None, self.hidden_dim))
 
     def call(self, inputs, training=None):
+        h = self.drop(self.embed(inputs, training), training=training)
+        h = self.head(h)
+        short = self.variable_dtype in ("float16", "bfloat16")
+        return ops.cast(h, "float32" if short else self.variable_dtype)
+
+    def embed(self, inputs, training=None):
+        """The features of each jet before the last layer.
+
+        Args:
+            inputs: as of the model.
+            training: whether batch norms use the statistics of the batch.
+
+        Returns:
+            Array `(B, hidden_dim)`.
+        """
         p, mask, jet = self.read(inputs)
         eta = kinematics.pseudorapidity(jet)
         polar = kinematics.pseudorapidity(p) - eta
@@ -108,8 +123,7 @@ class ParticleNet(JetModel):
         h = ops.where(mask[..., None], h, 0.0)
         for i, block in enumerate(self.blocks):
             h = block(h, h if i else points, mask, training=training)
-        h = self.drop(self.hidden(masked_mean(h, mask)), training=training)
-        return ops.cast(self.head(h), jet.dtype)
+        return self.hidden(masked_mean(h, mask))
 
     def get_config(self):
         return {
