@@ -29,6 +29,7 @@ from keras_remul.presets.resolve import bundled
 
 PRESETS = pathlib.Path(__file__).parent / "stored"
 LAYERS = {
+    "EdgeConv": dict(dim=4, neighbors=2),
     "EGNNLayer": dict(dim=4, update_nodes=False, update_positions=False),
     "GATrBlock": dict(dim=4, multivector_dim=4, num_heads=2, mlp_ratio=3),
     "IrrepDense": dict(units=3),
@@ -53,7 +54,23 @@ LAYERS = {
         dim=4, vector_dim=2, num_heads=2, mlp_ratio=3
     ),
 }
+JETS = {
+    "JetTransformer": dict(
+        num_layers=1,
+        hidden_dim=8,
+        num_heads=2,
+        mlp_ratio=3,
+        dropout=0.25,
+        pair_dim=4,
+        invariance="lorentz",
+        units=2,
+    ),
+    "ParticleNet": dict(
+        widths=[8], neighbors=4, hidden_dim=8, dropout=0.25, units=2
+    ),
+}
 OTHERS = {
+    **JETS,
     "LinearNodes": dict(identity="one_hot", length_unit=2.0, time_unit=3.0),
 }
 # Of the base of these models, at other values than the defaults.
@@ -264,6 +281,10 @@ def write_presets(names):
         model, x = MADE[name](), inputs()
         if name == "LinearNodes":
             x["one_hot"] = np.tile(np.eye(4, dtype="float32"), (3, 1, 1))
+        if name in JETS:
+            p = np.pad(x["positions"], ((0, 0), (0, 0), (1, 0)))
+            p[..., 0] = 3.0
+            x = {"four_momenta": p, "mask": x["mask"]}
         model(x)
         kr.save_to_preset(model, PRESETS / name.lower(), x)
 

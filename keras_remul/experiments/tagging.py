@@ -16,6 +16,23 @@ def area_under_curve(scores, labels):
     return float(pairs / len(ones) / len(zeros))
 
 
+def background_rejection(scores, labels, efficiency):
+    """1 / share of the 0 that score above this share of the 1.
+
+    Args:
+        scores: `(S,)`.
+        labels: 0 or 1, `(S,)`.
+        efficiency: the share of the 1 that is kept, above 0 and below 1.
+
+    Returns:
+        A number; infinity where no 0 scores so high.
+    """
+    positive = labels > 0
+    threshold = np.quantile(scores[positive], 1 - efficiency)
+    share = np.mean(scores[~positive] >= threshold)
+    return float(1 / share) if share else float("inf")
+
+
 def mass(x):
     """Invariant mass of all constituents `(S,)`, in the units of x."""
     total = x["four_momenta"].astype("float64").sum(axis=1)

@@ -8,10 +8,11 @@ from keras_remul.groups.orthogonal import O2, O3, SO2, SO3
 from keras_remul.groups.permutations import CircularShifts, Permutations
 from keras_remul.groups.product import Product
 from keras_remul.groups.scalings import Scalings
-from keras_remul.groups.spacetime import Lorentz
+from keras_remul.groups.spacetime import Boosts, Lorentz
 from keras_remul.groups.wallpaper import Wallpaper
 
 __all__ = [
+    "Boosts",
     "CircularShifts",
     "Cyclic",
     "Dihedral",

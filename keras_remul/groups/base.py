@@ -248,6 +248,22 @@ class Group(Configurable):
         """
         return None
 
+    def commutes_with(self, other):
+        """Whether the elements are known to commute with those of another.
+
+        A `Product` of two groups that act on vectors asks for it. Multiples of
+        1 commute with all linear maps of the same space; a group that commutes
+        with others says so.
+
+        Args:
+            other: the other `Group`.
+        """
+        return (
+            (self.isotropic or other.isotropic)
+            and self.dimension == other.dimension
+            and not (self.has_translations or other.has_translations)
+        )
+
     def generators(self):
         """A basis of the Lie algebra.
 

@@ -144,13 +144,19 @@ class SO2(RotationGroup):
         self.dimension = 2 if axis is None else 3
         super().__init__(min_angle, max_angle)
 
-    def _parts(self):
-        """a a^T, 1 - a a^T and [a]_x."""
+    def direction(self):
+        """The unit vector a along the axis, of NumPy; None in the plane."""
         if self.axis is None:
-            return np.zeros((2, 2)), np.eye(2), np.array([[0.0, -1], [1, 0]])
+            return None
         named = isinstance(self.axis, str)
         a = np.array(_AXES[self.axis] if named else self.axis)
-        a = a / np.linalg.norm(a)
+        return a / np.linalg.norm(a)
+
+    def _parts(self):
+        """a a^T, 1 - a a^T and [a]_x."""
+        a = self.direction()
+        if a is None:
+            return np.zeros((2, 2)), np.eye(2), np.array([[0.0, -1], [1, 0]])
         fixed = np.outer(a, a)
         return fixed, np.eye(3) - fixed, np.cross(np.eye(3), a)
 
@@ -234,6 +240,10 @@ class O2(OrthogonalGroup):
 
     def generators(self):
         return self._rotations.generators()
+
+    def direction(self):
+        """The unit vector along the axis, of NumPy; None in the plane."""
+        return self._rotations.direction()
 
     def rotation_near(self, m):
         return self._rotations.rotation_near(m)

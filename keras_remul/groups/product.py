@@ -1,5 +1,6 @@
 """Direct products of groups."""
 
+import itertools
 import math
 
 import keras
@@ -19,9 +20,10 @@ class Product(Group):
     An element is a dict with one batch of elements per factor. If only one
     factor acts on vectors, on nodes or on a grid, it does so in the product:
     with rotations and permutations of nodes, vectors are rotated and nodes
-    permuted. `Scalings` commute with linear maps and can be combined with one
-    more factor that acts on vectors without translations. If several other
-    factors act on the same objects, each feature names the one that acts on it:
+    permuted. Factors that commute can act on the same vectors: `Scalings` with
+    one more factor without translations, `Boosts` along an axis with rotations
+    about it, which then act on four-vectors. If several other factors act on
+    the same objects, each feature names the one that acts on it:
     `OnFactor("name", "vector")`, or short `"vector@name"`.
 
     `sample` draws the factors independently, each from its own distribution.
@@ -52,7 +54,7 @@ class Product(Group):
         self.num_normals = sum(f.num_normals for f in factors.values())
         self._vectors = self._acting_on_vectors()
         groups = [self.factors[name] for name in self._vectors]
-        self.dimension = groups[0].dimension if groups else None
+        self.dimension = max((g.dimension for g in groups), default=None)
         self.proper = all(group.proper for group in groups)
         self.orthogonal = all(group.orthogonal for group in groups)
         self.has_translations = any(group.has_translations for group in groups)
@@ -75,13 +77,9 @@ class Product(Group):
         """The factors that `linear` multiplies; none if this is ambiguous."""
         names = self.names("dimension")
         groups = [self.factors[name] for name in names]
-        others = [group for group in groups if not group.isotropic]
-        if len(groups) > 1 and (
-            len(others) > 1
-            or any(group.has_translations for group in groups)
-            or len({group.dimension for group in groups}) > 1
-        ):
-            return []
+        for a, b in itertools.combinations(groups, 2):
+            if not (a.commutes_with(b) or b.commutes_with(a)):
+                return []
         return names
 
     def _map(self, method, *elements):
@@ -168,6 +166,8 @@ class Product(Group):
         linear = None
         for name in self._vectors:
             factor = self.factors[name].linear(g[name])
+            if factor.shape[-1] < self.dimension:
+                factor = _of_spacetime(factor)
             linear = (
                 factor
                 if linear is None
@@ -180,6 +180,14 @@ class Product(Group):
             return None
         (name,) = self._vectors
         return self.factors[name].translation(g[name])
+
+    def parity(self, g):
+        parity = None
+        for name in self._vectors:
+            factor = self.factors[name].parity(g[name])
+            if factor is not None:
+                parity = factor if parity is None else parity * factor
+        return parity
 
     def scale(self, g):
         scale = None
@@ -235,3 +243,9 @@ class Product(Group):
 
     def __repr__(self):
         return f"Product({self.factors!r})"
+
+
+def _of_spacetime(linear):
+    """Linear maps of space `(n, 3, 3)` as maps of four-vectors `(n, 4, 4)`."""
+    space = ops.pad(linear, ((0, 0), (1, 0), (1, 0)))
+    return space + ops.diag(ops.one_hot(0, 4, dtype=space.dtype))

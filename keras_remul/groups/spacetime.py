@@ -1,4 +1,4 @@
-"""The Lorentz group, of space and time."""
+"""The Lorentz group, of space and time, and boosts along one axis."""
 
 import math
 
@@ -8,13 +8,28 @@ from keras import ops
 
 from keras_remul import backend
 from keras_remul.groups.base import Group, rotation_generators, uniform
-from keras_remul.groups.orthogonal import SO3
+from keras_remul.groups.orthogonal import O2, SO2, SO3
 
 _METRIC = np.array([1.0, -1.0, -1.0, -1.0])
 
 
+class _OfSpacetime(Group):
+    """Matrices L that keep the metric, L^T G L = G: L^-1 = G L^T G."""
+
+    dimension = 4
+    orthogonal = False
+
+    def inverse(self, g):
+        g = self.as_tensor(g)
+        metric = ops.convert_to_tensor(_METRIC, g.dtype)
+        return metric[:, None] * ops.swapaxes(g, -1, -2) * metric
+
+    def linear(self, g):
+        return self.as_tensor(g)
+
+
 @keras.saving.register_keras_serializable(package="keras_remul")
-class Lorentz(Group):
+class Lorentz(_OfSpacetime):
     """Rotations and boosts of four-vectors (E, px, py, pz).
 
     Each element L keeps the metric G = diag(1, -1, -1, -1), L^T G L = G, the
@@ -37,17 +52,10 @@ class Lorentz(Group):
     >>> g = Lorentz(max_rapidity=0.5).sample(8, seed=0)    # (8, 4, 4)
     """
 
-    dimension = 4
-    orthogonal = False
     num_normals = SO3.num_normals + 4
 
     def __init__(self, max_rapidity=1.0):
-        if not 0 < max_rapidity < math.inf:
-            raise ValueError(
-                "Argument `max_rapidity` must be positive and finite. "
-                f"Received: max_rapidity={max_rapidity}"
-            )
-        self.max_rapidity = float(max_rapidity)
+        self.max_rapidity = _checked(max_rapidity)
 
     def from_normal(self, z):
         rotation = SO3().from_normal(z[:, :4])
@@ -66,14 +74,6 @@ class Lorentz(Group):
         turned = backend.matmul(boost[:, :, 1:], rotation)
         return ops.concatenate([boost[:, :, :1], turned], axis=-1)
 
-    def inverse(self, g):
-        g = self.as_tensor(g)
-        metric = ops.convert_to_tensor(_METRIC, g.dtype)
-        return metric[:, None] * ops.swapaxes(g, -1, -2) * metric
-
-    def linear(self, g):
-        return self.as_tensor(g)
-
     def generators(self):
         result = {}
         for name, rotation in rotation_generators(3, 3).items():
@@ -86,3 +86,82 @@ class Lorentz(Group):
 
     def get_config(self):
         return {"max_rapidity": self.max_rapidity}
+
+
+@keras.saving.register_keras_serializable(package="keras_remul")
+class Boosts(_OfSpacetime):
+    """Boosts of four-vectors (E, px, py, pz) along one axis.
+
+    For the unit axis a and the rapidity w,
+
+        B(w) = [[cosh w, sinh w a^T], [sinh w a, 1 + (cosh w - 1) a a^T]],
+
+    and B(v) B(w) = B(v + w). Boosts along the beam and rotations about it are
+    the symmetry of a collider whose partons have any momentum along the beam.
+    The two commute, so that their `Product` acts on four-vectors:
+
+        {"boost": Boosts("z"), "turn": SO2("z")}
+
+    The group is not compact. `sample` draws w uniform between `-max_rapidity`
+    and `max_rapidity`: the Haar measure dw conditioned on these.
+
+    Args:
+        axis: `"x"`, `"y"`, `"z"` or three numbers (made a unit vector).
+            Defaults to `"z"`.
+        max_rapidity: largest rapidity of a boost. Defaults to 1.0.
+
+    Example:
+
+    >>> g = Boosts("z", max_rapidity=0.5).sample(8, seed=0)    # (8, 4, 4)
+    """
+
+    num_normals = 1
+
+    def __init__(self, axis="z", max_rapidity=1.0):
+        if axis is None:
+            raise ValueError(
+                "Argument `axis` must be 'x', 'y', 'z' or three numbers. "
+                "Received: axis=None"
+            )
+        self.axis = SO2(axis).axis
+        self.max_rapidity = _checked(max_rapidity)
+
+    def direction(self):
+        """The unit vector along the axis, of NumPy."""
+        return SO2(self.axis).direction()
+
+    def commutes_with(self, other):
+        if isinstance(other, (SO2, O2)) and other.dimension == 3:
+            cross = np.cross(self.direction(), other.direction())
+            return bool(np.abs(cross).max() < 1e-9)
+        return super().commutes_with(other)
+
+    def from_normal(self, z):
+        w = self.max_rapidity * (2 * uniform(z) - 1)
+        # cosh from sinh: B keeps the metric exactly.
+        sinh = ops.cast(ops.sinh(w), z.dtype)[:, :, None]
+        cosh = ops.sqrt(1 + ops.square(sinh))
+        boost = self.generators()["boost"]
+        still = np.eye(4) - boost @ boost  # across the axis
+        across, along, mixed = (
+            ops.convert_to_tensor(part, z.dtype)
+            for part in (still, boost @ boost, boost)
+        )
+        return across + cosh * along + sinh * mixed
+
+    def generators(self):
+        boost = np.zeros((4, 4))
+        boost[0, 1:] = boost[1:, 0] = self.direction()
+        return {"boost": boost}
+
+    def get_config(self):
+        return {"axis": self.axis, "max_rapidity": self.max_rapidity}
+
+
+def _checked(max_rapidity):
+    if not 0 < max_rapidity < math.inf:
+        raise ValueError(
+            "Argument `max_rapidity` must be positive and finite. Received: "
+            f"max_rapidity={max_rapidity}"
+        )
+    return float(max_rapidity)

@@ -1,6 +1,7 @@
 """Building blocks of the models; each works on its own in any Keras model."""
 
 from keras_remul.layers.attention import MultiHeadSelfAttention
+from keras_remul.layers.edge_conv import EdgeConv
 from keras_remul.layers.egnn_layer import EGNNLayer
 from keras_remul.layers.gatr_block import GATrBlock
 from keras_remul.layers.message_passing import MessagePassing
@@ -21,6 +22,7 @@ from keras_remul.layers.vector_block import (
 
 __all__ = [
     "EGNNLayer",
+    "EdgeConv",
     "GATrBlock",
     "IrrepDense",
     "MessagePassing",

@@ -31,6 +31,13 @@ GROUPS = [
     groups.SO2(axis=None, max_angle=20.0),
     groups.SO3(min_angle=90.0, max_angle=120.0),
     groups.Lorentz(max_rapidity=0.7),
+    groups.Boosts(max_rapidity=0.7),
+    groups.Product(
+        {
+            "boost": groups.Boosts([1.0, -2.0, 0.5], 0.7),
+            "turn": groups.O2([-2.0, 4.0, -1.0]),
+        }
+    ),
     groups.Scalings(),
     groups.Cyclic(4),
     groups.Cyclic(5),
@@ -246,6 +253,8 @@ def test_so2_keeps_its_axis_and_turns_right_handed(axis):
         (lambda: groups.SO3(max_angle=0), "`max_angle` > 0|max_angle > 0"),
         (lambda: groups.SO2(max_angle=200), "`max_angle`.*200"),
         (lambda: groups.Lorentz(max_rapidity=-1), "`max_rapidity`.*-1"),
+        (lambda: groups.Boosts(axis=None), "`axis`.*None"),
+        (lambda: groups.Boosts("z", -1), "`max_rapidity`.*-1"),
         (lambda: groups.Scalings(max_factor=1), "`max_factor`.*1"),
         (lambda: groups.Scalings(dimension=9), "`dimension`.*9"),
         (lambda: groups.Cyclic(0), "`order`.*0"),

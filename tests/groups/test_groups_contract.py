@@ -25,6 +25,7 @@ EXAMPLES = [
     groups.SE3(translation_std=2.0),
     groups.E3(translation_std=2.0),
     groups.Lorentz(max_rapidity=0.5),
+    groups.Boosts(axis="x", max_rapidity=0.5),
     groups.Scalings(max_factor=3.0, dimension=2),
     groups.Cyclic(4),
     groups.Dihedral(4),

@@ -117,6 +117,39 @@ def test_plane_groups_are_haar(group):
         assert looks_uniform(angle[parity < 0], -np.pi, np.pi)
 
 
+def test_boosts_along_the_beam_and_rotations_about_it():
+    """The symmetry of a collider: pT, and differences of y and phi."""
+    beam = groups.Product(
+        {"boost": groups.Boosts("z", 1.5), "turn": groups.SO2("z")}
+    )
+    assert beam.dimension == 4 and beam.proper
+    g = beam.sample(N, seed=0)
+    linear = numpy(beam.linear(g))
+    turned, boosted = numpy(g["turn"]), numpy(g["boost"])
+    np.testing.assert_array_equal(linear[:, 1:3, 1:3], turned[:, :2, :2])
+    np.testing.assert_allclose(linear[:, ::3, ::3], boosted[:, ::3, ::3])
+    assert looks_uniform(np.arcsinh(boosted[:, 0, 3]), -1.5, 1.5)
+    p = np.random.default_rng(0).normal(size=(2, 3))
+    energy = np.sqrt(1 + (p**2).sum(1, keepdims=True))
+    p = np.concatenate([energy, p], axis=1)  # two particles of mass 1
+    moved = p @ np.swapaxes(linear, 1, 2)  # (N, 2, 4)
+
+    def kept(p):
+        rapidity = np.arctanh(p[..., 3] / p[..., 0])
+        azimuth = np.arctan2(p[..., 2], p[..., 1])
+        between = azimuth[..., 1] - azimuth[..., 0]
+        parts = rapidity[..., 1] - rapidity[..., 0], np.cos(between)
+        transverse = np.hypot(p[..., 1], p[..., 2])
+        return np.concatenate([transverse, np.stack(parts, -1)], axis=-1)
+
+    np.testing.assert_allclose(kept(moved), np.tile(kept(p), (N, 1)), atol=1e-4)
+    for other in (groups.SO2("x"), groups.SO3(), groups.Boosts("x")):
+        mixed = groups.Product({"boost": groups.Boosts("z"), "other": other})
+        assert mixed.dimension is None
+    unit = groups.Product({"beam": beam, "unit": groups.Scalings(dimension=4)})
+    assert unit.dimension == 4
+
+
 def test_lorentz_keeps_the_metric():
     metric = np.diag([1.0, -1.0, -1.0, -1.0])
     group = groups.Lorentz(max_rapidity=2.0)
@@ -211,6 +244,7 @@ INFINITE = [
     groups.E3(),
     groups.Scalings(),
     groups.Lorentz(),
+    groups.Boosts(),
     groups.Product({"a": groups.Cyclic(2), "b": groups.SO3()}),
 ]
 

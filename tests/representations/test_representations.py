@@ -40,6 +40,7 @@ GROUPS = [
     groups.E2(),
     groups.Lorentz(max_rapidity=0.5),
     groups.Product({"turn": groups.O3(), "unit": groups.Scalings(1.5)}),
+    groups.Product({"boost": groups.Boosts("z", 0.5), "turn": groups.O2("z")}),
 ]
 LINEAR = [
     Scalar(),

@@ -1,0 +1,1 @@
+"""Models that tell what a jet comes from, by its constituents."""

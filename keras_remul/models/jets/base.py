@@ -1,0 +1,85 @@
+"""The base class of models of jets: inputs and mask."""
+
+import keras
+from keras import ops
+
+from keras_remul.models.jets import kinematics
+from keras_remul.models.variants import Variants
+from keras_remul.utils.kept_variables import KeepsVariables
+
+
+class JetModel(Variants, KeepsVariables, keras.Model):
+    """Base of models that make logits of the constituents of jets.
+
+    Args:
+        units: number of logits.
+        **kwargs: `name` and `dtype`, for `keras.Model`.
+    """
+
+    def __init__(self, units=1, **kwargs):
+        # Without autocast: float16 would round the momenta.
+        super().__init__(autocast=False, **kwargs)
+        if not isinstance(units, int) or units < 1:
+            raise ValueError(
+                "Argument `units` must be a positive integer. Received: "
+                f"units={units!r}"
+            )
+        self.units = units
+
+    def build(self, input_shape):
+        self._check(input_shape)
+
+    def read(self, inputs):
+        """The constituents of the jets.
+
+        Args:
+            inputs: dict of `"four_momenta"` and, optional, `"mask"`.
+
+        Returns:
+            Four-momenta `(B, N, 4)`, padding filled in; the mask `(B, N)`,
+            boolean; and the four-momenta of the jets `(B, 1, 4)`.
+
+        Raises:
+            ValueError: a key is missing or unknown, or a shape is another one.
+        """
+        self._check({key: tuple(x.shape) for key, x in inputs.items()})
+        short = self.variable_dtype in ("float16", "bfloat16")
+        dtype = "float32" if short else self.variable_dtype
+        p = ops.cast(ops.convert_to_tensor(inputs["four_momenta"]), dtype)
+        mask = inputs.get("mask")
+        mask = p[..., 0] > 0 if mask is None else ops.cast(mask, "bool")
+        jet = kinematics.total(p, mask)
+        # Of a jet without constituents too, there are logarithms.
+        some = ops.any(mask, axis=1)[:, None]
+        return kinematics.filled(p, mask), mask, kinematics.filled(jet, some)
+
+    @staticmethod
+    def _check(shapes):
+        momenta = shapes.get("four_momenta", ())
+        expected = {"four_momenta", "mask"}
+        if (
+            set(shapes) - {"mask"} != {"four_momenta"}
+            or len(momenta) != 3
+            or momenta[-1] != 4
+            or ("mask" in shapes and len(shapes["mask"]) != 2)
+        ):
+            raise ValueError(
+                f"Expected `inputs` to have the keys {sorted(expected)}, of "
+                "the shapes (B, N, 4) and (B, N); the mask may be left out. "
+                f"Received: {dict(shapes)}"
+            )
+
+    def get_config(self):
+        return {
+            "name": self.name,
+            "trainable": self.trainable,
+            "dtype": keras.dtype_policies.serialize(self.dtype_policy),
+            "units": self.units,
+        }
+
+
+def masked_mean(h, mask):
+    """The mean of the valid nodes `(B, C)`; 0 where there are none."""
+    h = ops.where(mask[..., None], h, 0.0)
+    count = ops.sum(ops.cast(mask, h.dtype), axis=1, keepdims=True)
+    return ops.sum(h, axis=1) / ops.maximum(count, 1.0)
