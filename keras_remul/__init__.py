@@ -13,6 +13,7 @@ from keras_remul import (
     representations,
 )
 from keras_remul.evaluation import (
+    TimeStep,
     callbacks,
     equivariance_profile,
     evaluate_equivariance,
@@ -20,6 +21,7 @@ from keras_remul.evaluation import (
     evaluate_rotations,
     lie_derivative,
     loss_landscape,
+    rollout,
     testing,
 )
 from keras_remul.evaluation.search import find_symmetry
@@ -50,6 +52,7 @@ __all__ = [
     "FrameAveraging",
     "RemulModel",
     "Symmetry",
+    "TimeStep",
     "__version__",
     "ase",
     "blend_with_ridge",
@@ -77,6 +80,7 @@ __all__ = [
     "models",
     "representations",
     "ridge",
+    "rollout",
     "save_to_preset",
     "symmetrize",
     "testing",

@@ -10,6 +10,7 @@ are imported where a data set is asked for. The builders become known to
 from keras_remul.datasets.loading import load, load_all, stream
 from keras_remul.datasets.registry import list_datasets, register, symmetry
 from keras_remul.datasets.structures import from_ase
+from keras_remul.datasets.time_steps import time_step
 
 __all__ = [
     "from_ase",
@@ -19,4 +20,5 @@ __all__ = [
     "register",
     "stream",
     "symmetry",
+    "time_step",
 ]

@@ -24,6 +24,8 @@ class Entry:
         target: key of the target feature, or a tuple of keys of several.
         center: index of the node that is taken as the center of a sample, if
             nodes have a fixed order; None for the mean of the nodes.
+        interval: d, where velocities are differences (x(t + d) - x(t)) / d;
+            0 for those at the time of the positions.
     """
 
     builder: str
@@ -35,6 +37,7 @@ class Entry:
     permutations: bool = True
     target: str | tuple = "targets"
     center: int | None = None
+    interval: float = 0.0
 
     @property
     def targets(self):
@@ -58,9 +61,10 @@ def divide(features, target):
     return {k: v for k, v in features.items() if k not in keys}, y
 
 
-def _molecules(builder):
+def _molecules(builder, interval=0.0):
     return Entry(
         builder=builder,
+        interval=interval,
         inputs={
             "positions": "point",
             "velocities": "vector",
@@ -126,12 +130,13 @@ _DATASETS = {
         approximate=(_UPRIGHT, groups.O2(axis="y"), groups.Translations()),
         permutations=False,
         center=0,
+        interval=1.0,
     ),
     "dft_3bpa": _potential("keras_remul.datasets.dft.builder:Dft3bpa"),
     "dft_acac": _potential("keras_remul.datasets.dft.builder:DftAcac"),
     "dft_ethanol": _potential("keras_remul.datasets.dft.builder:DftEthanol"),
-    "md17": _molecules("keras_remul.datasets.md17.builder:Md17"),
-    "rmd17": _molecules("keras_remul.datasets.md17.builder:Rmd17"),
+    "md17": _molecules("keras_remul.datasets.md17.builder:Md17", 1.0),
+    "rmd17": _molecules("keras_remul.datasets.md17.builder:Rmd17", 1.0),
     "rmd17_forces": _potential("keras_remul.datasets.md17.forces:Rmd17Forces"),
     "solar_system": Entry(
         builder="keras_remul.datasets.solar_system.builder:SolarSystem",

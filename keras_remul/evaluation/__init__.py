@@ -1,8 +1,13 @@
-"""How equivariant a model is: over the group, at its identity, by layer."""
+"""How equivariant a model is: over the group, at its identity, by layer.
+
+And how models of motion and potentials fare.
+"""
 
 from keras_remul.evaluation.equivariance import evaluate_equivariance
 from keras_remul.evaluation.landscape import loss_landscape
 from keras_remul.evaluation.lie import lie_derivative
+from keras_remul.evaluation.motion.rolling import rollout
+from keras_remul.evaluation.motion.time_step import TimeStep
 from keras_remul.evaluation.orbit import (
     as_function,
     finite_elements,
@@ -13,6 +18,7 @@ from keras_remul.evaluation.profile import equivariance_profile
 from keras_remul.evaluation.rotations import evaluate_rotations
 
 __all__ = [
+    "TimeStep",
     "as_function",
     "equivariance_profile",
     "evaluate_equivariance",
@@ -21,5 +27,6 @@ __all__ = [
     "finite_elements",
     "lie_derivative",
     "loss_landscape",
+    "rollout",
     "walk_orbit",
 ]
