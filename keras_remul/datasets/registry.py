@@ -24,8 +24,8 @@ class Entry:
         target: key of the target feature, or a tuple of keys of several.
         center: index of the node that is taken as the center of a sample, if
             nodes have a fixed order; None for the mean of the nodes.
-        interval: d, where velocities are differences (x(t + d) - x(t)) / d;
-            0 for those at the time of the positions.
+        moved, interval: what `TimeStep` is told: whether new velocities are
+            `"moved"`, and d, where they are differences.
     """
 
     builder: str
@@ -37,6 +37,7 @@ class Entry:
     permutations: bool = True
     target: str | tuple = "targets"
     center: int | None = None
+    moved: bool = False
     interval: float = 0.0
 
     @property
@@ -130,6 +131,7 @@ _DATASETS = {
         approximate=(_UPRIGHT, groups.O2(axis="y"), groups.Translations()),
         permutations=False,
         center=0,
+        moved=True,
         interval=1.0,
     ),
     "dft_3bpa": _potential("keras_remul.datasets.dft.builder:Dft3bpa"),

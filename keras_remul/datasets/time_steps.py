@@ -13,7 +13,7 @@ def time_step(name, config=None):
 
     Returns:
         A `TimeStep`: the time from input to target in units of the velocities,
-        and whether these are differences.
+        and how new velocities are made.
 
     Raises:
         ValueError: for an unknown name, or data without motion.
@@ -22,7 +22,7 @@ def time_step(name, config=None):
     Example:
 
     >>> keras_remul.datasets.time_step("cmu_mocap/walk_35")
-    TimeStep(horizon=30.0, interval=1.0)
+    TimeStep(horizon=30.0, velocities='moved', interval=1.0)
     """
     with loading.errors_only():
         horizon = loading.builder_maker(name, config)().horizon
@@ -32,4 +32,5 @@ def time_step(name, config=None):
             "Expected a data set of moving nodes, from positions and "
             f"velocities to positions. Received: {name!r}"
         )
-    return TimeStep(float(horizon), spec.interval)
+    velocities = "moved" if spec.moved else "mean"
+    return TimeStep(float(horizon), velocities, spec.interval)

@@ -64,6 +64,8 @@ def rollout(model, x, steps, time_step=None, bones=None):
         lengths = {"lengths": found.astype(state["positions"].dtype)}
     if isinstance(model, RemulModel):
         model = model.model
+    if isinstance(model, keras.Model) and not model.built:
+        model({key: value[:1] for key, value in state.items()})
     step = _stepper(model, time_step, bones)
     path = []
     for number in range(1, steps + 1):
@@ -110,7 +112,9 @@ def _stepper(model, time_step, bones):
     """A function of the state, compiled where the backend does so."""
     step = _Step(model, time_step, bones)
     if not isinstance(model, keras.Model):
-        return step.call
+        return lambda inputs: step.call(
+            keras.tree.map_structure(ops.convert_to_tensor, inputs)
+        )
 
     def run(inputs):
         with backend.kept_generators():
@@ -145,14 +149,14 @@ class _Step(keras.Model):
     def __init__(self, model, time_step, bones):
         super().__init__(autocast=False)
         self.model, self.time_step, self.bones = model, time_step, bones
+        self.built = True  # else Keras tries to trace it once more
 
     def call(self, inputs, training=None):
         state = inputs["state"]
         found = self._predict(inputs, state)
         moved = {"positions": found["positions"]}
         if "velocities" in state:
-            v = found.get("velocities")
-            moved["velocities"] = self._turned(inputs, found) if v is None else v
+            moved["velocities"] = self._velocities(inputs, found)
         if "mask" in state:
             there = ops.cast(state["mask"], "bool")[:, :, None]
             moved = {
@@ -164,8 +168,10 @@ class _Step(keras.Model):
             for key, value in moved.items()
         }
 
-    def _turned(self, inputs, found):
+    def _velocities(self, inputs, found):
         """The velocities at the predicted positions, see `TimeStep`."""
+        if "velocities" in found:
+            return found["velocities"]
         if self.time_step is None:
             raise ValueError(
                 "The model reads velocities and predicts positions only. Pass "
@@ -174,6 +180,8 @@ class _Step(keras.Model):
                 "output."
             )
         state, y = inputs["state"], found["positions"]
+        if not self.time_step.moves:
+            return (y - state["positions"]) / self.time_step.horizon
         x, v, h = self.time_step.later(
             state["positions"], state["velocities"], y
         )
@@ -182,7 +190,8 @@ class _Step(keras.Model):
 
     def _predict(self, inputs, state):
         """What the model predicts, as a dict, with the lengths of the bones."""
-        y = self.model(state)
+        is_model = isinstance(self.model, keras.Model)
+        y = self.model(state if is_model else to_numpy(state))
         y = y if isinstance(y, dict) else {"positions": y}
         shape = tuple(state["positions"].shape)
         for key in ("positions", "velocities"):

@@ -6,35 +6,42 @@ import math
 # Of the time from input to output: far enough that the difference of two
 # predictions is no noise, near enough that it is a velocity.
 SHARE = 1 / 6
+RULES = ("mean", "moved")
 
 
 @dataclasses.dataclass(frozen=True)
 class TimeStep:
     """The time from the input of a model to its output, and its velocities.
 
-    A model that predicts positions only says nothing of the velocities there,
-    which are inputs of its next prediction. They are taken from the model
-    itself, as the change of its prediction while the input moves on:
+    A model that predicts positions x' only says nothing of the velocities v'
+    there, which are inputs of its next prediction. With `velocities="mean"`
+    they are (x' - x) / T, which lags behind by half a step. With `"moved"` they
+    are the change of the prediction while the input moves on, for a second
+    prediction in each step:
 
-        x'  = f(x, v),               a = 2 (x' - x - T v) / (T^2 - T d)
-        v'  = (f(x + h v + a (h^2 - h d) / 2, v + h a) - x') / h,   h = T / 6
+        a  = 2 (x' - x - T v) / (T^2 - T d),                     h = T / 6
+        v' = (f(x + h v + a (h^2 - h d) / 2, v + h a) - x') / h
 
-    with the acceleration a of the parabola through x, v and x'. This is two
-    predictions for each step. (The mean velocity (x' - x) / T lags behind by
-    half a step; 2 (x' - x) / T - v oscillates.)
+    with the acceleration a of the parabola through x, v and x'. For smooth
+    motion, as of joints, that is far better; where the motion is not smooth
+    over the time T, as of charges that pass each other, it is far worse.
 
     Args:
         horizon: T, from input to output, in units of the velocities: 30 for
             velocities per frame and predictions 30 frames ahead.
-        interval: d, where velocities are differences (x(t + d) - x(t)) / d.
-            Defaults to 0.0: they are those at the time of the positions.
+        velocities: `"mean"` or `"moved"`. Defaults to `"mean"`.
+        interval: d, where velocities of inputs are differences
+            (x(t + d) - x(t)) / d. Defaults to 0.0: they are those at the time
+            of the positions. Used for `"moved"`.
 
     Raises:
         ValueError: a time is not a finite number, the horizon is not positive,
-            or the interval is not between 0 and half of it.
+            the interval is not between 0 and half of it, or `velocities` is
+            unknown.
     """
 
     horizon: float
+    velocities: str = "mean"
     interval: float = 0.0
 
     def __post_init__(self):
@@ -48,6 +55,16 @@ class TimeStep:
                 "from 0 to half of it. Received: "
                 f"horizon={self.horizon!r}, interval={self.interval!r}"
             )
+        if self.velocities not in RULES:
+            raise ValueError(
+                f"Argument `velocities` must be one of {RULES}. Received: "
+                f"{self.velocities!r}"
+            )
+
+    @property
+    def moves(self):
+        """Whether new velocities take a second prediction."""
+        return self.velocities == "moved"
 
     def later(self, x, v, y):
         """The state a little later than the input, and how much later.
