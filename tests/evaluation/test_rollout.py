@@ -67,7 +67,7 @@ def test_velocities_of_smooth_motion(rng, interval):
         )
         for rule in ("mean", "moved")
     }
-    assert errors["moved"] < 0.1 * errors["mean"], errors
+    assert errors["moved"] < 0.2 * errors["mean"], errors
 
 
 def test_a_model_and_its_symmetry(bodies, model):

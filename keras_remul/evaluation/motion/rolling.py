@@ -110,7 +110,7 @@ def _checked(x, time_step):
 
 def _stepper(model, time_step, bones):
     """A function of the state, compiled where the backend does so."""
-    step = _Step(model, time_step, bones)
+    step = Step(model, time_step, bones)
     if not isinstance(model, keras.Model):
         return lambda inputs: step.call(
             keras.tree.map_structure(ops.convert_to_tensor, inputs)
@@ -133,7 +133,7 @@ def _check_step(state, number):
         )
 
 
-class _Step(keras.Model):
+class Step(keras.Model):
     """One step of a rollout: the next positions and velocities.
 
     Args:
