@@ -23,6 +23,7 @@ from keras_remul.evaluation import (
     loss_landscape,
     rollout,
     testing,
+    visualization,
 )
 from keras_remul.evaluation.search import find_symmetry
 from keras_remul.models.linear import ridge
@@ -86,5 +87,6 @@ __all__ = [
     "testing",
     "upload_preset",
     "verify_preset",
+    "visualization",
     "weighting",
 ]

@@ -72,6 +72,7 @@ class Bones:
         Returns:
             Positions `(B, N, D)`.
         """
+        y = ops.convert_to_tensor(y)
         first, second = self.pairs.T.tolist()
         away = ops.take(y, second, axis=1) - ops.take(y, first, axis=1)
         square = ops.sum(ops.square(away), axis=-1, keepdims=True)
