@@ -16,7 +16,7 @@ from keras_remul.utils.validation import check_count
 
 WRITERS = {".gif": "pillow", ".mp4": "ffmpeg"}
 TRAIL = 12  # pictures
-SMALL = 2.4  # inches, of a panel
+SMALL = 3.0  # inches, of a panel
 
 
 def animation(

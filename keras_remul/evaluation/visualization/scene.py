@@ -59,7 +59,8 @@ class Scene:
     def __init__(self, axis, up="z"):
         self.axis, self.up = axis, up
         self.seen = []
-        axis.set_axis_off()
+        axis.set(xticks=[], yticks=[])
+        axis.spines[:].set_color("0.85")
         axis.set_aspect("equal")
 
     def lines(self, segments, **style):
@@ -122,9 +123,15 @@ def frame(scenes, unit=""):
     seen = np.concatenate([part for scene in scenes for part in scene.seen])
     low, high = seen.min(axis=0), seen.max(axis=0)
     room = MARGIN * max((high - low).max(), 1e-9)
+    below = np.array([room, 2.0 * room])  # room for the bar
+    size = high + room - (low - below)
+    # As wide as the panels are, whose exact shape is known when drawn.
+    box = scenes[0].axis.bbox
+    shape = np.array([box.width, box.height])
+    extra = (max(size / shape) * shape - size) / 2
     for scene in scenes:
-        scene.axis.set_xlim(low[0] - room, high[0] + room)
-        scene.axis.set_ylim(low[1] - 2 * room, high[1] + room)
+        limits = np.stack([low - below - extra, high + room + extra], axis=1)
+        scene.axis.set(xlim=limits[0], ylim=limits[1])
     _bar(scenes[0].axis, low - [0, 1.3 * room], (high - low).max(), unit)
 
 
