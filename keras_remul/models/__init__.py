@@ -12,6 +12,7 @@ from keras_remul.models.wrappers.correction import Correction
 from keras_remul.models.wrappers.ensemble import Ensemble
 from keras_remul.models.wrappers.forces import ConservativeForces
 from keras_remul.models.wrappers.potential import Potential
+from keras_remul.models.wrappers.skeleton import OnSkeleton
 
 __all__ = [
     "EGNN",
@@ -21,6 +22,7 @@ __all__ = [
     "GATr",
     "LinearNodes",
     "MessagePassingNetwork",
+    "OnSkeleton",
     "PointEdgeTransformer",
     "Potential",
     "SE3Transformer",
