@@ -206,11 +206,11 @@ def builder_class(name):
         raise needs_extra(f"The data set {name!r}", error.name) from error
 
 
-def needs_extra(what, package):
-    """The error for a missing package of the extra `datasets`."""
+def needs_extra(what, package, extra="datasets"):
+    """The error for a missing package of an extra, such as `datasets`."""
     return ImportError(
         f"{what} needs the package {package}, which is not installed. Try: "
-        'pip install "keras-remul[datasets]"'
+        f'pip install "keras-remul[{extra}]"'
     )
 
 

@@ -2,7 +2,9 @@
 
 import hashlib
 import http.server
+import sys
 import threading
+import types
 
 import numpy as np
 import pytest
@@ -255,6 +257,78 @@ def test_bad_npz(tmp_path, rng, change, message):
 def test_missing_npz_says_what_to_do(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"cmu09_run.npz[\s\S]*manual"):
         load("train", "run_09", tmp_path)
+
+
+# Files of one's own.
+
+BVH = """HIERARCHY
+ROOT hips
+{
+  OFFSET 0 0 0
+  CHANNELS 6 Xposition Yposition Zposition Zrotation Xrotation Yrotation
+  JOINT chest
+  {
+    OFFSET 0 5 0
+    CHANNELS 3 Zrotation Xrotation Yrotation
+    End Site
+    {
+      OFFSET 0 3 0
+    }
+  }
+}
+MOTION
+Frames: 2
+Frame Time: 0.01
+1 2 3 0 0 0 0 0 0
+1 2 3 90 0 0 0 0 0
+"""
+OF_BVH = [
+    [[1, 2, 3], [1, 7, 3], [1, 10, 3]],
+    [[1, 2, 3], [-4, 2, 3], [-7, 2, 3]],
+]
+
+
+def check_bvh(tmp_path):
+    motion = datasets.read_motion(write(tmp_path / "a.bvh", BVH))
+    np.testing.assert_allclose(motion.positions, OF_BVH, atol=1e-5)
+    assert motion.bones == [(1, 0), (2, 1)] and motion.rate == 100.0
+    assert motion.names[:2] == ["hips", "chest"]
+
+
+def test_bvh(tmp_path):
+    pytest.importorskip("pybvh", reason="the extra `mocap` is not installed")
+    check_bvh(tmp_path)
+
+
+def test_what_is_made_of_what_pybvh_reads(tmp_path, monkeypatch):
+    nodes = [types.SimpleNamespace(name=n) for n in ("hips", "chest", "end")]
+    body = types.SimpleNamespace(
+        node_positions=lambda: np.array(OF_BVH, float),
+        node_edges=[(1, 0), (2, 1)],
+        nodes=nodes,
+        frame_time=0.01,
+    )
+    fake = types.SimpleNamespace(read_bvh_file=lambda path, world_up: body)
+    monkeypatch.setitem(sys.modules, "pybvh", fake)
+    check_bvh(tmp_path)
+    body.node_positions = lambda: np.full((1, 3, 3), np.nan)
+    with pytest.raises(ValueError, match="finite numbers in .*a.bvh"):
+        datasets.read_motion(tmp_path / "a.bvh")
+    monkeypatch.setitem(sys.modules, "pybvh", None)
+    with pytest.raises(ImportError, match=r"pybvh.*remul\[mocap\]"):
+        datasets.read_motion(tmp_path / "a.bvh")
+
+
+def test_amc(tmp_path):
+    asf = write(tmp_path / "1.asf", ASF.format(axis=0))
+    amc = write(tmp_path / "1.amc", f":DEGREES\n{frame(1, lower=90)}")
+    motion = datasets.read_motion(amc, asf)
+    expected = [[0, 0, 0], [2, 0, 0], [-1, 0, 0]]
+    np.testing.assert_allclose(motion.positions[0], expected, atol=1e-6)
+    assert motion.bones == [(1, 0), (2, 1)] and motion.rate == 120.0
+    for arguments in ((amc,), ("a.c3d", asf)):
+        with pytest.raises(ValueError, match=r"Expected a \.bvh file, or"):
+            datasets.read_motion(*arguments)
 
 
 # Many people.
