@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from keras_remul import visualization
-from keras_remul.evaluation.visualization.animation import in_between
+from keras_remul.evaluation.visualization.moving import in_between
 from keras_remul.evaluation.visualization.scene import project
 
 pytestmark = pytest.mark.backend_independent

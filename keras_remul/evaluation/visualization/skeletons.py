@@ -11,3 +11,4 @@ CMU_PARENTS = (
 CMU_BONES = tuple(
     (child, parent) for child, parent in enumerate(CMU_PARENTS) if child
 )
+"""The bones of that skeleton: pairs of a joint and the one it hangs on."""
