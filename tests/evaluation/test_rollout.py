@@ -123,6 +123,15 @@ def test_models_that_return_velocities_and_those_that_read_none(bodies):
     np.testing.assert_allclose(path[:, 2], x["positions"] + 3.0, rtol=1e-5)
 
 
+def test_wide_states_of_a_narrow_model(bodies, model):
+    x, _ = bodies
+    wide = {key: value.astype("float64") for key, value in x.items()}
+    step = kr.TimeStep(1.5, "moved")
+    path = kr.rollout(model, wide, 2, step, bones=CHAIN)
+    expected = kr.rollout(model, x, 2, step, bones=CHAIN)
+    np.testing.assert_allclose(path, expected, atol=1e-4)
+
+
 @pytest.mark.backend_independent
 def test_padded_nodes_stay(bodies):
     x, _ = bodies

@@ -8,11 +8,13 @@ from keras_remul import backend
 from keras_remul.evaluation.motion.bones import Bones
 from keras_remul.evaluation.motion.time_step import TimeStep
 from keras_remul.training import RemulModel
+from keras_remul.utils.dtypes import at_least_float32, floating
 from keras_remul.utils.leaves import count_samples, to_numpy
 from keras_remul.utils.validation import check_count, check_finite
 
 # Which nodes are near changes on the way; these would stay as they are.
 OF_PLACE = ("neighbors", "shifts")
+MOVING = ("positions", "velocities")
 
 
 def rollout(model, x, steps, time_step=None, bones=None):
@@ -96,16 +98,15 @@ def _checked(x, time_step):
     x = to_numpy(x)
     count_samples(x)
     check_finite(x, "x")
-    shapes = {np.shape(x[k]) for k in ("positions", "velocities") if k in x}
+    shapes = {np.shape(x[k]) for k in MOVING if k in x}
     if len(shapes) > 1:
         raise ValueError(
             "Expected positions and velocities of one shape. Received: "
             f"{sorted(shapes)}"
         )
-    for key in ("positions", "velocities"):
-        if key in x and x[key].dtype.kind != "f":
-            x[key] = x[key].astype(keras.config.floatx())
-    return x
+    dtype = at_least_float32(floating(x["positions"].dtype))
+    moving = {k: x[k].astype(dtype) for k in MOVING if k in x}
+    return {**x, **moving}
 
 
 def _stepper(model, time_step, bones):
@@ -163,10 +164,7 @@ class Step(keras.Model):
                 key: ops.where(there, value, state[key])
                 for key, value in moved.items()
             }
-        return {
-            key: ops.cast(value, state[key].dtype)
-            for key, value in moved.items()
-        }
+        return moved
 
     def _velocities(self, inputs, found):
         """The velocities at the predicted positions, see `TimeStep`."""
@@ -194,7 +192,7 @@ class Step(keras.Model):
         y = self.model(state if is_model else to_numpy(state))
         y = y if isinstance(y, dict) else {"positions": y}
         shape = tuple(state["positions"].shape)
-        for key in ("positions", "velocities"):
+        for key in MOVING:
             received = tuple(getattr(y.get(key), "shape", ()))
             if received != shape and (key in y or key == "positions"):
                 raise ValueError(
@@ -202,7 +200,9 @@ class Step(keras.Model):
                     f"those of its input, {shape}. Received: "
                     f"{received or sorted(y)}"
                 )
-        y = {key: ops.convert_to_tensor(value) for key, value in y.items()}
+        y = {
+            key: ops.cast(y[key], state[key].dtype) for key in y if key in state
+        }
         if self.bones is not None:
             y["positions"] = self.bones.keep(y["positions"], inputs["lengths"])
         return y
