@@ -4,6 +4,8 @@
 
 The network sees each body in units of its size (`models.OnSkeleton`), with the
 lengths of its bones; otherwise as `cmu_mocap_run`.
+
+Reference: REMUL, arXiv 2410.17878.
 """
 
 import cmu_mocap_run as run
