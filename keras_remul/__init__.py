@@ -13,6 +13,7 @@ from keras_remul import (
     representations,
 )
 from keras_remul.evaluation import (
+    TimeStep,
     callbacks,
     compare_errors,
     equivariance_profile,
@@ -22,7 +23,9 @@ from keras_remul.evaluation import (
     evaluate_rotations,
     lie_derivative,
     loss_landscape,
+    rollout,
     testing,
+    visualization,
 )
 from keras_remul.evaluation.search import find_symmetry
 from keras_remul.models.linear import ridge
@@ -53,6 +56,7 @@ __all__ = [
     "FrameAveraging",
     "RemulModel",
     "Symmetry",
+    "TimeStep",
     "__version__",
     "ase",
     "blend_with_ridge",
@@ -84,10 +88,12 @@ __all__ = [
     "models",
     "representations",
     "ridge",
+    "rollout",
     "save_to_preset",
     "symmetrize",
     "testing",
     "upload_preset",
     "verify_preset",
+    "visualization",
     "weighting",
 ]

@@ -5,26 +5,24 @@ from matplotlib.figure import Figure
 from scipy.spatial.distance import cdist
 
 from keras_remul.datasets import loading, registry
-
-# The skeleton of the CMU data base: the joint that each joint hangs on.
-PARENTS = (
-    (-1, 0, 1, 2, 3, 4)  # root, left leg
-    + (0, 6, 7, 8, 9)  # right leg
-    + (0, 11, 12, 13, 14, 15)  # spine, neck, head
-    + (13, 17, 18, 19, 20, 21, 20)  # left arm
-    + (13, 24, 25, 26, 27, 28, 27)  # right arm
+from keras_remul.evaluation.visualization.pictures import (
+    draw_jets,
+    draw_molecule,
+    panels,
 )
+from keras_remul.evaluation.visualization.scene import Scene, frame
+from keras_remul.evaluation.visualization.skeletons import CMU_BONES
+
 # Angstrom; the second to hydrogen. Two hydrogen atoms are never joined.
 LONGEST_BONDS = (1.8, 1.3)
 ATOMS = {1: "0.75", 6: "0.3", 7: "tab:blue", 8: "tab:red"}
-FORCE = 0.3  # Angstrom for 1 eV/Angstrom
 BEFORE, AFTER = "tab:blue", "tab:orange"
 
 
 def edges(x):
     """Pairs of nodes of the first sample that a picture joins by a line."""
     if "joints" in x:
-        return [(child, PARENTS[child]) for child in range(1, len(PARENTS))]
+        return list(CMU_BONES)
     if "atomic_numbers" in x:
         p = x["positions"][0]
         distance = cdist(p, p)
@@ -50,58 +48,37 @@ def _colours(x):
     return None
 
 
-def _draw_motion(axis, x, y, upright):
+def vertical(x):
+    """The axis that points up in pictures: y where there is gravity.
+
+    Args:
+        x: dict of inputs.
+    """
+    return "y" if "joints" in x else "z"
+
+
+def _draw_motion(scene, x, y):
     """Input and target of the first sample, each node joined with itself."""
-    # Matplotlib's third axis is vertical; so is y, where there is gravity.
-    order = [2, 0, 1] if upright else [0, 1, 2]
-    before, after = x["positions"][0][:, order], y[0][:, order]
+    before, after = x["positions"][0], y[0]
+    bones, sizes = edges(x), _sizes(x)
     for place, colour in ((before, BEFORE), (after, AFTER)):
-        for pair in edges(x):
-            axis.plot(*place[list(pair)].T, color=colour, lw=1.5)
+        scene.bones(place, bones, colors=colour, lw=1.5)
+    if len(before) <= 20:
+        ways = np.stack([before, after], axis=1)
+        scene.lines(ways, colors="0.6", lw=1.0)
     colours = _colours(x)
-    many = len(before) > 20
-    for i, path in enumerate(np.stack([before, after], axis=1)):
-        if not many:
-            axis.plot(*path.T, color="0.6", lw=1)
-        style = {"s": _sizes(x)[i]}
-        colour = BEFORE if colours is None else colours[i]
-        axis.scatter(*path[0], color=colour, **style)
-        colour = AFTER if colours is None else colours[i]
-        axis.scatter(*path[1], facecolors="none", edgecolors=colour, **style)
-    axis.set_aspect("equal")
-    axis.set(xticklabels=[], yticklabels=[], zticklabels=[])
+    scene.nodes(before, BEFORE if colours is None else colours, sizes)
+    after_is = AFTER if colours is None else colours
+    scene.nodes(after, after_is, sizes, filled=False)
 
 
-def _draw_forces(axis, x, forces):
+def _draw_forces(scene, x, forces):
     """The atoms of the first sample and the forces on them, as lines."""
     there = x["atomic_numbers"][0, :, 0] > 0
     x = {key: array[:, there] for key, array in x.items()}
-    place = x["positions"][0]
-    for pair in edges(x):
-        axis.plot(*place[list(pair)].T, color="0.6", lw=1.5)
-    axis.scatter(*place.T, color=_colours(x), s=40.0, depthshade=False)
-    axis.quiver(*place.T, *(FORCE * forces[there]).T, color=AFTER, lw=1.5)
-    axis.set_aspect("equal")
-    axis.set(xticklabels=[], yticklabels=[], zticklabels=[])
-
-
-def _draw_jets(axis, x, chosen, title):
-    """Constituents of many jets, each relative to its own axis."""
-    p = x["four_momenta"][chosen].astype("float64")
-    pt = np.hypot(p[..., 1], p[..., 2])
-    there = pt > 0
-    safe = np.where(there, pt, 1.0)
-    eta = np.arcsinh(p[..., 3] / safe)
-    phi = np.arctan2(p[..., 2], p[..., 1])
-    total = p.sum(axis=1)
-    center = np.arcsinh(total[:, 3] / np.hypot(total[:, 1], total[:, 2]))
-    phi = phi - np.arctan2(total[:, 2], total[:, 1])[:, None]
-    phi = (phi + np.pi) % (2 * np.pi) - np.pi
-    axis.scatter(
-        (eta - center[:, None])[there], phi[there], s=pt[there] / 4, alpha=0.4
+    draw_molecule(
+        scene, x["positions"][0], edges(x), _colours(x), 60.0, forces[there]
     )
-    axis.set(title=title, xlabel="pseudorapidity", ylabel="azimuth")
-    axis.set(xlim=(-1, 1), ylim=(-1, 1), aspect="equal")
 
 
 def _draw_orbits(axis, x, bodies):
@@ -146,18 +123,18 @@ def picture(name, split="test", samples=4, seed=0, **kwargs):
         ):
             jets = np.flatnonzero(y[:, 0] == label)
             chosen = rng.permutation(jets)[:samples]
-            _draw_jets(axis, x, chosen, f"{len(chosen)} {title} jets")
+            draw_jets(axis, x["four_momenta"][chosen].astype("float64"))
+            axis.set_title(f"{len(chosen)} {title} jets")
     else:
-        figure = Figure(figsize=(3.2 * samples, 3.4), layout="constrained")
-        axes = figure.subplots(
-            1, samples, subplot_kw={"projection": "3d"}, squeeze=False
-        )
+        figure, axes = panels([""] * samples, 3.0, 3.0)
         chosen = rng.permutation(len(x["positions"]))[:samples]
-        for axis, i in zip(axes[0], chosen, strict=False):
+        for axis, i in zip(axes, chosen, strict=False):
             one = {key: value[i : i + 1] for key, value in x.items()}
+            scene = Scene(axis, vertical(x))
             if isinstance(y, dict):
-                _draw_forces(axis, one, y["forces"][i])
+                _draw_forces(scene, one, y["forces"][i])
             else:
-                _draw_motion(axis, one, y[i : i + 1], dataset == "cmu_mocap")
+                _draw_motion(scene, one, y[i : i + 1])
+            frame([scene])
     figure.suptitle(f"{name}, {split}", fontsize=10)
     return figure

@@ -28,6 +28,8 @@ class Entry:
             nodes have a fixed order; None for the mean of the nodes.
         independent: whether the samples of a split are drawn independently;
             not so if they follow each other in a recording or a trajectory.
+        moved, interval: what `TimeStep` is told: whether new velocities are
+            `"moved"`, and d, where they are differences.
     """
 
     builder: str
@@ -41,6 +43,8 @@ class Entry:
     target: str | tuple = "targets"
     center: int | None = None
     independent: bool = True
+    moved: bool = False
+    interval: float = 0.0
 
     @property
     def targets(self):
@@ -64,9 +68,10 @@ def divide(features, target):
     return {k: v for k, v in features.items() if k not in keys}, y
 
 
-def _molecules(builder):
+def _molecules(builder, interval=0.0):
     return Entry(
         builder=builder,
+        interval=interval,
         inputs={
             "positions": "point",
             "velocities": "vector",
@@ -141,12 +146,14 @@ _DATASETS = {
         permutations=False,
         center=0,
         independent=False,
+        moved=True,
+        interval=1.0,
     ),
     "dft_3bpa": _potential("keras_remul.datasets.dft.builder:Dft3bpa"),
     "dft_acac": _potential("keras_remul.datasets.dft.builder:DftAcac"),
     "dft_ethanol": _potential("keras_remul.datasets.dft.builder:DftEthanol"),
-    "md17": _molecules("keras_remul.datasets.md17.builder:Md17"),
-    "rmd17": _molecules("keras_remul.datasets.md17.builder:Rmd17"),
+    "md17": _molecules("keras_remul.datasets.md17.builder:Md17", 1.0),
+    "rmd17": _molecules("keras_remul.datasets.md17.builder:Rmd17", 1.0),
     "rmd17_forces": _potential("keras_remul.datasets.md17.forces:Rmd17Forces"),
     "solar_system": Entry(
         builder="keras_remul.datasets.solar_system.builder:SolarSystem",
@@ -221,11 +228,11 @@ def builder_class(name):
         raise needs_extra(f"The data set {name!r}", error.name) from error
 
 
-def needs_extra(what, package):
-    """The error for a missing package of the extra `datasets`."""
+def needs_extra(what, package, extra="datasets"):
+    """The error for a missing package of an extra, such as `datasets`."""
     return ImportError(
         f"{what} needs the package {package}, which is not installed. Try: "
-        'pip install "keras-remul[datasets]"'
+        f'pip install "keras-remul[{extra}]"'
     )
 
 

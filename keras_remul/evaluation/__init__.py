@@ -1,4 +1,7 @@
-"""How equivariant a model is: over the group, at its identity, by layer."""
+"""How equivariant a model is: over the group, at its identity, by layer.
+
+And how models of motion and potentials fare.
+"""
 
 from keras_remul.evaluation.classifiers import evaluate_classifier
 from keras_remul.evaluation.comparison import (
@@ -9,6 +12,8 @@ from keras_remul.evaluation.comparison import (
 from keras_remul.evaluation.equivariance import evaluate_equivariance
 from keras_remul.evaluation.landscape import loss_landscape
 from keras_remul.evaluation.lie import lie_derivative
+from keras_remul.evaluation.motion.rolling import rollout
+from keras_remul.evaluation.motion.time_step import TimeStep
 from keras_remul.evaluation.orbit import (
     as_function,
     finite_elements,
@@ -19,6 +24,7 @@ from keras_remul.evaluation.profile import equivariance_profile
 from keras_remul.evaluation.rotations import evaluate_rotations
 
 __all__ = [
+    "TimeStep",
     "as_function",
     "compare_errors",
     "equivariance_profile",
@@ -29,6 +35,7 @@ __all__ = [
     "finite_elements",
     "lie_derivative",
     "loss_landscape",
+    "rollout",
     "standard_error",
     "walk_orbit",
     "welch",

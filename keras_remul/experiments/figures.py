@@ -5,10 +5,12 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from keras_remul.datasets.nbody_charged.simulator import simulate
+from keras_remul.datasets.pictures import edges, vertical
+from keras_remul.evaluation.visualization.pictures import COLOURS, panels
+from keras_remul.evaluation.visualization.scene import Scene, frame
 from keras_remul.utils.leaves import to_numpy
 
 _TRUE = "0.55"
-_COLOURS = ["tab:red", "tab:blue", "tab:green", "tab:orange", "tab:purple"]
 
 
 def quickstart_figure(curves, models, symmetry, data, sample=0):
@@ -30,16 +32,18 @@ def quickstart_figure(curves, models, symmetry, data, sample=0):
     x, _ = data
     x = {key: value[sample : sample + 1] for key, value in x.items()}
     path = true_path(x)
-    axes = right.subplots(
-        len(models), 2, subplot_kw={"projection": "3d"}, squeeze=False
-    )
+    scenes = []
+    axes = right.subplots(len(models), 2, squeeze=False)
     for row, (name, model) in zip(axes, models.items(), strict=True):
-        _draw_system(row[0], model, symmetry, x, path, turns=0)
-        row[0].set_title(f"{name}\norientation seen in training", fontsize=10)
-        _draw_system(row[1], model, symmetry, x, path, turns=40)
-        row[1].set_title(
-            f"{name}\nrotated 40 times, predictions rotated back", fontsize=10
-        )
+        for axis, turns, where in (
+            (row[0], 0, "orientation seen in training"),
+            (row[1], 40, "rotated 40 times, predictions rotated back"),
+        ):
+            scene = Scene(axis)
+            error = _draw_system(scene, model, symmetry, x, path, turns)
+            axis.set_title(f"{name}, {where}\nMSE {error:.4f}", fontsize=10)
+            scenes.append(scene)
+    frame(scenes)
     right.suptitle(
         "Trained on one orientation only. Grey: true motion. Circles: true "
         "end. Crosses: predicted end."
@@ -60,13 +64,14 @@ def predictions_figure(model, symmetry, x, y, turns=40):
     Returns:
         A matplotlib Figure.
     """
-    n = len(y)
-    figure = Figure(figsize=(4 * n, 4.2), layout="constrained")
-    axes = figure.subplots(1, n, subplot_kw={"projection": "3d"}, squeeze=False)
-    for i, axis in enumerate(axes[0]):
+    figure, axes = panels([" "] * len(y), 4.0, 4.2)
+    for i, axis in enumerate(axes):
         one = {key: value[i : i + 1] for key, value in x.items()}
         path = np.stack([one["positions"][0], y[i]])
-        _draw_system(axis, model, symmetry, one, path, turns)
+        scene = Scene(axis, vertical(x))
+        error = _draw_system(scene, model, symmetry, one, path, turns)
+        axis.set_title(f"MSE {error:.4f}", fontsize=10)
+        frame([scene])
     figure.suptitle(
         f"Each system transformed by {turns} random elements of "
         f"{symmetry.group!r}, predictions transformed back.\n"
@@ -134,7 +139,7 @@ def _draw_curves(axis, curves):
     axis.grid(alpha=0.3, which="both")
 
 
-def _draw_system(axis, model, symmetry, x, path, turns):
+def _draw_system(scene, model, symmetry, x, path, turns):
     if turns:
         x = {key: np.repeat(value, turns, axis=0) for key, value in x.items()}
         g = symmetry.sample(turns, seed=3)
@@ -147,18 +152,17 @@ def _draw_system(axis, model, symmetry, x, path, turns):
         predicted = to_numpy(predicted)
     else:
         predicted = model.predict(x, verbose=0)
-    for i in range(path.shape[1]):
-        colour = _COLOURS[i % len(_COLOURS)]
-        axis.plot(*path[:, i].T, color=_TRUE, lw=1.5)
-        axis.scatter(
-            *path[-1, i], s=60, facecolors="none", edgecolors=colour, lw=1.5
-        )
-        axis.scatter(
-            *predicted[:, i].T, color=colour, s=25, marker="x", lw=1, alpha=0.7
-        )
-    axis.set_aspect("equal")
-    axis.set(xticklabels=[], yticklabels=[], zticklabels=[])
-    error = np.mean((predicted - path[-1]) ** 2)
-    axis.text2D(
-        0.5, 0.0, f"MSE {error:.4f}", transform=axis.transAxes, ha="center"
-    )
+    nodes, bones = path.shape[1], edges(x)
+    colours = [COLOURS[i % len(COLOURS)] for i in range(nodes)]
+    if bones:  # the body, at the start and at the end
+        scene.bones(path[0], bones, colors="0.85", lw=2.0)
+        scene.bones(path[-1], bones, colors=_TRUE, lw=2.0)
+        size = 18.0
+    else:
+        scene.lines(np.swapaxes(path, 0, 1), colors=_TRUE, lw=1.5)
+        size = 60.0
+    for pose in predicted:
+        style = {"marker": "x", "linewidths": 1.0, "alpha": 0.6}
+        scene.nodes(pose, colours, 0.4 * size, **style)
+    scene.nodes(path[-1], colours, size, filled=False)
+    return np.mean((predicted - path[-1]) ** 2)

@@ -12,6 +12,7 @@ tested against. Without it that is the one with the smallest test error. With
 with the others at the one that then has the smallest validation error.
 """
 
+import itertools
 import pathlib
 import re
 import statistics
@@ -20,6 +21,7 @@ import textwrap
 import keras
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from keras_remul.evaluation.comparison import welch
 from keras_remul.evaluation.measures import MEASURES
@@ -30,6 +32,8 @@ from keras_remul.utils import atomic
 from keras_remul.utils.plain_files import read_json
 
 RESULTS = "results"
+ROUNDING = 1e-4  # a smaller equivariance error is that of an exact model
+LEGEND = dict(loc="outside right upper", fontsize=8, frameon=False)
 # What a table shows of each result that has it.
 COLUMNS = (
     "test_mse",
@@ -310,33 +314,87 @@ def markdown(name, recipes="recipes"):
 
 
 def figure(name, recipes="recipes"):
-    """Test error against equivariance error, one point per run."""
+    """Test error against equivariance error, one point per run.
+
+    Models with an exact symmetry, whose equivariance error is rounding, are in
+    a panel of their own.
+    """
     table = _table(recipes, name)
-    picture = Figure(figsize=(6.5, 4), layout="constrained")
-    axis = picture.subplots()
-    sweeps = {}
-    for recipe, runs in results(table, recipes).items():
-        name, *settings = _label(recipe).split()
-        points = [(run["equivariance_error"], run["test_mse"]) for run in runs]
-        points = [point for point in points if None not in point]
-        if not points:
-            continue
-        if settings:
-            middle = np.exp(np.mean(np.log(points), axis=0))
-            sweeps.setdefault(name, []).append((middle, *settings))
-        else:
-            axis.plot(*zip(*points, strict=True), "o", label=name)
-    for name, sweep in sweeps.items():
+    points, sweeps = _points(results(table, recipes))
+    exact = {
+        label: some
+        for label, some in points.items()
+        if max(error for error, _ in some) < ROUNDING
+    }
+    picture = Figure(figsize=(7.5, 4), layout="constrained")
+    widths = [1, 6] if exact else [1]
+    axes = picture.subplots(
+        1, len(widths), sharey=True, width_ratios=widths, squeeze=False
+    )[0]
+    for label, some in points.items():
+        axis = axes[0] if label in exact else axes[-1]
+        axis.plot(*zip(*some, strict=True), "o", label=label)
+        if label in exact:  # the next colour of the other panel
+            axes[-1].plot([], [], "o", label=label)
+        elif exact:
+            axes[0].plot([], [], "o")
+    # Settings are written to the right of one recipe, to the left of the next.
+    sides = itertools.cycle([(5, "left"), (-5, "right")])
+    for (place, side), (label, sweep) in zip(
+        sides, sweeps.items(), strict=False
+    ):
         middles, texts = zip(*sweep, strict=True)
-        axis.plot(*np.transpose(middles), ".-", lw=0.7, label=f"{name}, mean")
-        for middle, text in zip(middles, texts, strict=True):
-            axis.annotate(f" {text}", middle, fontsize=7)
-    axis.set(xscale="log", yscale="log", title=table["title"])
-    axis.set(xlabel="equivariance error E'", ylabel="test MSE")
-    axis.tick_params(which="minor", labelsize=6)
-    axis.grid(alpha=0.3, which="both")
-    axis.legend(fontsize=7)
+        middles = np.transpose(middles)
+        axes[-1].plot(*middles, ".-", lw=0.7, label=f"{label}, mean")
+        for middle, text in zip(middles.T, texts, strict=True):
+            axes[-1].annotate(
+                text,
+                middle,
+                (place, -2),
+                ha=side,
+                textcoords="offset points",
+                fontsize=7,
+            )
+    axes[-1].set(xlabel="equivariance error E'")
+    axes[0].set(ylabel="test MSE")
+    picture.suptitle(table["title"], fontsize=11, x=0.01, ha="left")
+    for axis in axes:
+        axis.set(xscale="log", yscale="log")
+        axis.grid(alpha=0.3, which="both")
+        _tick(axis.xaxis)
+        _tick(axis.yaxis)
+    if exact:
+        axes[0].set(xlabel="exact", xticks=[], xlim=(ROUNDING / 1e5, ROUNDING))
+        axes[0].set_xticks([], minor=True)
+    picture.legend(*axes[-1].get_legend_handles_labels(), **LEGEND)
     return picture
+
+
+def _tick(axis):
+    """Labels at few plain numbers, on a logarithmic axis."""
+    low, high = axis.get_view_interval()
+    decades = np.log10(high / low)
+    subs = (1, 1.2, 1.5, 2, 2.5, 3, 4, 6, 8)
+    if decades > 0.8:
+        subs = (1, 2, 5) if decades < 2.5 else (1,)
+    axis.set_major_locator(LogLocator(subs=subs))
+    axis.set_major_formatter("{x:.3g}")
+    axis.set_minor_formatter(NullFormatter())
+
+
+def _points(found):
+    """Points of the runs of each recipe, and of those with a setting."""
+    points, sweeps = {}, {}
+    for recipe, runs in found.items():
+        label, *settings = _label(recipe).split()
+        some = [(run["equivariance_error"], run["test_mse"]) for run in runs]
+        some = [point for point in some if None not in point]
+        if some and settings:
+            middle = np.exp(np.mean(np.log(some), axis=0))
+            sweeps.setdefault(label, []).append((middle, *settings))
+        elif some:
+            points[label] = some
+    return points, sweeps
 
 
 def report(recipes="recipes", output="docs/results.md"):

@@ -14,6 +14,7 @@ from keras_remul.models.wrappers.correction import Correction
 from keras_remul.models.wrappers.ensemble import Ensemble
 from keras_remul.models.wrappers.forces import ConservativeForces
 from keras_remul.models.wrappers.potential import Potential
+from keras_remul.models.wrappers.skeleton import OnSkeleton
 
 __all__ = [
     "EGNN",
@@ -24,6 +25,7 @@ __all__ = [
     "JetTransformer",
     "LinearNodes",
     "MessagePassingNetwork",
+    "OnSkeleton",
     "ParticleNet",
     "PointEdgeTransformer",
     "Potential",

@@ -2,7 +2,9 @@
 
 import hashlib
 import http.server
+import sys
 import threading
+import types
 
 import numpy as np
 import pytest
@@ -255,6 +257,165 @@ def test_bad_npz(tmp_path, rng, change, message):
 def test_missing_npz_says_what_to_do(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"cmu09_run.npz[\s\S]*manual"):
         load("train", "run_09", tmp_path)
+
+
+# Files of one's own.
+
+BVH = """HIERARCHY
+ROOT hips
+{
+  OFFSET 0 0 0
+  CHANNELS 6 Xposition Yposition Zposition Zrotation Xrotation Yrotation
+  JOINT chest
+  {
+    OFFSET 0 5 0
+    CHANNELS 3 Zrotation Xrotation Yrotation
+    End Site
+    {
+      OFFSET 0 3 0
+    }
+  }
+}
+MOTION
+Frames: 2
+Frame Time: 0.01
+1 2 3 0 0 0 0 0 0
+1 2 3 90 0 0 0 0 0
+"""
+OF_BVH = [
+    [[1, 2, 3], [1, 7, 3], [1, 10, 3]],
+    [[1, 2, 3], [-4, 2, 3], [-7, 2, 3]],
+]
+
+
+def check_bvh(tmp_path):
+    motion = datasets.read_motion(write(tmp_path / "a.bvh", BVH))
+    np.testing.assert_allclose(motion.positions, OF_BVH, atol=1e-5)
+    assert motion.bones == [(1, 0), (2, 1)] and motion.rate == 100.0
+    assert motion.names[:2] == ["hips", "chest"]
+
+
+def test_bvh(tmp_path):
+    pytest.importorskip("pybvh", reason="the extra `mocap` is not installed")
+    check_bvh(tmp_path)
+
+
+def test_what_is_made_of_what_pybvh_reads(tmp_path, monkeypatch):
+    nodes = [types.SimpleNamespace(name=n) for n in ("hips", "chest", "end")]
+    body = types.SimpleNamespace(
+        node_positions=lambda: np.array(OF_BVH, float),
+        node_edges=[(1, 0), (2, 1)],
+        nodes=nodes,
+        frame_time=0.01,
+    )
+    fake = types.SimpleNamespace(read_bvh_file=lambda path, world_up: body)
+    monkeypatch.setitem(sys.modules, "pybvh", fake)
+    check_bvh(tmp_path)
+    body.node_positions = lambda: np.full((1, 3, 3), np.nan)
+    with pytest.raises(ValueError, match="finite numbers in .*a.bvh"):
+        datasets.read_motion(tmp_path / "a.bvh")
+    monkeypatch.setitem(sys.modules, "pybvh", None)
+    with pytest.raises(ImportError, match=r"pybvh.*remul\[mocap\]"):
+        datasets.read_motion(tmp_path / "a.bvh")
+
+
+def test_amc(tmp_path):
+    asf = write(tmp_path / "1.asf", ASF.format(axis=0))
+    amc = write(tmp_path / "1.amc", f":DEGREES\n{frame(1, lower=90)}")
+    motion = datasets.read_motion(amc, asf)
+    expected = [[0, 0, 0], [2, 0, 0], [-1, 0, 0]]
+    np.testing.assert_allclose(motion.positions[0], expected, atol=1e-6)
+    assert motion.bones == [(1, 0), (2, 1)] and motion.rate == 120.0
+    for arguments in ((amc,), ("a.c3d", asf)):
+        with pytest.raises(ValueError, match=r"Expected a \.bvh file, or"):
+            datasets.read_motion(*arguments)
+
+
+# Many people.
+
+
+def walkers(**kwargs):
+    from keras_remul.datasets.cmu_mocap.walkers import WalkersConfig
+
+    walks = {"train": {"99_01": (3, 60), "99_02": (1, 50)}}
+    others = {"validation": {"98_01": (1, 40)}, "test": {"97_01": (1, 40)}}
+    return WalkersConfig(
+        name="mine", windows=7, **{**walks, **others, **kwargs}
+    )
+
+
+def walks_file(path, rng, **changes):
+    """Walks of subjects 98 and 97 that somebody has computed."""
+    data = {
+        "X": rng.normal(size=(80, 31, 3)),
+        "trial": np.array(["98_01", "97_01"]),
+        "length": np.array([40, 40]),
+        "first_frame": np.array([1, 1]),
+        "last_frame": np.array([40, 40]),
+    }
+    np.savez(path / "cmu_walks_7_subjects.npz", **{**data, **changes})
+    return data["X"]
+
+
+def test_walks_from_acclaim_files_and_from_one_file(tmp_path, rng):
+    manual = tmp_path / "manual"
+    write_subject(manual)
+    given = walks_file(manual, rng).astype("float32")
+    splits = ["train", "validation", "test"]
+    (x, y), (v, _), (t, _) = load(splits, walkers(), tmp_path / "d", manual)
+    bones = read_skeleton(manual / "99/99.asf")
+    motion = read_motion(manual / "99/99_01.amc", bones)
+    truth = joint_positions(bones, motion).astype("float32")
+    for position, later in zip(x["positions"][:7], y[:7], strict=True):
+        start = np.abs(truth - position).max((1, 2)).argmin()
+        assert 2 <= start < 30  # from frame 3 on, 30 frames are left
+        np.testing.assert_array_equal(later, truth[start + 30])
+    assert len(y) == 14
+    for positions, walk in ((v, given[:40]), (t, given[40:])):
+        for position in positions["positions"]:
+            assert (walk == position).all((1, 2)).any()
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"last_frame": np.array([40, 41])}, "last_frame - first_frame"),
+        ({"length": np.array([40, 39])}, "last_frame - first_frame"),
+        ({"trial": np.array([1, 2])}, "names in `trial`"),
+        ({"X": np.zeros((80, 30, 3))}, "'X' of shape"),
+    ],
+)
+def test_bad_walks(tmp_path, rng, changes, message):
+    walks_file(tmp_path, rng, **changes)
+    with pytest.raises(ValueError, match=message):
+        load("train", walkers(), tmp_path / "d", tmp_path)
+
+
+def test_nobody_is_in_two_splits():
+    from keras_remul.datasets.cmu_mocap.walkers import WALKS
+
+    with pytest.raises(ValueError, match="Subject 99 is in the splits"):
+        walkers(test={"99_03": (1, 40)})
+    subjects = {
+        split: {trial[:2] for trial in walks} for split, walks in WALKS.items()
+    }
+    assert subjects["test"] == {"35"} and len(subjects["train"]) == 5
+    assert not subjects["train"] & subjects["validation"]
+
+
+def test_frames_that_a_walk_lacks(tmp_path, rng):
+    write_subject(tmp_path)
+    walks_file(tmp_path, rng)
+    short = walkers(train={"99_01": (1, 61)})
+    with pytest.raises(ValueError, match="frames 1 to 61.*1 to 60"):
+        load("train", short, tmp_path / "d", tmp_path)
+    with pytest.raises(ValueError, match="walk 99_01 has 30 frames, too few"):
+        load(
+            "train",
+            walkers(train={"99_01": (1, 30)}),
+            tmp_path / "e",
+            tmp_path,
+        )
 
 
 # Downloads.

@@ -506,4 +506,6 @@ def test_pictures_of_forces(tmp_path):
     place = dict(data_dir=tmp_path / "data", manual_dir=tmp_path, verbose=0)
     figure = picture("xtb_organic/tiny", samples=2, **place)
     for axis in figure.axes:
-        assert len(axis.collections) == 2 and len(axis.lines) == 8
+        bonds, atoms, forces, _ = axis.collections
+        assert len(bonds.get_segments()) == 8
+        assert len(forces.get_segments()) == len(atoms.get_offsets()) == 9

@@ -50,6 +50,9 @@ CASES = {
     models.Potential: lambda net, **kwargs: models.Potential(
         net, **{**POTENTIAL, **kwargs}
     ),
+    models.OnSkeleton: lambda net, **kwargs: models.OnSkeleton(
+        net, [[1, 0], [2, 1]], length=2.0, graph=True, **kwargs
+    ),
     FrameAveraging: lambda net, **kwargs: FrameAveraging(
         net, symmetry(), points="velocities", **kwargs
     ),
@@ -240,6 +243,9 @@ def test_integer_features_dropout_and_models_that_a_call_builds(cls):
 def test_losses_of_layers_are_counted(cls):
     """Those that a layer inside adds, through gradients and branches too."""
     inputs = {k: keras.Input((NODES, 3), name=k) for k in NODE_FEATURES}
+    if cls is models.OnSkeleton:  # which hands over more
+        inputs["bone_lengths"] = keras.Input((NODES, 1), name="bone_lengths")
+        inputs["edges"] = keras.Input((NODES, NODES, 2), name="edges")
     units = 1 if cls in READS else 3
     h = keras.layers.Dense(
         units, activity_regularizer=keras.regularizers.L2(10.0)

@@ -329,6 +329,19 @@ def read_motion(path, skeleton):
     }
 
 
+def first_number(path):
+    """The number of the first frame of an AMC file, which may not be 1.
+
+    Args:
+        path: path of a file that `read_motion` has read.
+    """
+    return next(
+        int(words[0])
+        for _, words in parse.lines_of(path)
+        if len(words) == 1 and words[0].isdecimal()
+    )
+
+
 def joint_positions(skeleton, motion):
     """Forward kinematics: the end of each bone, in the order of the skeleton.
 

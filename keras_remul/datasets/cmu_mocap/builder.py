@@ -14,6 +14,13 @@ from keras_remul.datasets.cmu_mocap.acclaim import (
     read_motion,
     read_skeleton,
 )
+from keras_remul.datasets.cmu_mocap.walkers import (
+    WALKERS_FILE,
+    WALKS,
+    WalkersConfig,
+    read_walks,
+    walks_of,
+)
 from keras_remul.utils import npz
 from keras_remul.utils.validation import check_count
 
@@ -210,7 +217,9 @@ there is gravity. Splits are by trial.
 comparisons (GMN, EGNO), read from the file `cmu09_run.npz` in the folder of
 manual downloads. `walk_35`: subject 35 walks, 200 / 500 / 500 windows of 18
 trials; a split of our own, computed from the ASF and AMC files. Any other
-subject: pass a `CmuMocapConfig` as `config`.
+subject: pass a `CmuMocapConfig` as `config`. `walkers`: 50 walks of 8 people,
+split by person: 2, 6, 7, 8 and 16 for training, 5 and 10 for validation, 35 for
+the test; 200 windows of each walk. Other people: a `WalkersConfig`.
 """
     CITATION = """
 @misc{cmumocap,
@@ -235,7 +244,9 @@ subject: pass a `CmuMocapConfig` as `config`.
 `run_09` needs {RUN_09_FILE}: arrays X [frames, 31, 3] (all trials, one after
 another), length [trials], and {{train,val,test}}_case and _start. Other
 configurations download their files from {URL}; where that fails, put them
-here, as 35/35.asf, 35/35_01.amc, ...
+here, as 35/35.asf, 35/35_01.amc, ... `walkers` also takes walks from a file
+{WALKERS_FILE} there: X [frames, 31, 3] (all walks, one after another), trial
+("02_01"), length, first_frame and last_frame [walks].
 """
     BUILDER_CONFIGS = [
         CmuMocapConfig(
@@ -251,6 +262,11 @@ here, as 35/35.asf, 35/35_01.amc, ...
                 split: {int(trial): starts for trial, starts in trials.items()}
                 for split, trials in WALK_35.items()
             },
+        ),
+        WalkersConfig(
+            name="walkers",
+            description="Walks of 8 people, split by person.",
+            **WALKS,
         ),
     ]
 
@@ -268,6 +284,8 @@ here, as 35/35.asf, 35/35_01.amc, ...
         if config.name == "run_09":
             path = self.manual_file(dl_manager, RUN_09_FILE)
             return read_run_09(path, config.horizon)
+        if isinstance(config, WalkersConfig):
+            return self._walkers(dl_manager, config)
         splits = {split: list(getattr(config, split)) for split in self.SPLITS}
         subject = f"{config.subject:02}"
         skeleton_name = f"{subject}/{subject}.asf"
@@ -300,4 +318,30 @@ here, as 35/35.asf, 35/35_01.amc, ...
                 for key in parts[0]
             }
         check_apart(places, f"the configuration {config.name!r}")
+        return arrays
+
+    def _walkers(self, dl_manager, config):
+        path, known = self.manual_path(dl_manager, WALKERS_FILE), {}
+        if path.exists():
+            known = read_walks(path, NUM_JOINTS)
+
+        def fetch(names):
+            return self.files(dl_manager, names, URL, LARGEST)
+
+        arrays = {}
+        for split in self.SPLITS:
+            walks = walks_of(getattr(config, split), known, fetch)
+            parts = [
+                windows(x, config.starts(trial, len(x)), config.horizon)
+                for trial, x in walks.items()
+            ]
+            if not parts:
+                raise ValueError(
+                    f"Split {split!r} of the configuration {config.name!r} "
+                    "has no walks."
+                )
+            arrays[split] = {
+                key: np.concatenate([part[key] for part in parts])
+                for key in parts[0]
+            }
         return arrays

@@ -5,6 +5,7 @@ from keras_remul.models.wrappers.correction import Correction
 from keras_remul.models.wrappers.ensemble import Ensemble
 from keras_remul.models.wrappers.forces import ConservativeForces
 from keras_remul.models.wrappers.frames import Canonicalization, FrameAveraging
+from keras_remul.models.wrappers.skeleton import OnSkeleton
 from keras_remul.models.wrappers.symmetrized import Symmetrized, symmetrize
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "Correction",
     "Ensemble",
     "FrameAveraging",
+    "OnSkeleton",
     "Symmetrized",
     "symmetrize",
 ]

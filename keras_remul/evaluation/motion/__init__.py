@@ -1,0 +1,1 @@
+"""Models of motion, applied to their own predictions."""

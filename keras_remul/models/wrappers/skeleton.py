@@ -1,0 +1,171 @@
+"""A model that sees a body in units of its size, and its bones."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_remul import backend
+from keras_remul.models.wrappers.base import Wrapper, has_build
+from keras_remul.utils.dtypes import at_least_float32
+
+LENGTHS = "bone_lengths"
+
+
+@keras.saving.register_keras_serializable(package="keras_remul")
+class OnSkeleton(Wrapper):
+    """A model that sees a body in units of its size, and its bones.
+
+    `y = s f(x / s, v / s, lengths / s)`,  s = mean length of bones / length
+
+    for bodies of one kind whose sizes differ, such as people: f sees all of
+    them at one size. The result has the symmetry of f, since lengths of bones
+    are invariant, and that of scaling too.
+
+    Args:
+        model: f, a Keras model from a dict to positions `(B, N, D)`, such as
+            `Transformer`. It also gets the feature `"bone_lengths"`
+            `(B, N, 1)`, of each node the length of the bones that begin there.
+        bones: pairs of nodes `(K, 2)`, of each bone the node first that it
+            belongs to, such as `visualization.CMU_BONES`.
+        length: mean length of the bones of a body of the size that f sees.
+        graph: whether f also gets the bones as features of pairs, `"edges"`
+            `(B, N, N, 2)`: whether there is a bone, and its length / s. For
+            models that read pairs, such as a `Transformer` with
+            `pair_bias=True`. Defaults to False.
+        **kwargs: `name`, `dtype` and `trainable`, for `keras.Model`.
+
+    Call arguments:
+        inputs: dict with `"positions"` `(B, N, D)`, optional `"velocities"`
+            and `"mask"`, and other inputs of f.
+        training: passed on.
+
+    Returns:
+        Positions `(B, N, D)`.
+
+    Raises:
+        ValueError: `model` is not a Keras model, the bones are no pairs of
+            different nodes, `length` is not positive, or the inputs have no
+            such nodes.
+
+    Example:
+        >>> model = OnSkeleton(Transformer(), visualization.CMU_BONES, 2.5)
+    """
+
+    def __init__(self, model, bones, length=1.0, graph=False, **kwargs):
+        super().__init__(model, **kwargs)
+        pairs = np.asarray(bones)
+        if (
+            pairs.ndim != 2
+            or pairs.shape[1:] != (2,)
+            or pairs.dtype.kind not in "iu"
+            or not len(pairs)
+            or pairs.min() < 0
+            or (pairs[:, 0] == pairs[:, 1]).any()
+        ):
+            raise ValueError(
+                "Expected `bones` as pairs (K, 2) of different nodes, integers "
+                f"of at least 0. Received: {bones}"
+            )
+        if not length > 0:
+            raise ValueError(
+                f"Argument `length` must be positive. Received: {length}"
+            )
+        self.bones = [tuple(pair) for pair in pairs.tolist()]
+        self.length, self.graph = float(length), graph
+
+    def build(self, input_shape):
+        shape = self._checked(input_shape)
+        nodes = shape[1]
+        input_shape = {**input_shape, LENGTHS: (shape[0], nodes, 1)}
+        if self.graph:
+            input_shape["edges"] = (shape[0], nodes, nodes, 2)
+        if not self.model.built and has_build(self.model):
+            self.model.build(input_shape)
+
+    def _checked(self, shapes):
+        """The shape of the positions."""
+        shape = tuple(shapes["positions"])
+        needed = max(map(max, self.bones)) + 1
+        if shape[1] is not None and needed > shape[1]:
+            raise ValueError(
+                f"Expected {needed} nodes or more, since there are bones "
+                f"between these. Received: positions of shape {shape}"
+            )
+        return shape
+
+    def call(self, inputs, training=None):
+        self._checked({"positions": inputs["positions"].shape})
+        dtype = at_least_float32(self.variable_dtype)
+        x = ops.cast(inputs["positions"], dtype)
+        lengths, there = self._lengths(x, inputs.get("mask"))
+        total = ops.sum(lengths, axis=1) / self.length
+        size = total / ops.maximum(ops.sum(there, axis=1), 1.0)
+        size = ops.where(size > 0, size, 1.0)[:, None]  # (B, 1)
+        seen = {**inputs, "positions": x / size[:, :, None]}
+        if "velocities" in inputs:
+            v = ops.cast(inputs["velocities"], dtype)
+            seen["velocities"] = v / size[:, :, None]
+        lengths = lengths / size
+        begins, ends = self._ends(x)
+        seen[LENGTHS] = ops.swapaxes(
+            backend.matmul(lengths[:, None], begins), 1, 2
+        )
+        if self.graph:
+            pairs = [
+                _symmetric(part, begins, ends) for part in (there, lengths)
+            ]
+            seen["edges"] = ops.stack(pairs, axis=-1)
+        y = self.model(seen, training=training)
+        masks = self.read_masks(y)
+        y = ops.cast(y, dtype) * size[:, :, None]
+        return self.with_masks(y, masks)
+
+    def _lengths(self, x, mask):
+        """Lengths of the bones, and whether they are there, `(B, K)`."""
+        first, second = (list(ends) for ends in zip(*self.bones, strict=True))
+        away = ops.take(x, first, axis=1) - ops.take(x, second, axis=1)
+        square = ops.sum(ops.square(away), axis=-1)
+        there = ops.ones_like(square)
+        if mask is not None:
+            mask = ops.cast(mask, "bool")
+            both = ops.take(mask, first, axis=1) & ops.take(
+                mask, second, axis=1
+            )
+            square = ops.where(both, square, 0.0)
+            there = ops.cast(both, square.dtype)
+        # The root has no slope at 0.
+        long = square > 0
+        root = ops.sqrt(ops.where(long, square, 1.0))
+        return ops.where(long, root, 0.0), there
+
+    def _ends(self, x):
+        """The nodes at both ends of each bone, one-hot, `(1, K, N)`."""
+        nodes = ops.arange(ops.shape(x)[1])
+        return [
+            ops.cast(
+                ops.equal(ops.convert_to_tensor(end)[None, :, None], nodes),
+                x.dtype,
+            )
+            for end in zip(*self.bones, strict=True)
+        ]
+
+    def compute_output_spec(self, inputs, training=None):
+        shape = inputs["positions"].shape
+        dtype = at_least_float32(self.variable_dtype)
+        return keras.KerasTensor(shape, dtype=dtype)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "bones": [list(pair) for pair in self.bones],
+            "length": self.length,
+            "graph": self.graph,
+        }
+
+
+def _symmetric(of_bones, begins, ends):
+    """Numbers of bones `(B, K)` as numbers of pairs of nodes `(B, N, N)`."""
+    part = backend.matmul(
+        ops.swapaxes(begins, 1, 2), of_bones[:, :, None] * ends
+    )
+    return part + ops.swapaxes(part, 1, 2)
