@@ -71,7 +71,7 @@ def test_content_of_the_wheel(wheel):
     source = {
         path.relative_to(ROOT).as_posix()
         for path in (ROOT / "keras_remul").rglob("*")
-        if path.suffix in (".py", ".json", ".tsv", ".txt")
+        if path.suffix in (".py", ".json", ".tsv", ".txt", ".typed")
     }
     assert source <= names
     assert "keras_remul/_zoo/README.md" in names
