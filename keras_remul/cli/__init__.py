@@ -19,8 +19,6 @@ from keras_remul.evaluation.measures import EQUIVARIANCE_ERROR
 from keras_remul.experiments.recipe_file import UsageError
 from keras_remul.version import __version__
 
-# TensorFlow and absl write their start-up notes to the terminal otherwise.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # Shows where an error came from.
 DEBUG = "KERAS_REMUL_DEBUG"
 _STOPPED = 130  # as shells say it of SIGINT

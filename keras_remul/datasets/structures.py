@@ -4,7 +4,6 @@ import os
 import pathlib
 
 import numpy as np
-from scipy.spatial.distance import pdist
 
 from keras_remul.utils.elements import CLOSEST, ELEMENTS
 
@@ -148,6 +147,8 @@ def _check(atoms, name):
 
 def _check_distances(atoms, name):
     """Raises ValueError if two atoms, or images of them, are at one place."""
+    from scipy.spatial.distance import pdist
+
     if atoms.pbc.any():
         from ase.neighborlist import neighbor_list
 

@@ -1,7 +1,6 @@
 """Sets of rotations, and how potentials fare under them."""
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from keras_remul.evaluation.orbit import as_function
 from keras_remul.evaluation.potentials import MILLI, valid_atoms
@@ -25,6 +24,8 @@ def spread_rotations(count, seed=0):
     Returns:
         Float64 `(M, 3, 3)`.
     """
+    from scipy.spatial.transform import Rotation
+
     rng = np.random.default_rng(seed)
     if count not in POLYHEDRAL:
         return Rotation.random(count, rng).as_matrix()
@@ -62,6 +63,8 @@ def evaluate_rotations(potential, x, num_samples=100, seed=0, batch_size=32):
         >>> evaluate_rotations(potential, x_test)["forces_relative"]
         0.012
     """
+    from scipy.spatial.transform import Rotation
+
     _check_inputs(x)
     rng = np.random.default_rng(seed)
     f = as_function(potential, batch_size)

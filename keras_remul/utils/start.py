@@ -133,6 +133,9 @@ def begin():
     if arguments == ["--version"]:
         print(_COMMAND, __version__)
         raise SystemExit
+    if arguments is not None:
+        # Else TensorFlow writes its start-up notes to the terminal.
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         check_keras()
         said = None if _keras_has_begun() else choose()
