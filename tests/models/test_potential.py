@@ -15,6 +15,7 @@ from keras_remul.models import (
     PointEdgeTransformer,
     Potential,
     Transformer,
+    VectorTransformer,
 )
 
 WIDTH = dict(num_layers=1, hidden_dim=8)
@@ -28,6 +29,9 @@ NETWORKS = {
     ),
     "Transformer": lambda units: Transformer(
         **WIDTH, num_heads=2, readout="nodes", units=units
+    ),
+    "VectorTransformer": lambda units: VectorTransformer(
+        **WIDTH, vector_dim=4, num_heads=2, readout="nodes", units=units
     ),
 }
 ENERGIES = {1: -13.6, 6: -1027.6, 8: -2041.8}
@@ -413,13 +417,20 @@ def test_remul_on_energies_and_forces(stress):
     assert np.isfinite(history["equivariance_error"]).all()
 
 
-def test_equivariance_of_an_equivariant_model():
+@pytest.mark.parametrize(
+    "name, make", [("EGNN", crystal), ("VectorTransformer", molecules)]
+)
+def test_equivariance_of_an_equivariant_model(name, make):
     """Its energies, forces and stress move as declared."""
-    x, y = crystal(4)
-    model = potential("EGNN", stress=True)
+    x, y = make(4)
+    model = potential(name, stress="box" in x)
     model.adapt(x, y)
     measured = kr.evaluate_equivariance(model, x, model.make_symmetry(x))
     assert measured["relative_equivariance_error"] < 1e-4
+
+
+def test_equivariance_of_another_model():
+    x, y = crystal(4)
     model = potential("MessagePassingNetwork", stress=True)
     model.adapt(x, y)
     measured = kr.evaluate_equivariance(model, x, model.make_symmetry(x))
