@@ -5,9 +5,10 @@
 
 A `PointEdgeTransformer` with the forces of its energy, trained on `dft_acac`
 with no symmetry, on moved data, with REMUL (labels, or predictions), or with
-the net torque in the loss; and `EGNN` and `VectorTransformer`, which are exact. Each step takes the same
-number of samples through the network: 10, of which REMUL moves half. One line
-for each run in the CSV file; runs that are there are not repeated.
+the net torque in the loss; and `EGNN` and `VectorTransformer`, which are exact.
+Each step takes the same number of samples through the network: 10, of which
+REMUL moves half. One line for each run in the CSV file; runs that are there are
+not repeated.
 
 RMSE of energies in meV and of forces in meV/Angstrom at 300 and 600 K; the
 standard deviation of an energy over rotations, root mean square over samples;

@@ -217,6 +217,36 @@ def test_labels_that_are_wrong(key, value, match):
 
 
 @pytest.mark.backend_independent
+@pytest.mark.parametrize(
+    "change, match",
+    [
+        (lambda x: x["positions"][:, :1] + 0 * x["positions"], "one place"),
+        (lambda x: x["positions"] * np.nan, "finite numbers in 'positions'"),
+    ],
+)
+def test_positions_that_are_wrong(change, match):
+    x, y = molecules()
+    with pytest.raises(ValueError, match=match):
+        potential().adapt({**x, "positions": change(x)}, y)
+
+
+@pytest.mark.backend_independent
+def test_a_cell_that_is_too_small_without_a_list():
+    x, y = crystal()
+    with pytest.raises(ValueError, match="NaN.*2 of 2.*periodic_graph"):
+        potential().adapt({**x, "box": 0.5 * x["box"]}, y)
+
+
+@pytest.mark.backend_independent
+def test_one_composition_alone_leaves_references_open():
+    x, y = molecules()
+    one = {key: np.repeat(a[:1], 2, 0) for key, a in x.items()}
+    two = {key: np.repeat(a[:1], 2, 0) for key, a in y.items()}
+    with pytest.warns(UserWarning, match="other compositions"):
+        potential().adapt(one, two)
+
+
+@pytest.mark.backend_independent
 @pytest.mark.parametrize("key", ["energy", "forces"])
 def test_labels_that_are_missing(key):
     x, y = molecules()
