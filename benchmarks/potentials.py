@@ -5,9 +5,10 @@
 
 A `PointEdgeTransformer` with the forces of its energy, trained on `dft_acac`
 with no symmetry, on moved data, with REMUL (labels, or predictions), or with
-the net torque in the loss; and `EGNN`, which is exact. Each step takes the same
-number of samples through the network: 10, of which REMUL moves half. One line
-for each run in the CSV file; runs that are there are not repeated.
+the net torque in the loss; and `EGNN` and `VectorTransformer`, which are exact.
+Each step takes the same number of samples through the network: 10, of which
+REMUL moves half. One line for each run in the CSV file; runs that are there are
+not repeated.
 
 RMSE of energies in meV and of forces in meV/Angstrom at 300 and 600 K; the
 standard deviation of an energy over rotations, root mean square over samples;
@@ -35,7 +36,8 @@ ARMS = {
     "REMUL, labels": dict(beta=1.0),
     "REMUL, predictions": dict(beta=1.0, augment=True, target="predictions"),
     "torque": dict(augment=True, torque_weight=0.01),
-    "EGNN": dict(exact=True),
+    "EGNN": dict(exact="EGNN"),
+    "VectorTransformer": dict(exact="VectorTransformer"),
 }
 TESTS = {"300K": "test", "600K": "test_600K"}
 
@@ -43,13 +45,13 @@ TESTS = {"300K": "test", "600K": "test_600K"}
 def network(exact):
     """The network and the elements that it is told of."""
     if exact:
-        net = kr.models.EGNN(num_layers=3, hidden_dim=64, readout="nodes")
-        return net, [1, 6, 8]
+        net = getattr(kr.models, exact)
+        return net(num_layers=3, hidden_dim=64, readout="nodes"), [1, 6, 8]
     net = kr.models.PointEdgeTransformer.variant("small", readout="nodes")
     return net, None
 
 
-def train(data, steps, seed, exact=False, beta=0.0, torque_weight=0.0, **remul):
+def train(data, steps, seed, exact=None, beta=0.0, torque_weight=0.0, **remul):
     """A potential after `steps` of the optimizer, and the CPU time."""
     keras.utils.set_random_seed(seed)
     net, elements = network(exact)

@@ -37,6 +37,7 @@ class NodeModel(NodeReader, NodeWriter, Variants, KeepsVariables, keras.Model):
         **kwargs: `name` and `dtype`, for `keras.Model`.
 
     Attributes:
+        readouts: those that the model has.
         reads_pairs: whether `"neighbors"`, `"edges"`, `"box"` and `"shifts"`
             are inputs.
         reads_coordinates: whether the embedding sees the centered positions. In
@@ -49,6 +50,7 @@ class NodeModel(NodeReader, NodeWriter, Variants, KeepsVariables, keras.Model):
         velocity_initializer: initializer of s.
     """
 
+    readouts = READOUTS
     reads_pairs = False
     reads_coordinates = True
     edge_products = ()
@@ -66,9 +68,9 @@ class NodeModel(NodeReader, NodeWriter, Variants, KeepsVariables, keras.Model):
     ):
         # Without autocast: float16 would round positions before centering.
         super().__init__(autocast=False, **kwargs)
-        if readout not in READOUTS:
+        if readout not in self.readouts:
             raise ValueError(
-                f"Argument `readout` must be one of {READOUTS}. Received: "
+                f"Argument `readout` must be one of {self.readouts}. Received: "
                 f"{readout!r}"
             )
         for name, value in (

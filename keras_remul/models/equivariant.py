@@ -11,13 +11,13 @@ class EquivariantModel(NodeModel):
 
     `y = x + s v + displacement(x - mean(x), v, scalars)`
 
-    A subclass gives `build_layers` and `displacement`. The scalars are the
-    features of the nodes, and the lengths of x - mean(x) and of v. Padded
-    nodes are set to zero before `displacement` sees them.
+    A subclass gives `build_layers` and `displacement`, and `invariants` if it
+    has other `readouts`. The scalars are the features of the nodes, and the
+    lengths of x - mean(x) and of v. Padded nodes are set to zero before
+    `displacement` sees them.
     """
 
-    def __init__(self, **kwargs):
-        super().__init__(readout="positions", **kwargs)
+    readouts = ("positions",)
 
     def build_layers(self, num_vectors, num_scalars):
         """Builds the sublayers.
@@ -40,6 +40,14 @@ class EquivariantModel(NodeModel):
         """
         raise NotImplementedError
 
+    def invariants(self, vectors, scalars, mask, training):
+        """What the readout of scalars sees `(B, N, C)`; see `displacement`.
+
+        Args:
+            vectors, scalars, mask, training: as for `displacement`.
+        """
+        raise NotImplementedError
+
     def build(self, input_shape):
         super().build(input_shape)
         if self.node_shapes["positions"] != 3:
@@ -50,7 +58,8 @@ class EquivariantModel(NodeModel):
         num_vectors = 1 + ("velocities" in self.node_shapes)
         features = sum(self.node_shapes.values()) - 3 * num_vectors
         self.build_layers(num_vectors, features + num_vectors)
-        self.build_velocity_scale()
+        if self.readout == "positions":
+            self.build_velocity_scale()
 
     def call(self, inputs, training=None):
         nodes = self.read(inputs)
@@ -64,10 +73,13 @@ class EquivariantModel(NodeModel):
         # The epsilon keeps the gradient at rest finite.
         sizes = [lengths(v, 1e-6) for v in vectors]
         scalars = ops.concatenate([*sizes, *x.values()], axis=-1)
-        step = self.displacement(vectors, scalars, nodes.mask, training)
-        return self.write_positions(nodes, step)
+        seen = vectors, scalars, nodes.mask, training
+        if self.readout == "positions":
+            return self.write_positions(nodes, self.displacement(*seen))
+        return self.write(nodes, self.invariants(*seen))
 
     def get_config(self):
         config = super().get_config()
-        del config["readout"], config["units"]
+        if len(self.readouts) == 1:
+            del config["readout"], config["units"]
         return config

@@ -9,6 +9,7 @@ from keras_remul.layers.vector_block import (
     VectorTransformerBlock,
 )
 from keras_remul.models.equivariant import EquivariantModel
+from keras_remul.models.writing import READOUTS
 
 
 @keras.saving.register_keras_serializable(package="keras_remul")
@@ -16,7 +17,8 @@ class VectorTransformer(EquivariantModel):
     """E(3)-equivariant transformer with scalar and vector channels only.
 
     `s, v = Blocks(Dense(scalars), W [x - mean(x), v])`
-    `y = x + s_0 v + sum_c Dense(Norm(s))_c Norm(v)_c`
+    `y = x + s_0 v + sum_c Dense(Norm(s))_c Norm(v)_c`, or scalars of the nodes
+    `y = Dense([Norm(s), |Norm(v)|^2])`
 
     Exactly equivariant to translations (the mean is subtracted), to rotations
     and reflections (maps of vectors have no bias, and scalars depend on vectors
@@ -25,13 +27,21 @@ class VectorTransformer(EquivariantModel):
     same size. Compare approximately equivariant models with it. Masks and
     dtypes as in `Transformer`.
 
+    All nodes attend to all, and there is no cut-off: the output is smooth
+    wherever the nodes are, and the cost grows with N^2. Positions are relative
+    to the mean, so that a sample is one molecule, without a periodic cell.
+
     Args:
         num_layers: number of blocks.
         hidden_dim: C, scalars per node.
         vector_dim: V, vectors per node.
         num_heads: K, a divisor of `hidden_dim` and of `vector_dim`.
         mlp_ratio: hidden width of each MLP as a multiple of both widths.
-        **kwargs: `name` and `dtype`, for `keras.Model`.
+        readout: `"positions"`; or `"nodes"`, invariants of each node, as a
+            `Potential` needs them; or `"graph"`, invariants of the sample, each
+            the sum over its nodes.
+        units: number of invariants, where the readout is not `"positions"`.
+        **kwargs: other arguments of `NodeModel`, `name` and `dtype`.
 
     Call arguments:
         inputs: dict of `"positions"` `(B, N, 3)`; optional `"velocities"`
@@ -39,8 +49,8 @@ class VectorTransformer(EquivariantModel):
             invariant feature of the nodes `(B, N, F)`.
 
     Returns:
-        Positions `(B, N, 3)`. Those of padded nodes are finite numbers without
-        meaning.
+        Positions `(B, N, 3)`, or invariants `(B, N, units)` or `(B, units)`.
+        Those of padded nodes are finite numbers without meaning.
 
     Raises:
         ValueError: a key is missing or unknown, or an axis has another length.
@@ -57,6 +67,8 @@ class VectorTransformer(EquivariantModel):
         arXiv 2512.17011, for Euclidean vectors.
     """
 
+    readouts = READOUTS
+
     # --- Layers ---
 
     def __init__(
@@ -66,9 +78,11 @@ class VectorTransformer(EquivariantModel):
         vector_dim=16,
         num_heads=4,
         mlp_ratio=2,
+        readout="positions",
+        units=1,
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(readout=readout, units=units, **kwargs)
         self.num_layers = num_layers
         self.hidden_dim = hidden_dim
         self.vector_dim = vector_dim
@@ -96,12 +110,13 @@ class VectorTransformer(EquivariantModel):
             epsilon=1e-5, dtype=dtype, name="norm"
         )
         self.vector_norm = VectorNormalization(dtype=dtype, name="vector_norm")
-        self.head = keras.layers.Dense(
-            vector_dim,
-            kernel_initializer=keras.initializers.VarianceScaling(1e-2),
-            dtype=dtype,
-            name="head",
-        )
+        if readout == "positions":
+            self.head = keras.layers.Dense(
+                vector_dim,
+                kernel_initializer=keras.initializers.VarianceScaling(1e-2),
+                dtype=dtype,
+                name="head",
+            )
 
     def build_layers(self, num_vectors, num_scalars):
         scalars = (None, None, self.hidden_dim)
@@ -112,17 +127,28 @@ class VectorTransformer(EquivariantModel):
             block.build(scalars, vectors)
         self.norm.build(scalars)
         self.vector_norm.build(vectors)
-        self.head.build(scalars)
+        if self.readout == "positions":
+            self.head.build(scalars)
+        else:
+            self.build_readout(self.hidden_dim + self.vector_dim)
 
     # --- Forward pass ---
 
     def displacement(self, vectors, scalars, mask, training):
-        s = self.embedding(scalars)  # (B, N, C)
-        v = self.vector_embedding(ops.stack(vectors, axis=-1))  # (B, N, 3, V)
+        s, v = self._channels(vectors, scalars, mask)
+        return ops.sum(self.head(s)[:, :, None, :] * v, axis=-1)  # (B, N, 3)
+
+    def invariants(self, vectors, scalars, mask, training):
+        s, v = self._channels(vectors, scalars, mask)
+        return ops.concatenate([s, ops.sum(ops.square(v), axis=-2)], axis=-1)
+
+    def _channels(self, vectors, scalars, mask):
+        """Scalars `(B, N, C)` and vectors `(B, N, 3, V)`, normalised."""
+        s = self.embedding(scalars)
+        v = self.vector_embedding(ops.stack(vectors, axis=-1))
         for block in self.blocks:
             s, v = block(s, v, mask=mask)
-        weights = self.head(self.norm(s))[:, :, None, :]
-        return ops.sum(weights * self.vector_norm(v), axis=-1)  # (B, N, 3)
+        return self.norm(s), self.vector_norm(v)
 
     # --- Config ---
 

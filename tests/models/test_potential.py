@@ -15,6 +15,7 @@ from keras_remul.models import (
     PointEdgeTransformer,
     Potential,
     Transformer,
+    VectorTransformer,
 )
 
 WIDTH = dict(num_layers=1, hidden_dim=8)
@@ -28,6 +29,9 @@ NETWORKS = {
     ),
     "Transformer": lambda units: Transformer(
         **WIDTH, num_heads=2, readout="nodes", units=units
+    ),
+    "VectorTransformer": lambda units: VectorTransformer(
+        **WIDTH, vector_dim=4, num_heads=2, readout="nodes", units=units
     ),
 }
 ENERGIES = {1: -13.6, 6: -1027.6, 8: -2041.8}
@@ -210,6 +214,36 @@ def test_labels_that_are_wrong(key, value, match):
     x, y = molecules()
     with pytest.raises(ValueError, match=match):
         potential().adapt(x, {**y, key: value(y)})
+
+
+@pytest.mark.backend_independent
+@pytest.mark.parametrize(
+    "change, match",
+    [
+        (lambda x: x["positions"][:, :1] + 0 * x["positions"], "one place"),
+        (lambda x: x["positions"] * np.nan, "finite numbers in 'positions'"),
+    ],
+)
+def test_positions_that_are_wrong(change, match):
+    x, y = molecules()
+    with pytest.raises(ValueError, match=match):
+        potential().adapt({**x, "positions": change(x)}, y)
+
+
+@pytest.mark.backend_independent
+def test_a_cell_that_is_too_small_without_a_list():
+    x, y = crystal()
+    with pytest.raises(ValueError, match="NaN.*2 of 2.*periodic_graph"):
+        potential().adapt({**x, "box": 0.5 * x["box"]}, y)
+
+
+@pytest.mark.backend_independent
+def test_one_composition_alone_leaves_references_open():
+    x, y = molecules()
+    one = {key: np.repeat(a[:1], 2, 0) for key, a in x.items()}
+    two = {key: np.repeat(a[:1], 2, 0) for key, a in y.items()}
+    with pytest.warns(UserWarning, match="other compositions"):
+        potential().adapt(one, two)
 
 
 @pytest.mark.backend_independent
@@ -413,13 +447,20 @@ def test_remul_on_energies_and_forces(stress):
     assert np.isfinite(history["equivariance_error"]).all()
 
 
-def test_equivariance_of_an_equivariant_model():
+@pytest.mark.parametrize(
+    "name, make", [("EGNN", crystal), ("VectorTransformer", molecules)]
+)
+def test_equivariance_of_an_equivariant_model(name, make):
     """Its energies, forces and stress move as declared."""
-    x, y = crystal(4)
-    model = potential("EGNN", stress=True)
+    x, y = make(4)
+    model = potential(name, stress="box" in x)
     model.adapt(x, y)
     measured = kr.evaluate_equivariance(model, x, model.make_symmetry(x))
     assert measured["relative_equivariance_error"] < 1e-4
+
+
+def test_equivariance_of_another_model():
+    x, y = crystal(4)
     model = potential("MessagePassingNetwork", stress=True)
     model.adapt(x, y)
     measured = kr.evaluate_equivariance(model, x, model.make_symmetry(x))

@@ -1,12 +1,16 @@
 """Labels of potentials: scale, reference energies, targets; in NumPy."""
 
+import warnings
+
 import numpy as np
 from keras import ops
+from scipy.spatial.distance import pdist
 
 from keras_remul.utils.elements import counts
 
 SAMPLES = 512  # on which scale and references of a model are fitted
 LEAST_GAIN = 1e-3
+SAME_PLACE = 1e-2  # Angstrom; whatever the data are, these are no two atoms
 ELECTRON_VOLTS = 27.211386245988  # in one hartree, CODATA 2018
 
 
@@ -22,6 +26,9 @@ class PotentialLabels:
         model leaves of the energies, so that training starts close to them.
         For a model that is already trained call `adapt_references`.
 
+        Warns where the data leave reference energies open, such as those of one
+        molecule alone: energies of other compositions then mean nothing.
+
         Args:
             x: dict of inputs, arrays.
             y: dict of `"energy"` `(B, 1)`, total energies in float64, and
@@ -30,7 +37,8 @@ class PotentialLabels:
 
         Raises:
             ValueError: shapes differ, a value is not finite, an atomic number
-                is none, or the energies look like hartree.
+                is none, two atoms are at one place, the energies look like
+                hartree, or the model gives NaN.
         """
         x, number, energies, forces = self._some(x, y, batch_size)
         if forces is None:
@@ -40,6 +48,7 @@ class PotentialLabels:
             )
         self.gain.assign(1.0)
         found = self.predict(x, batch_size=batch_size, verbose=0)
+        _check_found(found["forces"])
         ratio = _rms(forces, x) / _rms(found["forces"], x)
         if not np.isfinite(ratio) or ratio == 0:
             raise ValueError(
@@ -77,6 +86,7 @@ class PotentialLabels:
         """Inputs, numbers of atoms, energies and forces of some samples."""
         number, energies, forces = self._read(x, y)
         rows = some(number, batch_size)
+        _check_places(x, rows)
         return (
             {key: np.asarray(value)[rows] for key, value in x.items()},
             number[rows],
@@ -87,6 +97,7 @@ class PotentialLabels:
     def _fit_references(self, x, number, energies, found):
         references, numbers = self.references, x["atomic_numbers"]
         if references.energies is None:
+            _warn_of_open_references(number)
             references.adapt(numbers, energies - found, x.get("mask"))
             return
         references.assign(references.energies)
@@ -223,6 +234,49 @@ def _array(data, key, shape):
             f"sample {sample}"
         )
     return value
+
+
+def _check_places(x, rows):
+    """Raises ValueError where two atoms of a sample are at one place."""
+    positions = np.asarray(x["positions"], "float64")
+    mask = x.get("mask")
+    for row in rows:
+        r = positions[row]
+        if mask is not None:
+            r = r[np.asarray(mask[row]).astype(bool)]
+        nearest = pdist(r).min(initial=np.inf)
+        if nearest < SAME_PLACE:
+            raise ValueError(
+                f"Expected no two atoms at one place. Received: a distance of "
+                f"{nearest:.3g} in sample {row}. Padding needs a mask."
+            )
+
+
+def _check_found(forces):
+    """Raises ValueError where the model gives no number."""
+    finite = np.isfinite(forces).all(axis=(1, 2))
+    if not finite.all():
+        raise ValueError(
+            "The model gives NaN or infinity for some of the samples, "
+            f"{np.count_nonzero(~finite)} of {len(finite)}. Are there elements "
+            "that are not among `elements`, cells without volume, or cells of "
+            "less than twice the cut-off without a list of neighbors "
+            "(`graphs.periodic_graph`)?"
+        )
+
+
+def _warn_of_open_references(number):
+    """Warns where least squares leave reference energies open."""
+    elements = np.flatnonzero(number.sum(axis=0))
+    rank = np.linalg.matrix_rank(number[:, elements])
+    if rank < len(elements):
+        warnings.warn(
+            f"The reference energies of the elements {elements.tolist()} are "
+            f"not determined by the data, whose compositions have rank {rank}. "
+            "Energies of other compositions mean nothing. Give `references`, "
+            "or add data of others, to compare them.",
+            stacklevel=4,
+        )
 
 
 def _check_volume(box):
