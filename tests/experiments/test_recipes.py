@@ -28,7 +28,8 @@ from keras_remul import (
     weighting,
 )
 from keras_remul.datasets import loading, registry
-from keras_remul.experiments import Recipe, checkpoints, fitting, same_run
+from keras_remul.experiments import Recipe, checkpoints, same_run
+from keras_remul.experiments.batches import Shuffled
 from keras_remul.experiments.recipe_file import load_recipe
 from keras_remul.utils import atomic
 
@@ -415,7 +416,7 @@ def test_tensorboard(tmp_path, monkeypatch):
 
 def test_callbacks_see_each_epoch_once(tmp_path, monkeypatch):
     """What they write to the logs stays there; each epoch has its order."""
-    seen, orders, shuffle = [], [], fitting.Shuffled.shuffle
+    seen, orders, shuffle = [], [], Shuffled.shuffle
 
     def note(epoch, logs):
         seen.append((epoch, logs["loss"]))
@@ -425,7 +426,7 @@ def test_callbacks_see_each_epoch_once(tmp_path, monkeypatch):
         shuffle(batches, epoch)
         orders.append((epoch, tuple(batches.order)))
 
-    monkeypatch.setattr(fitting.Shuffled, "shuffle", note_order)
+    monkeypatch.setattr(Shuffled, "shuffle", note_order)
     logger = keras.callbacks.LambdaCallback(
         on_epoch_end=note, on_train_end=lambda logs: seen.append("end")
     )

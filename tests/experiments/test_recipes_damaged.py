@@ -13,7 +13,8 @@ from killed_run import recipe, small_data
 from test_recipes_killed import contents
 
 from keras_remul import datasets
-from keras_remul.experiments import checkpoints, fitting, runs, same_run
+from keras_remul.experiments import checkpoints, runs, same_run
+from keras_remul.experiments.batches import Shuffled
 from keras_remul.utils import atomic
 from keras_remul.utils.weights_memory import weights_as_bytes
 
@@ -241,7 +242,7 @@ def test_no_number_from_the_start(cause, data, tmp_path):
 def test_batches_of_an_epoch(data):
     """Their order is that of the seed and the epoch, whatever came before."""
     x, y = data["train"]
-    batches = fitting.Shuffled(x, y, recipe(batch_size=5, passes=2, seed=3))
+    batches = Shuffled(x, y, recipe(batch_size=5, passes=2, seed=3))
     for epoch in (4, 2):
         batches.shuffle(epoch)
         rng = np.random.default_rng([3, epoch + 1])

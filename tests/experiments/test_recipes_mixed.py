@@ -11,7 +11,8 @@ from killed_run import recipe, small_data
 from test_recipes_damaged import stop
 
 from keras_remul import datasets, from_preset
-from keras_remul.experiments import checkpoints, fitting, same_run
+from keras_remul.experiments import checkpoints, same_run
+from keras_remul.experiments.batches import Shuffled
 from keras_remul.utils import atomic
 
 pytestmark = pytest.mark.backend_independent
@@ -45,7 +46,7 @@ def untrained(monkeypatch):
     def fails(*arguments):
         raise AssertionError("it was trained")
 
-    monkeypatch.setattr(fitting.Shuffled, "__getitem__", fails)
+    monkeypatch.setattr(Shuffled, "__getitem__", fails)
 
 
 @pytest.mark.parametrize("state", ["stopped", "finished"])
