@@ -1,6 +1,6 @@
 """Energies and forces of small organic molecules, by GFN2-xTB.
 
-    keras-remul train recipes/xtb_organic.py:pet_remul
+    keras-remul train recipes/xtb_organic.py:NAME
 
 Each step takes 16 molecules through the network: those of `pet_remul` are 8 in
 random orientations and the same 8 moved once more. All take 25,200 steps.

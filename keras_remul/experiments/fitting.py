@@ -69,10 +69,11 @@ class Blocks(keras.callbacks.Callback):
             self.recipe.task.monitor,
         )
         if self.verbose == 2:
-            monitor = self.recipe.task.monitor
+            task = self.recipe.task
             print(
                 f"{self.folder.name}: epoch {len(history['loss'])} of "
-                f"{self.recipe.epochs}, {monitor} {history[monitor][-1]:.5f}, "
+                f"{self.recipe.epochs}, {task.words} "
+                f"{history[task.monitor][-1]:.5f}, "
                 f"{history['seconds'] / 60:.1f} min",
                 flush=True,
             )

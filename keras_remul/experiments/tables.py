@@ -23,6 +23,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
+from keras_remul.datasets import registry
 from keras_remul.evaluation.comparison import welch
 from keras_remul.evaluation.measures import MEASURES
 from keras_remul.experiments import baselines
@@ -49,6 +50,18 @@ COLUMNS = (
     "orbit_variance_share",
     "equivariance_error",
     "share_of_network",
+    "test_energy_mae",
+    "test_forces_mae",
+    "test_large_forces_mae",
+    "test_hot_forces_mae",
+    "energy_spread",
+    "forces_relative",
+)
+# The error of a result, and how far it is from equivariant: of motion, and of
+# potentials.
+ERRORS = (
+    ("test_mse", "equivariance_error"),
+    ("test_forces_mae", "forces_relative"),
 )
 SIGNIFICANT = 0.05
 INTRODUCTION = (
@@ -155,7 +168,8 @@ def reproduce(name, recipes="recipes", runs="runs", data_dir=None):
     runs = pathlib.Path(runs)
     atomic.make_folder(runs)
     path = recipes / RESULTS / f"{name}_baselines.json"
-    if not path.exists():
+    moves = len(registry.entry(table["dataset"]).targets) == 1
+    if moves and not path.exists():
         # Test data are moved by the same group as those of the networks.
         symmetry = _load(recipes, table["recipes"][0]).symmetry
         measure, rows = baselines.of_dataset(
@@ -244,7 +258,12 @@ def _cell(key, values):
 
 
 def _reference(table, found):
-    """The recipe that the others are tested against: the twin, or the best."""
+    """The recipe that the others are tested against: the twin, or the best.
+
+    None where no recipe has more than one run.
+    """
+    if max(map(len, found.values())) == 1:
+        return None
     twin = table.get("twin")
     for name in found:
         if twin is not None and name in (twin, *_grid(table, twin)):
@@ -252,8 +271,13 @@ def _reference(table, found):
     return min(found, key=lambda name: statistics.mean(_errors(found[name])))
 
 
+def _measures(run):
+    """The two of `ERRORS` that a result has."""
+    return next(pair for pair in ERRORS if pair[0] in run)
+
+
 def _errors(runs):
-    return [run["test_mse"] for run in runs]
+    return [run[_measures(run)[0]] for run in runs]
 
 
 def _p_value(runs, reference):
@@ -283,7 +307,8 @@ def markdown(name, recipes="recipes"):
     heads = ["", "parameters", "seeds", "minutes"]
     lines = [[*heads, *(MEASURES[key].column for key in columns)]]
     compared = _reference(table, found)
-    lines[0].insert(5, f"p against {_label(compared)}")
+    if compared:
+        lines[0].insert(5, f"p against {_label(compared)}")
     for recipe, runs in found.items():
         minutes = statistics.mean(run["seconds"] for run in runs) / 60
         row = [_label(recipe), f"{runs[0]['parameters']:,}", str(len(runs))]
@@ -291,7 +316,8 @@ def markdown(name, recipes="recipes"):
         for key in columns:
             values = [run[key] for run in runs if run.get(key) is not None]
             row.append(_cell(key, values))
-        row.insert(5, _p_value(runs, found[compared]))
+        if compared:
+            row.insert(5, _p_value(runs, found[compared]))
         lines.append(row)
     path = pathlib.Path(recipes) / RESULTS / f"{name}_baselines.json"
     if path.exists():
@@ -306,7 +332,8 @@ def markdown(name, recipes="recipes"):
                 [baseline, "", "", ""]
                 + ["" if v is None else f"{v:.3g}" for v in values]
             )
-            lines[-1].insert(5, "")
+            if compared:
+                lines[-1].insert(5, "")
     rows = ["| " + " | ".join(line) + " |" for line in lines]
     rule = "|" + "---|" * len(lines[0])
     text = [f"## {table['title']}", "", _paragraph(table["text"]), ""]
@@ -320,7 +347,9 @@ def figure(name, recipes="recipes"):
     a panel of their own.
     """
     table = _table(recipes, name)
-    points, sweeps = _points(results(table, recipes))
+    found = results(table, recipes)
+    error, far = _measures(next(iter(found.values()))[0])
+    points, sweeps = _points(found)
     exact = {
         label: some
         for label, some in points.items()
@@ -355,8 +384,8 @@ def figure(name, recipes="recipes"):
                 textcoords="offset points",
                 fontsize=7,
             )
-    axes[-1].set(xlabel="equivariance error E'")
-    axes[0].set(ylabel="test MSE")
+    axes[-1].set(xlabel=MEASURES[far].title)
+    axes[0].set(ylabel=MEASURES[error].title)
     picture.suptitle(table["title"], fontsize=11, x=0.01, ha="left")
     for axis in axes:
         axis.set(xscale="log", yscale="log")
@@ -387,7 +416,8 @@ def _points(found):
     points, sweeps = {}, {}
     for recipe, runs in found.items():
         label, *settings = _label(recipe).split()
-        some = [(run["equivariance_error"], run["test_mse"]) for run in runs]
+        error, far = _measures(runs[0])
+        some = [(run[far], run[error]) for run in runs]
         some = [point for point in some if None not in point]
         if some and settings:
             middle = np.exp(np.mean(np.log(some), axis=0))

@@ -17,7 +17,7 @@ class NextState:
     In a `models.Correction`, a regression made by `ridge.make` is fitted first.
     """
 
-    monitor = "val_mse"
+    monitor, words = "val_mse", "validation MSE"
 
     def __repr__(self):
         return f"{type(self).__name__}()"
@@ -73,17 +73,14 @@ class EnergiesAndForces(NextState):
     the same size share a batch.
     """
 
-    monitor = "val_forces_mae"
+    monitor, words = "val_forces_mae", "validation MAE of forces"
 
     def symmetry(self, recipe, model):
+        _check_potential(model)
         return model.make_symmetry(datasets.symmetry(recipe.dataset).inputs)
 
     def adapt(self, model, data):
-        if not isinstance(model, Potential):
-            raise ValueError(
-                "Expected a recipe of energies and forces to have a "
-                f"models.Potential. Received: {type(model).__name__}"
-            )
+        _check_potential(model)
         model.adapt(*data["train"])
 
     def batches(self, recipe, model, x, y):
@@ -115,3 +112,11 @@ class EnergiesAndForces(NextState):
 
     def validated(self, history):
         return {}  # they are measured, in other units
+
+
+def _check_potential(model):
+    if not isinstance(model, Potential):
+        raise ValueError(
+            "Expected a recipe of energies and forces to have a "
+            f"models.Potential. Received: {type(model).__name__}"
+        )

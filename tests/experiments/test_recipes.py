@@ -28,7 +28,7 @@ from keras_remul import (
     weighting,
 )
 from keras_remul.datasets import loading, registry
-from keras_remul.experiments import Recipe, checkpoints, same_run
+from keras_remul.experiments import NextState, Recipe, checkpoints, same_run
 from keras_remul.experiments.batches import Shuffled
 from keras_remul.experiments.recipe_file import load_recipe
 from keras_remul.utils import atomic
@@ -90,9 +90,15 @@ def test_recipe_loads(name, tmp_path):
         key: keras.KerasTensor((2, *feature.shape), "float32")
         for key, feature in builder.info.features.items()
     }
-    y = x.pop(registry.entry(loaded.dataset).target)
+    targets = registry.entry(loaded.dataset).targets
+    y = {key: x.pop(key) for key in targets}
     model = loaded.model()
-    assert model(x).shape == y.shape
+    outputs = model(x)
+    if len(targets) == 1:
+        outputs = dict.fromkeys(targets, outputs)
+    assert {key: outputs[key].shape for key in y} == {
+        key: value.shape for key, value in y.items()
+    }
     symmetry = datasets.symmetry(loaded.dataset)
     RemulModel(model, symmetry, **loaded.objective())
 
@@ -195,6 +201,10 @@ def symmetry(group=None):
     return lambda: datasets.symmetry("nbody_charged", group)
 
 
+class OtherTask(NextState):
+    """Another one by its name alone."""
+
+
 def base(**changes):
     recipe = small(
         model=functional, objective=objective(), epochs=1, symmetry=symmetry()
@@ -212,6 +222,7 @@ OTHERS = [
     ("seed", dict(seed=1)),
     ("checkpoint_every", dict(checkpoint_every=1)),
     ("ridge", dict(ridge=True)),
+    ("task", dict(task=OtherTask())),
     ("weighting.class_name", dict(beta=2.0)),
     ("weighting.tolerance", dict(tolerance=0.2)),
     ("moved_by", dict(moved_by=lambda: {"more": symmetry()()})),
