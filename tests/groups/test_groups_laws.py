@@ -219,6 +219,7 @@ FINITE = [
     groups.Permutations(4),
     groups.Negation(),
     groups.CircularShifts((3, 1, 2)),
+    groups.Wallpaper(2, order=2),
     groups.Product(
         {"turn": groups.Dihedral(3), "nodes": groups.Permutations(3)}
     ),

@@ -143,3 +143,9 @@ def test_errors():
         kr.models.JetTransformer(invariance="poincare")
     with pytest.raises(ValueError, match="`units`.*0"):
         kr.models.ParticleNet(units=0)
+
+
+@pytest.mark.parametrize("name", ["JetTransformer", "ParticleNet"])
+def test_no_constituents(name):
+    with pytest.raises(ValueError, match="no nodes"):
+        getattr(kr.models, name)()({"four_momenta": np.zeros((3, 0, 4))})

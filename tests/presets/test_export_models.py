@@ -7,14 +7,15 @@ import keras
 import numpy as np
 import pytest
 from test_export import BACKEND, FORMAT, FORMATS, SUFFIX, files, need
-from test_registry import MADE, is_model
+from test_registry import JETS, MADE, is_model
 
 from keras_remul import backend, export, models
 from keras_remul.models.shapes import axes_of_nodes
 from keras_remul.presets import exporting, free_axes
 from keras_remul.presets.exporting import PACKAGES
 
-MODELS = [name for name in MADE if is_model(name)]
+# Of nodes with positions.
+MODELS = [name for name in MADE if is_model(name) and name not in JETS]
 CHARGED = ("Transformer", "MessagePassingNetwork", "EGNN")
 
 # Which models know their nodes, and what they say of another number.

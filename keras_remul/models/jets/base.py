@@ -68,6 +68,12 @@ class JetModel(Variants, KeepsVariables, keras.Model):
                 "the shapes (B, N, 4) and (B, N); the mask may be left out. "
                 f"Received: {dict(shapes)}"
             )
+        if momenta[1] == 0:
+            raise ValueError(
+                'inputs["four_momenta"] hold no nodes, their shape is '
+                f"{tuple(momenta)}. Leave out empty samples, or pad them and "
+                "give a mask."
+            )
 
     def get_config(self):
         return {

@@ -4,7 +4,6 @@ import warnings
 
 import numpy as np
 from keras import ops
-from scipy.spatial.distance import pdist
 
 from keras_remul.utils.elements import counts
 
@@ -238,6 +237,8 @@ def _array(data, key, shape):
 
 def _check_places(x, rows):
     """Raises ValueError where two atoms of a sample are at one place."""
+    from scipy.spatial.distance import pdist
+
     positions = np.asarray(x["positions"], "float64")
     mask = x.get("mask")
     for row in rows:

@@ -85,6 +85,10 @@ class OnSkeleton(Wrapper):
     def _checked(self, shapes):
         """The shape of the positions."""
         shape = tuple(shapes["positions"])
+        if shape[1] == 0:
+            raise ValueError(
+                f'inputs["positions"] hold no nodes, their shape is {shape}.'
+            )
         needed = max(map(max, self.bones)) + 1
         if shape[1] is not None and needed > shape[1]:
             raise ValueError(
@@ -140,7 +144,7 @@ class OnSkeleton(Wrapper):
 
     def _ends(self, x):
         """The nodes at both ends of each bone, one-hot, `(1, K, N)`."""
-        nodes = ops.arange(ops.shape(x)[1])
+        nodes = ops.arange(ops.shape(x)[1], dtype="int32")
         return [
             ops.cast(
                 ops.equal(ops.convert_to_tensor(end)[None, :, None], nodes),
