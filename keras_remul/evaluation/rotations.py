@@ -4,10 +4,10 @@ import numpy as np
 
 from keras_remul.evaluation.orbit import as_function
 from keras_remul.evaluation.potentials import MILLI, valid_atoms
+from keras_remul.utils import polyhedra
 from keras_remul.utils.elements import counts
+from keras_remul.utils.polyhedra import POLYHEDRAL
 
-# Rotations that bring a polyhedron onto itself: as far apart as they can be.
-POLYHEDRAL = {4: "D2", 6: "D3", 8: "D4", 12: "T", 24: "O", 60: "I"}
 ANGLES = range(1, 41, 3)  # degrees
 
 
@@ -29,8 +29,8 @@ def spread_rotations(count, seed=0):
     rng = np.random.default_rng(seed)
     if count not in POLYHEDRAL:
         return Rotation.random(count, rng).as_matrix()
-    group = Rotation.create_group(POLYHEDRAL[count])
-    return (group * Rotation.random(None, rng)).as_matrix()
+    turn = Rotation.random(None, rng)
+    return (polyhedra.rotations(count) * turn).as_matrix()
 
 
 def evaluate_rotations(potential, x, num_samples=100, seed=0, batch_size=32):

@@ -9,7 +9,7 @@ from keras import ops
 
 from keras_remul import backend
 from keras_remul.groups.base import Group, rotation_generators, uniform
-from keras_remul.utils import linalg
+from keras_remul.utils import linalg, polyhedra
 
 # The rotation of a unit quaternion q is quadratic in q: R = (q q^T) C with
 # q q^T flattened to 16 numbers and R to 9.
@@ -32,9 +32,8 @@ _ANGLE = (
     np.polynomial.Polynomial.fit(_s**2, _t / _s, 10).convert().coef.tolist()
 )
 
-# Rotations that bring a polyhedron onto itself, as SciPy calls them. Of 24, the
-# first half are those of the tetrahedron.
-_POLYHEDRA = {12: "T", 24: "O", 60: "I"}
+# Numbers of the rotations of a tetrahedron, a cube and an icosahedron.
+_EVEN = (12, 24, 60)
 
 _AXES = {"x": (1.0, 0.0, 0.0), "y": (0.0, 1.0, 0.0), "z": (0.0, 0.0, 1.0)}
 
@@ -331,12 +330,9 @@ class SO3(RotationGroup):
         Args:
             count: their number.
         """
-        if count not in _POLYHEDRA or not self._all_angles:
+        if count not in _EVEN or not self._all_angles:
             return None
-        # Slow to import: where it is needed.
-        from scipy.spatial.transform import Rotation
-
-        matrices = Rotation.create_group(_POLYHEDRA[count]).as_matrix()
+        matrices = polyhedra.rotations(count).as_matrix()
         return ops.convert_to_tensor(matrices, keras.config.floatx())
 
     def _angle(self, u):

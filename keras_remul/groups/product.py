@@ -182,20 +182,19 @@ class Product(Group):
         return self.factors[name].translation(g[name])
 
     def parity(self, g):
-        parity = None
-        for name in self._vectors:
-            factor = self.factors[name].parity(g[name])
-            if factor is not None:
-                parity = factor if parity is None else parity * factor
-        return parity
+        return self._multiplied("parity", g)
 
     def scale(self, g):
-        scale = None
-        for name in self._vectors:
-            factor = self.factors[name].scale(g[name])
-            if factor is not None:
-                scale = factor if scale is None else scale * factor
-        return scale
+        return self._multiplied("scale", g)
+
+    def _multiplied(self, method, g):
+        """The product of numbers of the factors; None if all are None."""
+        found = [
+            getattr(self.factors[name], method)(g[name])
+            for name in self._vectors
+        ]
+        found = [number for number in found if number is not None]
+        return math.prod(found[1:], start=found[0]) if found else None
 
     def sign(self, g):
         if not self.negates:

@@ -21,12 +21,7 @@ def node_shapes(shapes, reads_pairs=False):
             f"Received: {list(shapes)}"
         )
     batch, nodes, dim = (*shapes["positions"], None, None, None)[:3]
-    if nodes == 0:
-        raise ValueError(
-            'inputs["positions"] hold no nodes, their shape is '
-            f"{tuple(shapes['positions'])}. Leave out empty samples, or "
-            "pad them and give a mask."
-        )
+    check_some_nodes('inputs["positions"]', shapes["positions"])
     senders = shapes["neighbors"][-1] if "neighbors" in shapes else nodes
     known = _known(batch, nodes, senders, dim)
     of_pairs = set(known) - {"positions", "velocities", "mask"}
@@ -95,3 +90,17 @@ def in_order(keys):
     """
     first = [key for key in ("positions", "velocities") if key in keys]
     return first + sorted(set(keys) - set(first))
+
+
+def check_some_nodes(what, shape):
+    """Raises ValueError where there is not a single node.
+
+    Args:
+        what: the name of the array in errors.
+        shape: its shape `(B, N, ...)`; N may be unknown.
+    """
+    if len(shape) > 1 and shape[1] == 0:
+        raise ValueError(
+            f"{what} hold no nodes, their shape is {tuple(shape)}. Leave out "
+            "empty samples, or pad them and give a mask."
+        )

@@ -58,13 +58,13 @@ def measure_motion(model, symmetry, data, independent=True):
     for split, (x, y) in data.items():
         if split == "train":
             x, y = keras.tree.map_structure(lambda a: a[:1000], (x, y))
-        if split != "validation":
+        if split == "test":
+            result |= _scatter("test_mse", squared_errors(model, x, y))
+        elif split != "validation":
             result[f"{split}_mse"] = mean_squared_error(model, x, y)
+    if not independent:
+        del result["test_mse_standard_error"]
     x, y = data["test"]
-    errors = squared_errors(model, x, y)
-    result["test_mse_median"] = float(np.median(errors))
-    if independent:
-        result["test_mse_standard_error"] = standard_error(errors)
     return result | evaluate_equivariance(
         model, x, symmetry, y, num_samples=10, origin=x["positions"]
     )
@@ -114,11 +114,15 @@ def measure_unused(model, dataset, data_dir=None):
         Dictionary of `unused_mse`, its standard error and the median.
     """
     x, y = datasets.load(dataset, "test", data_dir=data_dir, verbose=0)
-    errors = squared_errors(model, x, y)
+    return _scatter("unused_mse", squared_errors(model, x, y))
+
+
+def _scatter(name, errors):
+    """The mean of the errors of samples, its standard error, the median."""
     return {
-        "unused_mse": float(errors.mean()),
-        "unused_mse_standard_error": standard_error(errors),
-        "unused_mse_median": float(np.median(errors)),
+        name: float(errors.mean()),
+        f"{name}_standard_error": standard_error(errors),
+        f"{name}_median": float(np.median(errors)),
     }
 
 

@@ -308,15 +308,7 @@ here, as 35/35.asf, 35/35_01.amc, ... `walkers` also takes walks from a file
                 places.setdefault(split, []).extend(
                     (trial, int(start)) for start in starts
                 )
-            if not parts:
-                raise ValueError(
-                    f"Split {split!r} of the configuration {config.name!r} "
-                    "has no trials."
-                )
-            arrays[split] = {
-                key: np.concatenate([part[key] for part in parts])
-                for key in parts[0]
-            }
+            arrays[split] = _joined(parts, split, config, "trials")
         check_apart(places, f"the configuration {config.name!r}")
         return arrays
 
@@ -335,13 +327,17 @@ here, as 35/35.asf, 35/35_01.amc, ... `walkers` also takes walks from a file
                 windows(x, config.starts(trial, len(x)), config.horizon)
                 for trial, x in walks.items()
             ]
-            if not parts:
-                raise ValueError(
-                    f"Split {split!r} of the configuration {config.name!r} "
-                    "has no walks."
-                )
-            arrays[split] = {
-                key: np.concatenate([part[key] for part in parts])
-                for key in parts[0]
-            }
+            arrays[split] = _joined(parts, split, config, "walks")
         return arrays
+
+
+def _joined(parts, split, config, what):
+    """Windows of several recordings as one dict of arrays."""
+    if not parts:
+        raise ValueError(
+            f"Split {split!r} of the configuration {config.name!r} has no "
+            f"{what}."
+        )
+    return {
+        key: np.concatenate([part[key] for part in parts]) for key in parts[0]
+    }

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_remul.models.jets import kinematics
+from keras_remul.models.shapes import check_some_nodes
 from keras_remul.models.variants import Variants
 from keras_remul.utils.kept_variables import KeepsVariables
 
@@ -68,12 +69,7 @@ class JetModel(Variants, KeepsVariables, keras.Model):
                 "the shapes (B, N, 4) and (B, N); the mask may be left out. "
                 f"Received: {dict(shapes)}"
             )
-        if momenta[1] == 0:
-            raise ValueError(
-                'inputs["four_momenta"] hold no nodes, their shape is '
-                f"{tuple(momenta)}. Leave out empty samples, or pad them and "
-                "give a mask."
-            )
+        check_some_nodes('inputs["four_momenta"]', momenta)
 
     def get_config(self):
         return {

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_remul import backend, groups
+from keras_remul.models.shapes import check_some_nodes
 from keras_remul.models.wrappers.moved import MovedModel
 from keras_remul.symmetry import Symmetry
 from keras_remul.utils import linalg
@@ -78,11 +79,7 @@ class FramedModel(MovedModel):
             ValueError: there are no nodes.
         """
         p = ops.cast(self.points_of(x), keras.config.floatx())
-        if p.shape[1] == 0:
-            raise ValueError(
-                f"The points hold no nodes, their shape is {tuple(p.shape)}. "
-                "Leave out empty samples, or pad them and give a mask."
-            )
+        check_some_nodes("The points", p.shape)
         if mask is None:
             center = ops.mean(p, axis=1)  # (B, d)
             return p - center[:, None], center

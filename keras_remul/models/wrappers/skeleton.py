@@ -5,6 +5,7 @@ import numpy as np
 from keras import ops
 
 from keras_remul import backend
+from keras_remul.models.shapes import check_some_nodes
 from keras_remul.models.wrappers.base import Wrapper, has_build
 from keras_remul.utils.dtypes import at_least_float32
 
@@ -85,10 +86,7 @@ class OnSkeleton(Wrapper):
     def _checked(self, shapes):
         """The shape of the positions."""
         shape = tuple(shapes["positions"])
-        if isinstance(shape[1], int) and shape[1] == 0:
-            raise ValueError(
-                f'inputs["positions"] hold no nodes, their shape is {shape}.'
-            )
+        check_some_nodes('inputs["positions"]', shape)
         needed = max(map(max, self.bones)) + 1
         # In an export the number of nodes may be a symbol.
         if isinstance(shape[1], int) and needed > shape[1]:
