@@ -9,6 +9,7 @@ from keras_remul.utils.web import redact
 
 # On PyTorch compiling takes as long as this many steps of a molecule.
 LONG = 1000
+HOT = 3  # times the temperature of the start: nothing physical
 TITLES = {
     "temperature": "mean temperature, K",
     "energy_drift": "drift of the energy, meV/atom/ps",
@@ -25,6 +26,7 @@ def _md_command(arguments):
 
     calculator = ase.Calculator(
         as_potential(arguments.name, arguments.zoo),
+        cutoff=arguments.cutoff,
         random_frame=arguments.random_frame,
         seed=arguments.seed,
         compile=True if arguments.steps >= LONG else None,
@@ -47,6 +49,12 @@ def _md_command(arguments):
             table.add_row(title, f"{figures[key]:.4g}")
     show(table)
     say(f"Written: {arguments.output}")
+    if figures["temperature"] > HOT * arguments.temperature:
+        say(
+            f"Warning: the atoms became {figures['temperature']:.4g} K hot. "
+            "The time step is too long, or the potential does not know such "
+            "atoms."
+        )
 
 
 def _read(path):
@@ -91,6 +99,12 @@ def add_parser(commands):
         type=positive,
         help="of a Langevin thermostat, 1/fs, such as 0.01 (default: none, "
         "constant energy)",
+    )
+    parser.add_argument(
+        "--cutoff",
+        type=positive,
+        help="of the neighbors, Angstrom, for models that have none of their "
+        "own (default: all pairs)",
     )
     parser.add_argument(
         "--random-frame",

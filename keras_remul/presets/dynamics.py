@@ -108,7 +108,9 @@ def _warm(atoms, temperature, rng, free):
     if len(atoms) > 1:
         Stationary(atoms)
         if free:
-            ZeroRotation(atoms)
+            # Of atoms on a line, one moment of inertia is 0.
+            with np.errstate(divide="ignore", invalid="ignore"):
+                ZeroRotation(atoms)
 
 
 def _dynamics(atoms, timestep, temperature, friction, rng, units):

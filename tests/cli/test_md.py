@@ -94,6 +94,15 @@ def test_momenta_of_the_file_are_kept(tmp_path):
     np.testing.assert_allclose(atoms.get_momenta()[:, 0], 1.0)
 
 
+@pytest.mark.backend_independent
+def test_atoms_on_a_line_do_not_warn(tmp_path):
+    atoms = build.molecule("CO2")
+    atoms.calc = Springs()
+    simulate(atoms, tmp_path / "md.xyz", 1, verbose=False)
+    assert atoms.get_momenta().any()
+    assert np.abs(atoms.get_angular_momentum()).max() < 1e-8
+
+
 @pytest.fixture
 def preset(tmp_path, monkeypatch, rng):
     monkeypatch.chdir(tmp_path)
@@ -126,6 +135,22 @@ def test_commands(preset, capsys):
     assert cli.main(["report", "--rotation", "mine"]) == 0
     said = capsys.readouterr().out
     assert "40°" in said and "at random" in said and "Of the forces" in said
+
+
+@pytest.mark.backend_independent
+def test_a_cell_and_a_time_step_that_is_too_long(preset, capsys):
+    water = io.read("water.xyz")
+    water.set_cell([5.0, 5.0, 5.0])
+    water.pbc = True
+    water.write("cell.xyz")
+    command = ["md", "mine", "cell.xyz", "--steps", "4", "--interval", "2"]
+    assert cli.main(command) == 1
+    assert "Give the argument `cutoff`" in capsys.readouterr().err
+    command += ["--cutoff", "3", "--timestep", "1000"]
+    assert cli.main(command) == 0
+    assert "The time step is too long" in " ".join(
+        capsys.readouterr().out.split()
+    )
 
 
 def test_faults(preset, capsys, tmp_path):
