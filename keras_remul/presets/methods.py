@@ -1,16 +1,17 @@
-"""The methods of models that load and save presets.
+"""What `import keras_remul` does: classes for Keras, methods for models.
 
-Presets import models, so models cannot import presets: the methods are added
-to the base classes here, when the package is imported.
+Importing the classes makes them known to Keras, which loads saved models by
+their names. Presets import models, so models cannot import presets: the methods
+that load and save presets are added to the base classes here.
 """
 
 import keras
 
+import keras_remul.models  # noqa: F401  known to Keras from here on
 from keras_remul.models.base import NodeModel
 from keras_remul.models.wrappers.base import Wrapper
-from keras_remul.presets.folder import from_preset, save_to_preset
 from keras_remul.training import RemulModel
-from keras_remul.utils.web import redact
+from keras_remul.utils.addresses import redact
 
 MODELS = (NodeModel, Wrapper, RemulModel)
 
@@ -26,6 +27,8 @@ def _from_preset(cls, name_or_path, zoo=None, packages=()):
         ValueError: the preset holds a model of another class, or cannot be
             loaded, see `keras_remul.from_preset`.
     """
+    from keras_remul.presets.folder import from_preset
+
     own = keras.saving.get_registered_name(cls).rpartition(">")[0]
     model = from_preset(name_or_path, zoo, {own, *packages} - {""})
     if not isinstance(model, cls):
@@ -45,11 +48,11 @@ def _save_to_preset(self, path, **kwargs):
         path: folder to write.
         **kwargs: the other arguments of `keras_remul.save_to_preset`.
     """
+    from keras_remul.presets.folder import save_to_preset
+
     save_to_preset(self, path, **kwargs)
 
 
-def add_to_models():
-    """Gives the base classes of models `from_preset` and `save_to_preset`."""
-    for model in MODELS:
-        model.from_preset = classmethod(_from_preset)
-        model.save_to_preset = _save_to_preset
+for model in MODELS:
+    model.from_preset = classmethod(_from_preset)
+    model.save_to_preset = _save_to_preset
