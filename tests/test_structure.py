@@ -166,7 +166,7 @@ def test_what_is_imported_late_is_said_once_more_for_type_checkers(name):
     assert {*package._PLACES} == {*package.__all__} - {"__version__"}
     assert {*package.__all__} <= {*dir(package)}
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
-        package.nothing
+        _ = package.nothing
 
 
 def test_nothing_imports_zoo_or_recipes():

@@ -8,11 +8,9 @@ import importlib.metadata
 import json
 import os
 import platform
-import socket
 import subprocess
 import sys
 import tempfile
-import urllib.parse
 
 from keras_remul.cli.output import add_formats, say, show
 from keras_remul.utils import start
@@ -31,7 +29,6 @@ _PACKAGES = (
     "tblite",
     "onnx",
 )
-_REACHED = 2  # seconds in which a zoo has to answer
 
 
 def _version(package):
@@ -70,20 +67,14 @@ def _check_cache():
 def _check_zoo():
     from keras_remul.presets import download, resolve
 
-    zoo = urllib.parse.urlsplit(resolve.default_zoo() or "")
-    if zoo.scheme not in ("http", "https"):
+    from keras_remul.utils.web import check_reached
+
+    zoo = resolve.default_zoo() or ""
+    if not zoo.startswith(("http://", "https://")):
         return None
     if download.offline():
         return "KERAS_REMUL_OFFLINE is set, so it is not asked"
-    port = zoo.port or {"http": 80, "https": 443}[zoo.scheme]
-    try:
-        socket.create_connection((zoo.hostname, port), _REACHED).close()
-    except OSError as error:
-        raise OSError(
-            f"{zoo.hostname} cannot be reached: {error.strerror or error}. "
-            "Without network set KERAS_REMUL_OFFLINE=1; presets of the "
-            "package and of the cache need none."
-        ) from None
+    check_reached(zoo)
     return None
 
 

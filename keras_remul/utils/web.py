@@ -6,6 +6,7 @@ of the address.
 
 import http
 import re
+import socket
 import threading
 import time
 import urllib.parse
@@ -15,6 +16,8 @@ import urllib3
 
 from keras_remul.utils.addresses import redact, secure
 
+# Seconds in which a server has to accept a connection.
+CONNECT = 2
 # Seconds without a byte before a server is given up.
 TIMEOUT = 30
 RETRIES = 2
@@ -40,12 +43,15 @@ def receive(url, size, open_sink, deadline, largest=LARGEST_UNTOLD):
         FileNotFoundError: the server has no such file.
         PermissionError: it refuses access, or leads from https to http.
         TimeoutError: the deadline has passed.
-        ConnectionError: the transfer failed, or the server is busy.
+        ConnectionError: the server cannot be reached (UnreachedError), the
+            transfer failed, or the server is busy.
     """
     for attempt in range(1, RETRIES + 2):
         try:
             with open_sink() as write:
                 return _in_time(url, size, largest, write, deadline)
+        except UnreachedError:
+            raise  # another attempt would find nobody either
         except (ValueError, ConnectionError) as error:
             wait = getattr(error, "wait", PAUSE * attempt)
             if attempt <= RETRIES and wait <= TIMEOUT:
@@ -137,7 +143,7 @@ def _transfer(url, size, largest, write, given_up):
             session.get(
                 url,
                 stream=True,
-                timeout=TIMEOUT,
+                timeout=(CONNECT, TIMEOUT),
                 headers={"Accept-Encoding": "identity"},
             ) as response,
         ):
@@ -153,12 +159,55 @@ def _transfer(url, size, largest, write, given_up):
                     return
                 write(chunk)
     except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+        if _nobody_listens(error):
+            raise UnreachedError(url) from None
         # Not chained: its text and its parts name the address.
         raise ConnectionError(redact(error)) from None
     if size is not None and received != size:
         raise ValueError(
             f"{redact(url)} has {received} bytes; {size} were expected."
         )
+
+
+class UnreachedError(ConnectionError):
+    """Nobody listens at an address, or there is no network."""
+
+    def __init__(self, url):
+        host = urllib.parse.urlsplit(url).hostname
+        super().__init__(
+            f"{host} cannot be reached. Check the address and the network, or "
+            "get the files where there is one; files that were downloaded "
+            "before need none."
+        )
+
+
+def check_reached(url):
+    """Raises UnreachedError where a server accepts no connection in time.
+
+    Args:
+        url: https:// or http://. What is reached through a proxy is not tried.
+    """
+    if requests.utils.get_environ_proxies(url):
+        return
+    parts = urllib.parse.urlsplit(url)
+    port = parts.port or {"http": 80, "https": 443}[parts.scheme]
+
+    def connect():
+        socket.create_connection((parts.hostname, port), CONNECT).close()
+
+    try:
+        # The names of servers are looked up without a limit.
+        in_time(connect, url, time.monotonic() + CONNECT)
+    except (OSError, UnicodeError):  # TimeoutError is one
+        raise UnreachedError(url) from None
+
+
+def _nobody_listens(error):
+    """Whether no connection was made: refused, timed out, or no such name."""
+    reason = getattr(error.args[0] if error.args else None, "reason", None)
+    return isinstance(error, requests.ConnectTimeout) or isinstance(
+        reason, urllib3.exceptions.NewConnectionError
+    )
 
 
 class _Busy(ConnectionError):

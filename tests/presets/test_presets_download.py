@@ -6,8 +6,10 @@ import pathlib
 import resource
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 
 import keras
@@ -218,6 +220,7 @@ def test_files_and_folders(zoo, server):
 
 DOWNLOAD = """
 import sys
+import threading
 from keras_remul import download_preset
 print(download_preset("small", zoo=sys.argv[1]))
 """
@@ -405,3 +408,22 @@ def test_killed_in_the_middle(server, cache):
     (left[0].parent / "config.json").unlink()
     assert verify_preset(NAME, zoo=server.url) < 1e-6
     assert not left[0].exists()
+
+
+@pytest.mark.backend_independent
+def test_nobody_listens(cache, monkeypatch):
+    """One attempt, and a limit for names that are looked up for long."""
+    monkeypatch.setattr(web, "PAUSE", 1e9)
+    monkeypatch.setattr(web, "CONNECT", 0.1)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(web.UnreachedError, match="127.0.0.1 cannot be re"):
+            list_presets(zoo=url)
+        with pytest.raises(web.UnreachedError):
+            web.check_reached(url)
+    waits = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *a, **k: waits.wait(5))
+    with pytest.raises(ConnectionError, match="host.invalid cannot be reached"):
+        web.check_reached("https://host.invalid")
+    waits.set()
