@@ -66,7 +66,6 @@ def _check_cache():
 
 def _check_zoo():
     from keras_remul.presets import download, resolve
-
     from keras_remul.utils.web import check_reached
 
     zoo = resolve.default_zoo() or ""

@@ -173,9 +173,8 @@ class UnreachedError(ConnectionError):
     """Nobody listens at an address, or there is no network."""
 
     def __init__(self, url):
-        host = urllib.parse.urlsplit(url).hostname
         super().__init__(
-            f"{host} cannot be reached. Check the address and the network, or "
+            f"{redact(url)} cannot be reached. Check the address and the network, or "
             "get the files where there is one; files that were downloaded "
             "before need none."
         )
