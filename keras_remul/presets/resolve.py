@@ -149,7 +149,7 @@ def read_manifest(zoo, wanted=None):
             f"{redact(start)}#... has a '#', which pins nothing in the address "
             "of a zoo. Leave it out, or pin the address of a preset."
         )
-    local = _local(zoo)
+    local = local_folder(zoo)
     if local is not None:
         file = local / MANIFEST
         if not file.is_file():
@@ -198,7 +198,7 @@ def _listed(name, listing, zoo):
     Without a zoo it is found in the cache only.
     """
     pin = listing[files.METADATA]["sha256"]
-    local = None if zoo is None else _local(zoo)
+    local = None if zoo is None else local_folder(zoo)
     if local is None:
         digest = download.digest(json.dumps(listing, sort_keys=True))
         folder = download.cache_folder() / "presets" / f"{name}-{digest}"
@@ -235,7 +235,7 @@ def _complete(name, listing, zoo, folder):
 def _at_address(address):
     address, pin = _split_pin(address)
     scheme, _, rest = address.partition("://")
-    local = _local(address)
+    local = local_folder(address)
     if scheme == "hf":
         folder = hubs.from_hugging_face(rest, pinned=pin is not None)
     elif scheme == "kaggle":
@@ -324,7 +324,7 @@ def _path(text):
         return pathlib.Path(text)
 
 
-def _local(address):
+def local_folder(address):
     """The folder of a file:// address or a path; None for other addresses."""
     if not address.startswith("file://"):
         return None if "://" in address else _path(address)
