@@ -20,6 +20,7 @@ from keras_remul import (
     models,
     weighting,
 )
+from keras_remul.experiments.checkpoints import scores
 from keras_remul.training.weighting import (
     Constant,
     Constrained,
