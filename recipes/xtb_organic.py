@@ -3,7 +3,7 @@
     keras-remul train recipes/xtb_organic.py:NAME
 
 Each step takes 16 molecules through the network: those of `pet_remul` are 8 in
-random orientations and the same 8 moved once more. All take 25,200 steps.
+random orientations and the same 8 moved once more. All take 12,600 steps.
 
 Reference: PET, arXiv 2305.19302; REMUL, arXiv 2410.17878.
 """
@@ -31,7 +31,7 @@ PLAIN = Recipe(
     model=pet,
     objective=objectives.plain,
     task=EnergiesAndForces(),
-    epochs=24,
+    epochs=12,
     batch_size=16,
     learning_rate=2e-3,
     weight_decay=0.0,
@@ -46,7 +46,7 @@ RECIPES = {
         objective=lambda: objectives.remul(
             weighting=weighting.Constant(beta=1.0)
         ),
-        epochs=12,
+        epochs=6,
         batch_size=8,
     ),
 }
