@@ -154,6 +154,12 @@ class Constrained(LossWeighting):
             f"{hint}."
         )
 
+    def load_own_variables(self, store):
+        values = {key: store[key] for key in store.keys()}
+        if set(values) == {"0", "1"}:  # before 0.2: no margin, the last state
+            values["2"] = np.float32(0.0)
+        super().load_own_variables(values)
+
     def get_config(self):
         return {
             **super().get_config(),
