@@ -298,6 +298,18 @@ def test_constrained_keeps_a_margin_for_data_not_trained_on():
     assert grown == pytest.approx(2.0**0.02, rel=1e-5)
 
 
+def test_constrained_of_before_there_was_a_margin():
+    config = Constrained(0.1).get_config()
+    assert Constrained.from_config(config).margin
+    del config["margin"]
+    old = Constrained.from_config(config)
+    assert len(old.weights) == 2
+    old.update(measured(error=0.1))
+    old.validated({"equivariance_error": 0.2})
+    old.update(measured(error=0.1))
+    assert numbers(old)[1] == pytest.approx(1.0, rel=1e-6)
+
+
 def test_the_best_epoch_keeps_to_the_tolerance():
     history = {
         "val_mse": [1.0, 3.0, 2.0, 2.5],
@@ -434,6 +446,7 @@ EXAMPLES = [
         learning_rate=0.1,
         memory=0.5,
         max_beta=7.0,
+        margin=False,
         name="mine",
     ),
 ]

@@ -25,9 +25,9 @@ class Constrained(LossWeighting):
     so that one learning rate fits all of them (mirror ascent on the dual
     problem).
 
-    The margin is 1 without validation data. With them, it is the ratio of the
-    error there to that of the batches, if above 1, so that the tolerance is
-    held on data that were not trained on.
+    The margin is 1 until `fit` has validation data; from then on it is the
+    ratio of the error there to that of the batches, if above 1, so that the
+    tolerance is held on data that were not trained on.
 
     Args:
         tolerance: the required error, positive; in the units of the output for
@@ -43,6 +43,7 @@ class Constrained(LossWeighting):
         memory: decay of the running mean. Defaults to 0.95.
         max_beta: beta stays between 1 / max_beta and max_beta. Defaults to
             1e4.
+        margin: whether there is one. Defaults to True.
         **kwargs: `name`, for `keras.Layer`.
 
     Raises:
@@ -65,6 +66,7 @@ class Constrained(LossWeighting):
         learning_rate=0.02,
         memory=0.95,
         max_beta=1e4,
+        margin=True,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -92,6 +94,7 @@ class Constrained(LossWeighting):
         self.learning_rate = float(learning_rate)
         self.memory = float(memory)
         self.max_beta = float(max_beta)
+        self.margin = bool(margin)
 
         def state(name, value):
             return self.add_weight(
@@ -104,7 +107,7 @@ class Constrained(LossWeighting):
         self.log_beta = state("log_beta", float(np.log(initial_beta)))
         # Negative stands for "not seen yet".
         self.running_error = state("running_error", -1.0)
-        self.log_margin = state("log_margin", 0.0)
+        self.log_margin = state("log_margin", 0.0) if margin else 0.0
 
     def loss_weights(self):
         return self.alpha, ops.exp(ops.convert_to_tensor(self.log_beta))
@@ -126,7 +129,7 @@ class Constrained(LossWeighting):
     def validated(self, logs):
         trained = float(ops.convert_to_numpy(self.running_error))
         error = logs.get("equivariance_error", 0.0)
-        if trained > 0 and error > 0:
+        if self.margin and trained > 0 and error > 0:
             log_margin = np.log(max(error / trained, 1.0))
             self.log_margin.assign(min(log_margin, np.log(MAX_MARGIN)))
 
@@ -154,12 +157,6 @@ class Constrained(LossWeighting):
             f"{hint}."
         )
 
-    def load_own_variables(self, store):
-        values = {key: store[key] for key in store.keys()}
-        if set(values) == {"0", "1"}:  # before 0.2: no margin, the last state
-            values["2"] = np.float32(0.0)
-        super().load_own_variables(values)
-
     def get_config(self):
         return {
             **super().get_config(),
@@ -170,4 +167,10 @@ class Constrained(LossWeighting):
             "learning_rate": self.learning_rate,
             "memory": self.memory,
             "max_beta": self.max_beta,
+            "margin": self.margin,
         }
+
+    @classmethod
+    def from_config(cls, config):
+        # Configurations of before there was one.
+        return cls(**{"margin": False, **config})
