@@ -64,7 +64,7 @@ def test_frameworks_are_imported_in_backend_only():
         f"keras_remul.{folder}.{name}"
         for folder in ("backend.devices", "backend")
         for name in ("jax", "tensorflow", "torch")
-    ]
+    ] + ["keras_remul.backend.torch_files"]  # read on any backend
 
 
 @pytest.mark.parametrize("folder", ["backend", "backend/devices"])

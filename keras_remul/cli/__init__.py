@@ -6,6 +6,7 @@ import sys
 import traceback
 
 from keras_remul.cli import (
+    convert,
     datasets,
     huge_pages,
     md,
@@ -102,6 +103,7 @@ def main(argv=None):
     train.add_parser(commands)
     tables.add_parsers(commands)
     presets.add_parsers(commands)
+    convert.add_parser(commands)
     md.add_parser(commands)
     arguments = parser.parse_args(argv)
     if argv is None and arguments.command == "train":

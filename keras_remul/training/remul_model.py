@@ -462,7 +462,11 @@ class RemulModel(
         x = self._checks.checked(*data)
         if self._checks.is_new("test", data):
             self.test_function = None
-        return super().evaluate(x, y, *args, **kwargs)
+        validates = keras_internals.is_validation(kwargs)
+        result = super().evaluate(x, y, *args, **kwargs)
+        if validates:
+            self.weighting.validated(result)
+        return result
 
     # Saving.
 

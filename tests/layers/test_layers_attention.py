@@ -121,3 +121,33 @@ def test_dropout_acts_in_training_only():
 def test_dim_must_be_a_multiple_of_heads():
     with pytest.raises(ValueError, match="multiple of `num_heads`.*dim=10"):
         layers.MultiHeadSelfAttention(10, 4)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.1])
+def test_queries_of_some_nodes(dropout):
+    x, mask = inputs()
+    layer = build(dropout)
+    bias = np.random.default_rng(1).normal(size=(BATCH, HEADS, NODES, NODES))
+    bias = bias.astype("float32")
+    whole = call(layer, x, mask=mask, bias=bias)
+    found = call(layer, x, mask=mask, bias=bias[:, :, 1:3], query=x[:, 1:3])
+    np.testing.assert_allclose(found[:2], whole[:2, 1:3], atol=2e-6)
+
+
+def test_a_class_token_asks_itself_and_the_valid_nodes():
+    x, mask = inputs()
+    block = layers.NormFormerBlock(DIM, HEADS)
+    token = x[:, :1] + 1.0
+    y = call(block, x, mask=mask, token=token)
+    assert y.shape == (BATCH, 1, DIM)
+    dirty = np.where(mask[..., None], x, 7.0)
+    np.testing.assert_allclose(
+        call(block, dirty, mask=mask, token=token), y, atol=1e-6
+    )
+    # Of no nodes, it is what the token alone gives.
+    alone = call(block, x[2:, :0], token=token[2:])
+    np.testing.assert_allclose(y[2:], alone, atol=1e-6)
+    assert np.abs(call(block, x, token=token)[1:] - y[1:]).max() > 1e-2
+    bias = np.zeros((BATCH, HEADS, NODES, NODES), "float32")
+    with pytest.raises(ValueError, match="no `bias` beside a `token`"):
+        block(x, bias=bias, token=token)

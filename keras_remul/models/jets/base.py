@@ -30,6 +30,12 @@ class JetModel(Variants, KeepsVariables, keras.Model):
     def build(self, input_shape):
         self._check(input_shape)
 
+    @property
+    def dtype_of_momenta(self):
+        """That of the variables, and float32 at least."""
+        short = self.variable_dtype in ("float16", "bfloat16")
+        return "float32" if short else self.variable_dtype
+
     def read(self, inputs):
         """The constituents of the jets.
 
@@ -44,9 +50,8 @@ class JetModel(Variants, KeepsVariables, keras.Model):
             ValueError: a key is missing or unknown, or a shape is another one.
         """
         self._check({key: tuple(x.shape) for key, x in inputs.items()})
-        short = self.variable_dtype in ("float16", "bfloat16")
-        dtype = "float32" if short else self.variable_dtype
-        p = ops.cast(ops.convert_to_tensor(inputs["four_momenta"]), dtype)
+        p = ops.convert_to_tensor(inputs["four_momenta"])
+        p = ops.cast(p, self.dtype_of_momenta)
         mask = inputs.get("mask")
         mask = p[..., 0] > 0 if mask is None else ops.cast(mask, "bool")
         jet = kinematics.total(p, mask)

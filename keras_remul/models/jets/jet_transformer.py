@@ -170,24 +170,16 @@ class JetTransformer(JetModel):
 
     def _pairs(self, p, jet):
         """Features of pairs `(B, N, N, F)`."""
-        a, b = p[:, :, None], p[:, None]
-        product = kinematics.product(a, b)
-        masses = kinematics.square_mass(p)
-        masses = masses[:, :, None] + masses[:, None] + 2 * product
-        log_mass = kinematics.log(masses)
+        log_mass = kinematics.log(kinematics.square_masses(p))
         if self.invariance == "lorentz":
             along = kinematics.log(kinematics.product(p, jet))
             rest = along[:, :, None] + along[:, None]
             rest = rest - kinematics.log(kinematics.square_mass(jet))[:, None]
+            product = kinematics.product(p[:, :, None], p[:, None])
             angle = kinematics.log(product) - rest
             return kinematics.scaled([log_mass, angle], [PAIRS[3], (-2.0, 0.5)])
-        y = kinematics.rapidity(p)
-        phi = kinematics.azimuth_between(a, b)
-        away = ops.square(y[:, :, None] - y[:, None]) + ops.square(phi)
-        away = 0.5 * kinematics.log(away)
-        pt = kinematics.transverse(p)
-        low = ops.minimum(pt[:, :, None], pt[:, None])
-        share = low / (pt[:, :, None] + pt[:, None])
+        away = 0.5 * kinematics.log(kinematics.square_distances(p))
+        low, share = kinematics.softer(p)
         return kinematics.scaled(
             [away, kinematics.log(low) + away, kinematics.log(share), log_mass],
             PAIRS,
