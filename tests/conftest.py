@@ -120,4 +120,5 @@ def cache(tmp_path, monkeypatch):
     monkeypatch.delenv("KERAS_REMUL_OFFLINE", raising=False)
     monkeypatch.setattr(web, "RETRIES", 1)
     monkeypatch.setattr(web, "PAUSE", 0)
+    monkeypatch.setattr(web, "CHUNK", 2**8)  # the files are small
     return tmp_path / "cache"

@@ -30,7 +30,9 @@ from keras_remul.presets.resolve import bundled
 PRESETS = pathlib.Path(__file__).parent / "stored"
 LAYERS = {
     "EdgeConv": dict(dim=4, neighbors=2),
-    "EGNNLayer": dict(dim=4, update_nodes=False, update_positions=False),
+    "EGNNLayer": dict(
+        dim=4, update_nodes=False, update_positions=False, weighted=True
+    ),
     "GATrBlock": dict(dim=4, multivector_dim=4, num_heads=2, mlp_ratio=3),
     "IrrepDense": dict(units=3),
     "MessagePassing": dict(dim=4, update=False),

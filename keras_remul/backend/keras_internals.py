@@ -29,6 +29,15 @@ def compiled_loss(model):
     return model._compile_loss
 
 
+def is_validation(kwargs):
+    """Whether `evaluate` was called with these by `fit`, on validation data.
+
+    Callbacks of `fit`, which are public, would come after those of the user,
+    who may save the model at the end of an epoch.
+    """
+    return bool(kwargs.get("_use_cached_eval_dataset"))
+
+
 def summed_loss(model, loss):
     """A loss of a layer as Keras adds it to the total, a scalar.
 

@@ -10,7 +10,6 @@ from keras_remul.cli.output import say, show
 from keras_remul.evaluation.measures import EQUIVARIANCE_ERROR
 from keras_remul.presets import folder, resolve
 from keras_remul.utils import atomic
-from keras_remul.utils.plain_files import read_json
 from keras_remul.utils.web import redact
 
 
@@ -38,13 +37,10 @@ def list_command(arguments):
 
 
 def _summary(name, zoo):
-    from keras_remul.presets import files
-
-    here = resolve.bundled() / name / files.METADATA
-    if zoo is None and here.is_file():
-        return read_json(here)
-    zoo = zoo or resolve.default_zoo()
-    presets = resolve.read_manifest(zoo, wanted=name)
+    presets = resolve.index() if zoo is None else {}
+    if name not in presets:
+        zoo = zoo or resolve.default_zoo()
+        presets = resolve.read_manifest(zoo, wanted=name)
     return _dict(presets.get(name, {}).get("summary"))
 
 
@@ -66,12 +62,19 @@ def download_command(arguments):
 
 def verify_command(arguments):
     """Compares hashes and outputs."""
-    names = arguments.names or resolve.list_presets(arguments.zoo)
+    names = arguments.names or _all_here(arguments.zoo)
     if not names:
         raise ValueError("There are no presets to verify.")
     for name in names:
         worst = folder.verify_preset(name, arguments.tolerance, arguments.zoo)
         say(f"{redact(name)}: outputs agree, difference {worst:.2g}")
+
+
+def _all_here(zoo):
+    """All presets of the zoo; those in the package where there is no zoo."""
+    if zoo or resolve.default_zoo():
+        return resolve.list_presets(zoo)
+    return sorted(resolve.bundled_names())
 
 
 def evaluate_command(arguments):

@@ -23,7 +23,9 @@ NETWORKS = {
     "PointEdgeTransformer": lambda units: PointEdgeTransformer(
         **WIDTH, num_heads=2, cutoff=3.0, readout="nodes", units=units
     ),
-    "EGNN": lambda units: EGNN(**WIDTH, readout="nodes", units=units),
+    "EGNN": lambda units: EGNN(
+        **WIDTH, cutoff=3.0, readout="nodes", units=units
+    ),
     "MessagePassingNetwork": lambda units: MessagePassingNetwork(
         **WIDTH, readout="nodes", units=units
     ),
@@ -31,7 +33,12 @@ NETWORKS = {
         **WIDTH, num_heads=2, readout="nodes", units=units
     ),
     "VectorTransformer": lambda units: VectorTransformer(
-        **WIDTH, vector_dim=4, num_heads=2, readout="nodes", units=units
+        **WIDTH,
+        vector_dim=4,
+        num_heads=2,
+        cutoff=3.0,
+        readout="nodes",
+        units=units,
     ),
 }
 ENERGIES = {1: -13.6, 6: -1027.6, 8: -2041.8}
@@ -428,6 +435,38 @@ def test_a_torque_weight_makes_the_energy_invariant():
 
 
 # --- In training ---
+
+
+def bonded(batch=8):
+    """One molecule that vibrates, with labels of Morse bonds."""
+    rng = np.random.default_rng(0)
+    rest = np.array([[0, 0, 0], [1.2, 0, 0], [0, 1.2, 0], [0, 0, 1.2]])
+    r = rest + 0.1 * rng.normal(size=(batch, 4, 3))
+    away = r[:, :1] - r[:, 1:]
+    d = np.linalg.norm(away, axis=-1, keepdims=True)
+    decay = np.exp(2.0 * (1.2 - d))
+    bonds = -16.0 * (1.0 - decay) * decay * away / d
+    forces = np.concatenate([bonds.sum(1, keepdims=True), -bonds], axis=1)
+    x = {
+        "positions": r.astype("float32"),
+        "atomic_numbers": np.tile([[6], [1], [1], [8]], (batch, 1, 1)),
+    }
+    energy = 4.0 * np.square(1.0 - decay).sum(axis=1)
+    return x, {"energy": energy, "forces": forces.astype("float32")}
+
+
+@pytest.mark.backend_independent
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_few_molecules_are_learned_by_heart(name):
+    x, y = bonded()
+    model = potential(name, references=dict.fromkeys(ENERGIES, 0.0))
+    model.adapt(x, y)
+    t = model.targets(x, y)
+    model.compile(keras.optimizers.Adam(2e-2), loss=losses())
+    model.fit(x, t, epochs=60, batch_size=8, verbose=0)
+    error = predict(model, x)["forces"] - y["forces"]
+    print(name, np.std(error) / np.std(y["forces"]))
+    assert np.std(error) < 0.5 * np.std(y["forces"])
 
 
 @pytest.mark.parametrize("stress", [False, True])
