@@ -7,11 +7,8 @@ is needed for, and `pyproject.toml` bounds the version of Keras.
 
 import keras
 import numpy as np
-from keras.src.backend import (
-    compute_output_spec,
-    get_keras_mask,
-    set_keras_mask,
-)
+from keras.src import backend
+from keras.src.backend import get_keras_mask, set_keras_mask
 from keras.src.backend.common import global_state
 
 
@@ -36,22 +33,22 @@ def build(model, data):
         data: x, labels or None, and weights or None; nested arrays, of which
             only the shapes beyond the batch and the dtypes are used.
     """
-    if all(layer.built for layer in with_sublayers(model)) and data[1] is None:
+    if data[1] is None and all(layer.built for layer in with_sublayers(model)):
         return
-    specs = keras.tree.map_structure(_one_sample, data)
+
+    def one_sample(a):
+        if a is None:
+            return None
+        dtype = backend.standardize_dtype(a.dtype)
+        if backend.is_float_dtype(dtype):
+            dtype = backend.floatx()  # as in the batches that Keras makes
+        return keras.KerasTensor((1, *a.shape[1:]), dtype)
+
+    specs = keras.tree.map_structure(one_sample, data)
     if data[1] is None:
-        compute_output_spec(model, specs[0], training=False)
+        backend.compute_output_spec(model, specs[0], training=False)
     else:
         model._symbolic_build(data_batch=specs)
-
-
-def _one_sample(a):
-    if a is None:
-        return None
-    dtype = keras.backend.standardize_dtype(a.dtype)
-    if keras.backend.is_float_dtype(dtype):
-        dtype = keras.config.floatx()  # what batches have
-    return keras.KerasTensor((1, *a.shape[1:]), dtype)
 
 
 def compiled_loss(model):
