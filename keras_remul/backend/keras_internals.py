@@ -7,7 +7,11 @@ is needed for, and `pyproject.toml` bounds the version of Keras.
 
 import keras
 import numpy as np
-from keras.src.backend import get_keras_mask, set_keras_mask
+from keras.src.backend import (
+    compute_output_spec,
+    get_keras_mask,
+    set_keras_mask,
+)
 from keras.src.backend.common import global_state
 
 
@@ -18,6 +22,36 @@ def with_sublayers(layer):
     models do not list their sublayers.
     """
     return layer._flatten_layers()
+
+
+def build(model, data):
+    """Makes the variables of a model by a call that computes nothing.
+
+    With labels also those of its metrics, losses and optimizer. The public call
+    on a `KerasTensor` goes no deeper than a layer that knows the shape of its
+    output, and no public method builds metrics.
+
+    Args:
+        model: a Keras model; with labels a compiled one.
+        data: x, labels or None, and weights or None; nested arrays, of which
+            only the shapes beyond the batch and the dtypes are used.
+    """
+    if all(layer.built for layer in with_sublayers(model)) and data[1] is None:
+        return
+    specs = keras.tree.map_structure(_one_sample, data)
+    if data[1] is None:
+        compute_output_spec(model, specs[0], training=False)
+    else:
+        model._symbolic_build(data_batch=specs)
+
+
+def _one_sample(a):
+    if a is None:
+        return None
+    dtype = keras.backend.standardize_dtype(a.dtype)
+    if keras.backend.is_float_dtype(dtype):
+        dtype = keras.config.floatx()  # what batches have
+    return keras.KerasTensor((1, *a.shape[1:]), dtype)
 
 
 def compiled_loss(model):
