@@ -39,7 +39,7 @@ ARMS = {
     "EGNN": dict(exact="EGNN"),
     "VectorTransformer": dict(exact="VectorTransformer"),
 }
-TESTS = {"300K": "test", "600K": "test_600K"}
+TESTS = {"300K": "test", "600K": "test_600K", "1200K": "test_1200K"}
 
 
 def network(exact):
@@ -68,13 +68,18 @@ def train(data, steps, seed, exact=None, beta=0.0, torque_weight=0.0, **remul):
         seed=seed,
         **remul,
     )
-    batch = ROWS // 2 if beta else ROWS
-    rate = keras.optimizers.schedules.CosineDecay(
-        0.0, steps, warmup_target=RATE, warmup_steps=steps // 20
+    fit(model, x, y, steps, ROWS // 2 if beta else ROWS, RATE, seed)
+    return potential, time.process_time() - start
+
+
+def fit(model, x, y, steps, batch, rate, seed):
+    """Trains a `RemulModel` around a `Potential`, from labels y."""
+    schedule = keras.optimizers.schedules.CosineDecay(
+        0.0, steps, warmup_target=rate, warmup_steps=steps // 20
     )
     model.compile(
         keras.optimizers.Muon(
-            rate,
+            schedule,
             adam_lr_ratio=0.5,
             exclude_layers=["head"],
             weight_decay=0.0,
@@ -90,10 +95,9 @@ def train(data, steps, seed, exact=None, beta=0.0, torque_weight=0.0, **remul):
     order = np.concatenate(order)[: steps * batch]
     x, y = (
         {key: value[order] for key, value in part.items()}
-        for part in (x, potential.targets(x, y))
+        for part in (x, model.model.targets(x, y))
     )
     model.fit(x, y, batch_size=batch, shuffle=False, verbose=2)
-    return potential, time.process_time() - start
 
 
 def rmse(error):
@@ -103,6 +107,8 @@ def rmse(error):
 def measure(potential, data):
     row = {}
     for name, split in TESTS.items():
+        if split not in data:
+            continue
         x, y = data[split]
         found = potential.predict(x, batch_size=50, verbose=0)
         error = potential.total_energy(x, found) - y["energy"]

@@ -1,13 +1,17 @@
 """What is shipped: the wheel, away from the checkout, with one backend."""
 
+import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import zipfile
 
 import keras
 import pytest
+
+from keras_remul.presets import files
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -101,8 +105,8 @@ def test_wheel_works_elsewhere_with_one_backend(wheel, tmp_path):
     assert f"trained with {tmp_path}" in done.stdout
 
 
-# Each published preset, with the network cut.
-ALL_PRESETS = """
+# The presets of the package, with the network cut, and one that it only lists.
+PRESETS = """
 import socket
 
 def refuse(*args, **kwargs):
@@ -111,23 +115,65 @@ def refuse(*args, **kwargs):
 socket.socket.connect = socket.getaddrinfo = refuse
 
 import keras_remul as kr
+from keras_remul import cli
 
-names = kr.list_presets()
-print(len(names), max(kr.verify_preset(name) for name in names))
+cli.main(["verify"])
+for name in kr.list_presets():
+    print("lists", name)
+try:
+    kr.from_preset("xtb_md_uracil_egnn")
+except ValueError as error:
+    print(error)
 """
+LARGEST_WHEEL = 8 * 10**6  # bytes
+COMMANDS = "verify|evaluate|compare|landscape|export"
+
+
+def named_in_docs(presets):
+    """The presets that code and commands of README and docs load."""
+    found = set()
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        text = page.read_text().replace("\\\n", " ")
+        called = re.findall(r"from_preset\(\"(\w+)\"", text)
+        for line in re.findall(rf"keras-remul (?:{COMMANDS}) (.*)", text):
+            called += line.split()
+        found |= {*called} & {*presets}
+    return found
 
 
 # That each preset gives its outputs on each backend: in presets/test_zoo.py.
 @pytest.mark.backend_independent
-def test_wheel_holds_the_presets(wheel, tmp_path):
+def test_wheel_holds_the_presets_of_the_docs(wheel, tmp_path):
+    assert wheel.stat().st_size <= LARGEST_WHEEL
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
+    zoo = tmp_path / "site" / "keras_remul" / "_zoo"
+    presets = json.loads((zoo / "manifest.json").read_text())["presets"]
+    here = {folder.name for folder in zoo.iterdir() if folder.is_dir()}
+    assert here == named_in_docs(presets)
+    page = (ROOT / "docs" / "zoo.md").read_text()
+    assert all(f"| `{name}` |" in page for name in here)
+    # All others are listed, with the hashes of the files in zoo/.
+    folders = (ROOT / "zoo").glob("*/metadata.json")
+    assert {*presets} == {file.parent.name for file in folders} > here
+    for name, entry in presets.items():
+        assert entry["files"] == files.describe(ROOT / "zoo" / name)
+    for name in here:
+        assert presets[name]["files"] == files.describe(zoo / name)
+
     done = run(
-        "-c", ALL_PRESETS, cwd=tmp_path, PYTHONPATH=str(tmp_path / "site")
+        "-c",
+        PRESETS,
+        cwd=tmp_path,
+        PYTHONPATH=str(tmp_path / "site"),
+        KERAS_REMUL_CACHE=str(tmp_path / "cache"),
+        KERAS_REMUL_ZOO_URL="",
     )
     assert done.returncode == 0, done.stderr
-    count, difference = done.stdout.split()[-2:]
-    assert int(count) == len(list((ROOT / "zoo").glob("*/metadata.json"))) > 0
-    assert float(difference) < 1e-5
+    said = done.stdout
+    assert said.count("outputs agree") == len(here)
+    assert said.count("lists ") == len(presets)
+    assert "'xtb_md_uracil_egnn' is not among the 4 in the package" in said
+    assert str(tmp_path / "cache") in said and "KERAS_REMUL_ZOO_URL" in said
 
 
 # What a plain import has no use for, and what makes it slow.

@@ -21,7 +21,9 @@ import numpy as np
 
 from keras_remul import datasets
 from keras_remul.datasets import registry
-from keras_remul.experiments.figures import predictions_figure
+from keras_remul.evaluation.measures import summary
+from keras_remul.experiments import figures
+from keras_remul.models import Potential
 from keras_remul.presets import (
     files,
     from_preset,
@@ -34,7 +36,6 @@ from keras_remul.utils import atomic
 
 ZOO = pathlib.Path(__file__).parents[1] / "zoo"
 PICTURE = "predictions.png"
-TWIN = ("test_mse", "symmetrized_mse", "equivariance_error")
 
 
 def publish(run, name, recipe, description, zoo=ZOO):
@@ -45,12 +46,12 @@ def publish(run, name, recipe, description, zoo=ZOO):
         shutil.rmtree(target)
     shutil.copytree(source, target)
     facts = read_metadata(target)
-    draw(target, facts)
+    picture = draw(target, facts)
     builder = registry.builder_class(facts["dataset"])
     update_metadata(
         target,
         description=description,
-        picture={"file": PICTURE, "text": "Predictions for systems moved by g"},
+        picture={"file": PICTURE, "text": picture},
         dataset_version=str(builder.VERSION),
         latency=latency(target),
         licenses={
@@ -63,13 +64,19 @@ def publish(run, name, recipe, description, zoo=ZOO):
 
 
 def draw(target, facts):
-    """The picture of the card: three systems of the test split."""
-    x, y = datasets.load(facts["dataset"], split="test", verbose=0)
-    few = keras.tree.map_structure(lambda a: a[:3], x)
-    figure = predictions_figure(
-        from_preset(target), facts["symmetry"], few, y[:3]
-    )
+    """The picture of the card, from the test split; returns what it shows."""
+    data = datasets.load(facts["dataset"], split="test", verbose=0)
+    model = from_preset(target)
+    if isinstance(model, Potential):
+        x, y = keras.tree.map_structure(lambda a: a[::20], data)
+        figure = figures.potential_figure(model, facts["symmetry"], x, y)
+        text = "Errors of forces, and of energies of molecules that are turned"
+    else:
+        x, y = keras.tree.map_structure(lambda a: a[:3], data)
+        figure = figures.predictions_figure(model, facts["symmetry"], x, y)
+        text = "Predictions for systems moved by g"
     figure.savefig(target / PICTURE, dpi=70)
+    return text
 
 
 def latency(path, repeats=30):
@@ -102,7 +109,7 @@ def refresh(zoo=ZOO):
             {
                 "name": other,
                 "parameters": facts[other]["parameters"],
-                **{key: facts[other]["metrics"][key] for key in TWIN},
+                **compared(facts[other]),
             }
             for other in names
             if other != name
@@ -112,19 +119,23 @@ def refresh(zoo=ZOO):
     atomic.write_json(zoo / "manifest.json", manifest(zoo, names))
 
 
+def compared(facts):
+    """The figures that presets are compared by."""
+    return {key: facts["metrics"][key] for key in summary(facts["metrics"])}
+
+
 def manifest(zoo, names):
     """Hashes and sizes of all files, and what tables of presets show."""
     presets = {}
     for name in names:
         facts = files.check_files(zoo / name)
-        summary = {
+        shown = {
             key: facts[key]
             for key in ("class", "parameters", "dataset", "description")
         }
-        summary["metrics"] = {key: facts["metrics"][key] for key in TWIN}
         presets[name] = {
             "files": files.describe(zoo / name),
-            "summary": summary,
+            "summary": {**shown, "metrics": compared(facts)},
         }
     return {"format": files.FORMAT, "presets": presets}
 

@@ -11,6 +11,7 @@ import sys
 import traceback
 
 from keras_remul.cli import (
+    convert,
     datasets,
     doctor,
     huge_pages,
@@ -123,6 +124,7 @@ def main(argv=None):
     train.add_parser(commands)
     tables.add_parsers(commands)
     presets.add_parsers(commands)
+    convert.add_parser(commands)
     md.add_parser(commands)
     recipes.add_parser(commands)
     doctor.add_parser(commands)

@@ -17,7 +17,11 @@ from keras_remul.utils.addresses import redact
 
 def list_command(arguments):
     """Table of the presets of the package, or of another zoo."""
-    from keras_remul.evaluation.measures import EQUIVARIANCE_ERROR
+    from keras_remul.evaluation.measures import (
+        EQUIVARIANCE_ERROR,
+        MEASURES,
+        SUMMARIES,
+    )
     from keras_remul.presets import resolve
 
     names, rows = resolve.list_presets(arguments.zoo), []
@@ -25,29 +29,26 @@ def list_command(arguments):
         facts = _summary(name, arguments.zoo)
         metrics = _dict(facts.get("metrics"))
         figures = {"parameters": facts.get("parameters")}
-        for key in ("test_mse", "equivariance_error"):
-            figures[key] = metrics.get(key)
+        for error, *_, far in SUMMARIES:
+            figures |= {key: metrics.get(key) for key in (error, far)}
         rows.append({"name": name, **_numbers(figures)})
-    columns = {
-        "name": "name",
-        "parameters": ("parameters", ","),
-        "test_mse": ("test MSE", ".4g"),
-        "equivariance_error": ("E'", ".4g"),
-    }
+    columns = {"name": "name", "parameters": ("parameters", ",")}
+    for error, *_, far in SUMMARIES:  # of motion always, of others if any
+        if error == SUMMARIES[0][0] or any(row[error] for row in rows):
+            for key in (error, far):
+                columns[key] = (MEASURES[key].column, ".4g")
     show(arguments, columns, rows, caption=EQUIVARIANCE_ERROR)
     if not names:
         say(f"No presets. For another zoo set {resolve.ZOO_URL}.", arguments)
 
 
 def _summary(name, zoo):
-    from keras_remul.presets import files, resolve
-    from keras_remul.utils.plain_files import read_json
+    from keras_remul.presets import resolve
 
-    here = resolve.bundled() / name / files.METADATA
-    if zoo is None and here.is_file():
-        return read_json(here)
-    zoo = zoo or resolve.default_zoo()
-    presets = resolve.read_manifest(zoo, wanted=name)
+    presets = resolve.index() if zoo is None else {}
+    if name not in presets:
+        zoo = zoo or resolve.default_zoo()
+        presets = resolve.read_manifest(zoo, wanted=name)
     return _dict(presets.get(name, {}).get("summary"))
 
 
@@ -74,14 +75,23 @@ def download_command(arguments):
 
 def verify_command(arguments):
     """Compares hashes and outputs."""
-    from keras_remul.presets import folder, resolve
+    from keras_remul.presets import folder
 
-    names = arguments.names or resolve.list_presets(arguments.zoo)
+    names = arguments.names or _all_here(arguments.zoo)
     if not names:
         raise ValueError("There are no presets to verify.")
     for name in names:
         worst = folder.verify_preset(name, arguments.tolerance, arguments.zoo)
         say(f"{redact(name)}: outputs agree, difference {worst:.2g}")
+
+
+def _all_here(zoo):
+    """All presets of the zoo; those in the package where there is no zoo."""
+    from keras_remul.presets import resolve
+
+    if zoo or resolve.default_zoo():
+        return resolve.list_presets(zoo)
+    return sorted(resolve.bundled_names())
 
 
 def evaluate_command(arguments):

@@ -100,3 +100,22 @@ MEASURES |= {
         "forces RMSE, symmetrised",
     ),
 }
+# What presets and runs are compared by, of motion and of potentials: the error
+# first, last how far from equivariant the model is.
+SUMMARIES = (
+    ("test_mse", "symmetrized_mse", "equivariance_error"),
+    ("test_forces_mae", "test_energy_mae", "forces_relative"),
+)
+
+
+def summary(metrics):
+    """The keys of `SUMMARIES` that figures are compared by.
+
+    Args:
+        metrics: dict of figures.
+
+    Returns:
+        Those whose error is among the figures; of motion if there is none.
+    """
+    found = (keys for keys in SUMMARIES if keys[0] in metrics)
+    return next(found, SUMMARIES[0])

@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 
 from keras_remul.datasets.nbody_charged.simulator import simulate
 from keras_remul.datasets.pictures import edges, vertical
+from keras_remul.evaluation.potentials import valid_atoms
 from keras_remul.evaluation.visualization.pictures import COLOURS, panels
 from keras_remul.evaluation.visualization.scene import Scene, frame
 from keras_remul.utils.leaves import to_numpy
@@ -77,6 +78,50 @@ def predictions_figure(model, symmetry, x, y, turns=40):
         f"{symmetry.group!r}, predictions transformed back.\n"
         "Circles: true end, joined with the start. Crosses: predicted ends.",
         fontsize=10,
+    )
+    return figure
+
+
+def potential_figure(potential, symmetry, x, y, turns=40):
+    """Errors of a potential, and what turning the molecules does to them.
+
+    Args:
+        potential: a `Potential`, in eV and Angstrom.
+        symmetry: its `Symmetry`.
+        x: inputs of some molecules.
+        y: their labels, with `"energy"` and `"forces"`.
+        turns: elements g for each molecule.
+
+    Returns:
+        A matplotlib Figure: predicted forces against the labels; and the errors
+        of the energies of each molecule, transformed by each g.
+    """
+    figure, axes = panels([" "] * 2, 4.2, 4.0)
+    found = potential.predict(x, batch_size=32, verbose=0)
+    valid = valid_atoms(x)
+    true, predicted = y["forces"][valid], found["forces"][valid]
+    span = [float(true.min()), float(true.max())]
+    axes[0].plot(span, span, color=_TRUE, lw=1)
+    axes[0].plot(true.ravel(), predicted.ravel(), ".", ms=1.5, alpha=0.4)
+    error = 1000.0 * np.abs(predicted - true).mean()
+    axes[0].set(xlabel="force in the data, eV/Angstrom", ylabel="predicted")
+    axes[0].set_title(f"forces, MAE {error:.3g} meV/Angstrom", fontsize=10)
+    true = potential.targets(x, y)["energy_per_atom"]
+    errors = [found["energy_per_atom"] - true]
+    for seed in range(turns):
+        g = symmetry.sample(len(true), seed=seed)
+        moved = to_numpy(symmetry.transform_inputs(g, x))
+        found = potential.predict(moved, batch_size=32, verbose=0)
+        errors.append(found["energy_per_atom"] - true)
+    errors = 1000.0 * np.concatenate(errors, axis=1)  # (molecules, 1 + turns)
+    order = np.argsort(errors[:, 0])
+    for place, row in enumerate(errors[order]):
+        axes[1].plot([place] * len(row), row, "_", color="tab:orange", ms=4)
+    axes[1].plot(errors[order, 0], ".", color="tab:blue", ms=3)
+    axes[1].axhline(0.0, color=_TRUE, lw=1)
+    axes[1].set(xlabel="molecule, by error", ylabel="error, meV/atom")
+    axes[1].set_title(
+        f"energies, as they are and turned {turns} times", fontsize=10
     )
     return figure
 

@@ -25,7 +25,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from keras_remul.datasets import registry
 from keras_remul.evaluation.comparison import welch
-from keras_remul.evaluation.measures import MEASURES
+from keras_remul.evaluation.measures import MEASURES, summary
 from keras_remul.experiments import baselines
 from keras_remul.experiments.recipe_file import changes_of, load_recipe
 from keras_remul.experiments.same_run import InUseError
@@ -57,12 +57,6 @@ COLUMNS = (
     "test_hot_forces_mae",
     "energy_spread",
     "forces_relative",
-)
-# The error of a result, and how far it is from equivariant: of motion, and of
-# potentials.
-ERRORS = (
-    ("test_mse", "equivariance_error"),
-    ("test_forces_mae", "forces_relative"),
 )
 SIGNIFICANT = 0.05
 INTRODUCTION = (
@@ -272,13 +266,8 @@ def _reference(table, found):
     return min(found, key=lambda name: statistics.mean(_errors(found[name])))
 
 
-def _measures(run):
-    """The two of `ERRORS` that a result has."""
-    return next(pair for pair in ERRORS if pair[0] in run)
-
-
 def _errors(runs):
-    return [run[_measures(run)[0]] for run in runs]
+    return [run[summary(run)[0]] for run in runs]
 
 
 def _p_value(runs, reference):
@@ -309,7 +298,8 @@ def markdown(name, recipes="recipes"):
     lines = [[*heads, *(MEASURES[key].column for key in columns)]]
     compared = _reference(table, found)
     if compared:
-        lines[0].insert(5, f"p against {_label(compared)}")
+        place = len(heads) + 1 + columns.index(summary(some[0])[0])
+        lines[0].insert(place, f"p against {_label(compared)}")
     for recipe, runs in found.items():
         minutes = statistics.mean(run["seconds"] for run in runs) / 60
         row = [_label(recipe), f"{runs[0]['parameters']:,}", str(len(runs))]
@@ -318,7 +308,7 @@ def markdown(name, recipes="recipes"):
             values = [run[key] for run in runs if run.get(key) is not None]
             row.append(_cell(key, values))
         if compared:
-            row.insert(5, _p_value(runs, found[compared]))
+            row.insert(place, _p_value(runs, found[compared]))
         lines.append(row)
     path = pathlib.Path(recipes) / RESULTS / f"{name}_baselines.json"
     if path.exists():
@@ -334,7 +324,7 @@ def markdown(name, recipes="recipes"):
                 + ["" if v is None else f"{v:.3g}" for v in values]
             )
             if compared:
-                lines[-1].insert(5, "")
+                lines[-1].insert(place, "")
     rows = ["| " + " | ".join(line) + " |" for line in lines]
     rule = "|" + "---|" * len(lines[0])
     text = [f"## {table['title']}", "", _paragraph(table["text"]), ""]
@@ -349,7 +339,7 @@ def figure(name, recipes="recipes"):
     """
     table = _table(recipes, name)
     found = results(table, recipes)
-    error, far = _measures(next(iter(found.values()))[0])
+    error, *_, far = summary(next(iter(found.values()))[0])
     points, sweeps = _points(found)
     exact = {
         label: some
@@ -417,7 +407,7 @@ def _points(found):
     points, sweeps = {}, {}
     for recipe, runs in found.items():
         label, *settings = _label(recipe).split()
-        error, far = _measures(runs[0])
+        error, *_, far = summary(runs[0])
         some = [(run[far], run[error]) for run in runs]
         some = [point for point in some if None not in point]
         if some and settings:

@@ -44,13 +44,17 @@ class EGNNLayer(keras.layers.Layer):
             that returns positions alone.
         update_positions: whether x is updated. Not so in the last layer of a
             model that returns scalars alone.
+        weighted: whether `mask` holds weights that vanish at a cut-off. The
+            mean over j is then a sum over one plus the sum of the weights, and
+            the kernels of the messages start in the range that is Keras' own.
         **kwargs: `name`, `dtype` and the like, for `keras.layers.Layer`.
 
     Call arguments:
         h: `(B, N, C)`, invariant.
         x: positions `(B, N, D)`.
         edges: invariant features e_ij of the pairs `(B, N, K, F)`.
-        mask: booleans `(B, N, K)` or `(1, N, K)`, see `graphs.pair_mask`.
+        mask: booleans `(B, N, K)` or `(1, N, K)`, see `graphs.pair_mask`; if
+            `weighted`, floats of that shape, 0 where there is no pair.
         velocities: optional `(B, N, D)`, the same in each layer.
         neighbors: optional list `(B, N, K)`.
         offsets: optional lattice vectors `(B, N, K, D)` from x_j to its image,
@@ -64,11 +68,19 @@ class EGNNLayer(keras.layers.Layer):
         2102.09844, equations 3 to 7.
     """
 
-    def __init__(self, dim, update_nodes=True, update_positions=True, **kwargs):
+    def __init__(
+        self,
+        dim,
+        update_nodes=True,
+        update_positions=True,
+        weighted=False,
+        **kwargs,
+    ):
         super().__init__(autocast=False, **kwargs)
         self.dim = dim
         self.update_nodes = update_nodes
         self.update_positions = update_positions
+        self.weighted = weighted
         dtype = self.dtype_policy
         self.messages = MessagePassing(
             dim, update_nodes, dtype=dtype, name="messages"
@@ -91,13 +103,14 @@ class EGNNLayer(keras.layers.Layer):
     def build(self, h_shape, x_shape, edges_shape, velocities_shape=None):
         pairs_shape = (*edges_shape[:-1], edges_shape[-1] + 1)
         width, messages = h_shape[-1], self.messages
-        # Three parts of one kernel.
-        for part in (messages.receiver, messages.sender, messages.pair):
-            start_small(part, 2 * width + pairs_shape[-1])
-        start_small(messages.message, self.dim)
-        if self.update_nodes:
-            start_small(messages.update_in, width + self.dim)
-            start_small(messages.update_out, self.dim)
+        if not self.weighted:
+            # Three parts of one kernel.
+            for part in (messages.receiver, messages.sender, messages.pair):
+                start_small(part, 2 * width + pairs_shape[-1])
+            start_small(messages.message, self.dim)
+            if self.update_nodes:
+                start_small(messages.update_in, width + self.dim)
+                start_small(messages.update_out, self.dim)
         self.messages.build(h_shape, pairs_shape)
         if not self.update_positions:
             return
@@ -137,7 +150,9 @@ class EGNNLayer(keras.layers.Layer):
             return new_h, x
         weight = ops.cast(weight, x.dtype)  # (B, N, K, 1)
         count = ops.sum(ops.cast(mask, x.dtype), axis=2)[..., None]
-        shift = ops.sum(away * weight, axis=2) / ops.maximum(count, 1.0)
+        # Smooth where a weight vanishes.
+        count = 1.0 + count if self.weighted else ops.maximum(count, 1.0)
+        shift = ops.sum(away * weight, axis=2) / count
         if velocities is not None:
             speed = dense(self.speed_out, dense(self.speed_in, h))  # (B, N, 1)
             shift = shift + ops.cast(speed, x.dtype) * velocities
@@ -152,4 +167,5 @@ class EGNNLayer(keras.layers.Layer):
             "dim": self.dim,
             "update_nodes": self.update_nodes,
             "update_positions": self.update_positions,
+            "weighted": self.weighted,
         }

@@ -11,8 +11,14 @@ from keras_remul.layers.plain import dense, of_rows
 
 
 def masked(m, mask):
-    """Values of pairs `(..., C)`, zero where the mask `(...)` is false."""
-    return ops.where(mask[..., None], m, 0.0)
+    """Values of pairs `(..., C)`, zero where the mask `(...)` is false.
+
+    A mask of floats is multiplied with the values.
+    """
+    mask = mask[..., None]
+    if keras.backend.is_float_dtype(mask.dtype):
+        return m * ops.cast(mask, m.dtype)
+    return ops.where(mask, m, 0.0)
 
 
 @keras.saving.register_keras_serializable(package="keras_remul")
@@ -35,7 +41,8 @@ class MessagePassing(keras.layers.Layer):
         h: `(B, N, C)`.
         pairs: features e_ij of the pairs `(B, N, K, F)`, K = N without a list.
         mask: booleans `(B, N, K)` or `(1, N, K)`, true for the pairs that
-            exist, see `graphs.pair_mask`.
+            exist, see `graphs.pair_mask`; or weights of the messages, floats,
+            0 where there is no pair.
         neighbors: optional list `(B, N, K)` of the senders j of each i.
 
     Returns:
@@ -107,7 +114,9 @@ class MessagePassing(keras.layers.Layer):
         shape = (*nodes, ops.shape(pairs)[2])
         if pairs.shape[:2] != h.shape[:2]:
             pairs = ops.broadcast_to(pairs, (*shape, pairs.shape[-1]))
-        mask = ops.broadcast_to(ops.cast(mask, "bool"), shape)
+        if not keras.backend.is_float_dtype(mask.dtype):
+            mask = ops.cast(mask, "bool")
+        mask = ops.broadcast_to(mask, shape)
         arrays = [receiver, sender, pairs, mask]
         sublayers = self.pair, self.message, *sublayers
         short = of_rows(sublayers, h.dtype)

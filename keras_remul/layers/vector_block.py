@@ -52,7 +52,7 @@ class VectorNormalization(keras.layers.Layer):
 class VectorTransformerBlock(keras.layers.Layer):
     """Pre-norm attention and gated MLP on scalars s and vectors v.
 
-    `A = softmax((q_s k_s^T + sum_xyz q_v k_v^T) / sqrt(F))`
+    `A = softmax((q_s k_s^T + sum_xyz q_v k_v^T) / sqrt(F) + b)`
     `s <- s + W A s,  v <- v + W A v`
     `u, w = W v,  [h, g] = Dense([s, u . w])`
     `s <- s + Dense(gelu(h)),  v <- v + W (sigmoid(g) u)`
@@ -75,6 +75,7 @@ class VectorTransformerBlock(keras.layers.Layer):
         s: `(B, N, C)`.
         v: `(B, N, 3, V)`.
         mask: optional `(B, N)`, true or nonzero where a node is valid.
+        bias: optional b `(B, K, N, N)`, invariant.
 
     Returns:
         s and v.
@@ -152,13 +153,13 @@ class VectorTransformerBlock(keras.layers.Layer):
         self.mlp_out.build((*s[:-1], self.mlp_dim))
         self.vector_mlp_out.build((*v[:-1], self.mlp_vector_dim))
 
-    def call(self, s, v, mask=None):
-        ds, dv = self._attention(s, v, mask)
+    def call(self, s, v, mask=None, bias=None):
+        ds, dv = self._attention(s, v, mask, bias)
         s, v = s + ds, v + dv
         ds, dv = self._mlp(s, v)
         return s + ds, v + dv
 
-    def _attention(self, s, v, mask):
+    def _attention(self, s, v, mask, bias):
         n, heads = ops.shape(s)[1], self.num_heads
         width, vectors = self.dim // heads, self.vector_dim // heads
         scalar_norm, vector_norm = self.attention_norms
@@ -169,7 +170,7 @@ class VectorTransformerBlock(keras.layers.Layer):
         v = ops.reshape(v, (-1, n, heads, 3, 3 * vectors))
         qkv = ops.concatenate([s, v], axis=-1)  # (B, N, K, 3, F)
         q, k, values = ops.unstack(qkv, 3, axis=3)
-        y = attend(q * self.scale, k, values, mask)  # (B, N, K, F)
+        y = attend(q * self.scale, k, values, mask, bias)  # (B, N, K, F)
         s = ops.reshape(y[..., :width], (-1, n, self.dim))
         v = ops.reshape(y[..., width:], (-1, n, heads, 3, vectors))
         v = ops.reshape(

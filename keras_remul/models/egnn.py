@@ -5,6 +5,7 @@ from keras import ops
 
 from keras_remul.layers import EGNNLayer
 from keras_remul.layers.lengths import lengths
+from keras_remul.layers.radial import RadialBasis, log_envelope
 from keras_remul.models.base import NodeModel
 
 
@@ -26,11 +27,19 @@ class EGNN(NodeModel):
     velocities; there the products of charges enter the messages, which here is
     `edge_products=("charges",)`. It is linear in N with a list of neighbors.
 
+    Squared distances hardly tell two bonds apart. For molecules and materials
+    give a `cutoff` c: e_ij then holds Gaussians of the distance instead, all
+    messages are multiplied by an envelope that falls smoothly to 0 at c, and
+    lengths are in units of c. Forces are then continuous where an atom crosses
+    c, and fit bonds that vibrate.
+
     Args:
         num_layers: number of layers.
         hidden_dim: C, the width of nodes and messages.
         edge_products: keys of node features whose products f_i f_j are
             features of the pairs.
+        cutoff: c, in the units of the positions. Defaults to None: none.
+        num_basis: number of Gaussians, with a `cutoff`.
         readout: `"positions"`; or `"nodes"`, invariants of each node; or
             `"graph"`, invariants of the sample, each the sum over its nodes.
         units: number of invariants, where the readout is not `"positions"`.
@@ -43,7 +52,8 @@ class EGNN(NodeModel):
 
     Returns:
         Positions `(B, N, D)`, or invariants `(B, N, units)` or `(B, units)`.
-        Those of padded nodes are finite numbers without meaning.
+        Those of padded nodes are finite numbers without meaning. NaN where a
+        cell without a list of neighbors is below twice the `cutoff`.
 
     Raises:
         ValueError: a key is missing or unknown, or an axis has another length.
@@ -71,6 +81,8 @@ class EGNN(NodeModel):
         num_layers=4,
         hidden_dim=64,
         edge_products=(),
+        cutoff=None,
+        num_basis=32,
         readout="positions",
         units=1,
         **kwargs,
@@ -79,7 +91,13 @@ class EGNN(NodeModel):
         self.num_layers = num_layers
         self.hidden_dim = hidden_dim
         self.edge_products = list(edge_products)
+        self.cutoff = None if cutoff is None else float(cutoff)
+        self.num_basis = num_basis
         dtype = self.dtype_policy
+        if cutoff is not None:
+            self.basis = RadialBasis(
+                num_basis, cutoff, dtype=dtype, name="basis"
+            )
         self.embedding = keras.layers.Dense(
             hidden_dim, dtype=dtype, name="embedding"
         )
@@ -91,6 +109,7 @@ class EGNN(NodeModel):
                 hidden_dim,
                 update_nodes=not moves or i < last,
                 update_positions=moves or i < last,
+                weighted=cutoff is not None,
                 dtype=dtype,
                 name=f"layer_{i}",
             )
@@ -101,6 +120,8 @@ class EGNN(NodeModel):
         super().build(input_shape)
         shapes = dict(self.node_shapes)
         edge_dim = self.count_pair_features()
+        if self.cutoff is not None:
+            edge_dim += self.num_basis - 1
         vector_shape = (None, None, shapes.pop("positions"))
         velocity_shape = None
         if shapes.pop("velocities", None):
@@ -119,25 +140,42 @@ class EGNN(NodeModel):
     def call(self, inputs, training=None):
         nodes = self.read(inputs)
         pairs = self.read_pairs(inputs, nodes)
-        start = x = nodes.features["positions"]
+        edges, mask, unit = self._geometry(inputs, nodes, pairs)
+        start = x = nodes.features["positions"] / unit
         velocities = nodes.features.get("velocities")
-        edges = self.pair_features(nodes, pairs)
+        if velocities is not None:
+            velocities = velocities / unit
+        offsets = None if pairs.offsets is None else pairs.offsets / unit
         h = self.embedding(self._invariants(nodes))
         for layer in self.blocks:
             h, x = layer(
                 h,
                 x,
                 edges,
-                pairs.mask,
+                mask,
                 velocities=velocities,
                 neighbors=pairs.neighbors,
-                offsets=pairs.offsets,
+                offsets=offsets,
             )
         if self.readout == "positions":
-            return self.finish(
-                nodes, nodes.positions + self.length_unit * (x - start)
-            )
+            unit = unit * self.length_unit
+            return self.finish(nodes, nodes.positions + unit * (x - start))
         return self.write(nodes, h)
+
+    def _geometry(self, inputs, nodes, pairs):
+        """Features of pairs, their mask or weights, the unit of the layers."""
+        edges = self.pair_features(nodes, pairs)
+        if self.cutoff is None:
+            return edges, pairs.mask, 1.0
+        cutoff = self.cutoff / self.length_unit
+        # Where there is no pair, one at the cut-off: the root has a slope.
+        square = ops.where(pairs.mask[..., None], pairs.square, cutoff**2)
+        basis = self.basis(self.length_unit * ops.sqrt(square + 1e-12))
+        weights = ops.exp(log_envelope(square[..., 0], cutoff))
+        weights = ops.where(pairs.mask, weights, 0.0)
+        weights = self.in_cell(weights, inputs, pairs)
+        edges = ops.concatenate([basis, edges[..., 1:]], axis=-1)
+        return edges, weights, cutoff
 
     def _invariants(self, nodes):
         features = dict(nodes.features)
@@ -157,4 +195,6 @@ class EGNN(NodeModel):
             "num_layers": self.num_layers,
             "hidden_dim": self.hidden_dim,
             "edge_products": self.edge_products,
+            "cutoff": self.cutoff,
+            "num_basis": self.num_basis,
         }

@@ -15,7 +15,6 @@ from keras_remul.layers.point_edge_block import PointEdgeBlock
 from keras_remul.layers.radial import RadialBasis, log_envelope
 from keras_remul.layers.reference_energies import one_hot_elements
 from keras_remul.models.base import NodeModel
-from keras_remul.periodic import shortest_period
 from keras_remul.utils.elements import ELEMENTS
 
 NOTHING = -1e30  # logarithm of the weight of an edge that does not exist
@@ -223,17 +222,8 @@ class PointEdgeTransformer(NodeModel):
 
     def _all_pairs(self, inputs, nodes, pairs):
         edges = self._weighted(pairs.away, pairs.mask, None)
-        if pairs.offsets is None:
-            return edges
-        box = ops.cast(inputs["box"], self.geometry_dtype)
-        box = box[:, None] if len(box.shape) == 2 else box
-        fits = 2.0 * self.cutoff <= shortest_period(box) * (1.0 + 1e-6)
-        # Of several images within the cut-off there is one place for one.
-        return edges._replace(
-            log_weights=ops.where(
-                fits[:, None, None], edges.log_weights, float("nan")
-            )
-        )
+        log_weights = self.in_cell(edges.log_weights, inputs, pairs)
+        return edges._replace(log_weights=log_weights)
 
     def _weighted(self, away, exists, neighbors):
         square = ops.sum(ops.square(away), axis=-1)

@@ -10,6 +10,7 @@ from keras_remul.models.shapes import in_order, node_shapes
 from keras_remul.periodic import (
     lattice_vector,
     nearest_lattice_vector,
+    shortest_period,
     standard_box,
 )
 
@@ -144,6 +145,26 @@ class NodeReader:
             offsets = lattice_vector(ops.cast(shifts, x.dtype), box)
         away, square = displacements(x, neighbors, offsets)
         return Pairs(neighbors, mask, edges, away, square, offsets)
+
+    def in_cell(self, weights, inputs, pairs):
+        """Weights of pairs; NaN where a cell is too small for `cutoff`.
+
+        Of several images within the cut-off, all pairs have place for one.
+
+        Args:
+            weights: `(B, N, K)`.
+            inputs: dict of the arrays that the model is called with.
+            pairs: the `Pairs` that `read_pairs` made of them.
+
+        Returns:
+            Array `(B, N, K)`.
+        """
+        if pairs.neighbors is not None or pairs.offsets is None:
+            return weights
+        box = ops.cast(inputs["box"], self.geometry_dtype)
+        box = box[:, None] if len(box.shape) == 2 else box
+        fits = 2.0 * self.cutoff <= shortest_period(box) * (1.0 + 1e-6)
+        return ops.where(fits[:, None, None], weights, float("nan"))
 
     def embedded(self, nodes):
         """The features of each node that the embedding sees.

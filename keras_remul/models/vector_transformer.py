@@ -3,7 +3,10 @@
 import keras
 from keras import ops
 
+from keras_remul.graphs import displacements
 from keras_remul.layers.exact import VectorDense
+from keras_remul.layers.pair_bias import PairBias
+from keras_remul.layers.radial import RadialBasis, log_envelope
 from keras_remul.layers.vector_block import (
     VectorNormalization,
     VectorTransformerBlock,
@@ -27,7 +30,7 @@ class VectorTransformer(EquivariantModel):
     same size. Compare approximately equivariant models with it. Masks and
     dtypes as in `Transformer`.
 
-    All nodes attend to all, and there is no cut-off: the output is smooth
+    All nodes attend to all, with or without a cut-off: the output is smooth
     wherever the nodes are, and the cost grows with N^2. Positions are relative
     to the mean, so that a sample is one molecule, without a periodic cell.
 
@@ -37,6 +40,11 @@ class VectorTransformer(EquivariantModel):
         vector_dim: V, vectors per node.
         num_heads: K, a divisor of `hidden_dim` and of `vector_dim`.
         mlp_ratio: hidden width of each MLP as a multiple of both widths.
+        cutoff: c, in the units of the positions: attention sees Gaussians of
+            the distances, see `layers.PairBias`, and falls smoothly to 0 at c.
+            A `Potential` needs it, as scalar products of positions hardly tell
+            bonds. Defaults to None: none.
+        num_basis: number of Gaussians, with a `cutoff`.
         readout: `"positions"`; or `"nodes"`, invariants of each node, as a
             `Potential` needs them; or `"graph"`, invariants of the sample, each
             the sum over its nodes.
@@ -78,6 +86,8 @@ class VectorTransformer(EquivariantModel):
         vector_dim=16,
         num_heads=4,
         mlp_ratio=2,
+        cutoff=None,
+        num_basis=32,
         readout="positions",
         units=1,
         **kwargs,
@@ -88,6 +98,8 @@ class VectorTransformer(EquivariantModel):
         self.vector_dim = vector_dim
         self.num_heads = num_heads
         self.mlp_ratio = mlp_ratio
+        self.cutoff = None if cutoff is None else float(cutoff)
+        self.num_basis = num_basis
         dtype = self.dtype_policy
         self.embedding = keras.layers.Dense(
             hidden_dim, dtype=dtype, name="embedding"
@@ -110,6 +122,13 @@ class VectorTransformer(EquivariantModel):
             epsilon=1e-5, dtype=dtype, name="norm"
         )
         self.vector_norm = VectorNormalization(dtype=dtype, name="vector_norm")
+        if cutoff is not None:
+            self.basis = RadialBasis(
+                num_basis, cutoff, dtype=dtype, name="basis"
+            )
+            self.bias = PairBias(
+                num_layers, num_heads, hidden_dim, dtype=dtype, name="pair_bias"
+            )
         if readout == "positions":
             self.head = keras.layers.Dense(
                 vector_dim,
@@ -125,6 +144,8 @@ class VectorTransformer(EquivariantModel):
         self.vector_embedding.build((None, None, 3, num_vectors))
         for block in self.blocks:
             block.build(scalars, vectors)
+        if self.cutoff is not None:
+            self.bias.build((None, None, None, 1 + self.num_basis))
         self.norm.build(scalars)
         self.vector_norm.build(vectors)
         if self.readout == "positions":
@@ -146,9 +167,20 @@ class VectorTransformer(EquivariantModel):
         """Scalars `(B, N, C)` and vectors `(B, N, 3, V)`, normalised."""
         s = self.embedding(scalars)
         v = self.vector_embedding(ops.stack(vectors, axis=-1))
-        for block in self.blocks:
-            s, v = block(s, v, mask=mask)
+        biases = self._biases(vectors[0])
+        for block, bias in zip(self.blocks, biases, strict=True):
+            s, v = block(s, v, mask=mask, bias=bias)
         return self.norm(s), self.vector_norm(v)
+
+    def _biases(self, positions):
+        """Of the logits, for each block: `(B, K, N, N)` or None."""
+        if self.cutoff is None:
+            return [None] * self.num_layers
+        square = displacements(positions)[1]
+        distances = self.length_unit * ops.sqrt(square + 1e-12)
+        pairs = ops.concatenate([square, self.basis(distances)], axis=-1)
+        weights = log_envelope(square[..., 0], self.cutoff / self.length_unit)
+        return [ops.add(b, weights[:, None]) for b in self.bias(pairs)]
 
     # --- Config ---
 
@@ -160,4 +192,6 @@ class VectorTransformer(EquivariantModel):
             "vector_dim": self.vector_dim,
             "num_heads": self.num_heads,
             "mlp_ratio": self.mlp_ratio,
+            "cutoff": self.cutoff,
+            "num_basis": self.num_basis,
         }

@@ -1,6 +1,6 @@
 """Model cards, written from the metadata of a preset and nothing else."""
 
-from keras_remul.evaluation.measures import MEASURES
+from keras_remul.evaluation.measures import MEASURES, SUMMARIES, summary
 from keras_remul.utils.addresses import anonymous
 
 _FIGURES = (
@@ -93,10 +93,15 @@ def _check(facts):
                 f"The card cannot show {key!r} of the metadata, which must be "
                 f"{words}. Received: {repr(facts[key])[:200]}"
             )
-    if facts.get("twins") and not _is_twin({"name": "", **_own(facts)}):
+    if not facts.get("twins"):
+        return
+    own = {"name": "", **_own(facts)}
+    if not _is_twin(own) or any(
+        summary(twin) != summary(own) for twin in facts["twins"]
+    ):
         raise ValueError(
-            f"The card cannot compare with 'twins': 'metrics' must hold "
-            f"{_TWIN_FIGURES}. Received: {facts.get('metrics')!r}"
+            f"The card cannot compare with 'twins': 'metrics' must hold one of "
+            f"{SUMMARIES}. Received: {facts.get('metrics')!r}"
         )
 
 
@@ -121,7 +126,7 @@ def _is_twin(twin):
         _are_figures(twin)
         and isinstance(twin.get("name"), str)
         and type(twin.get("parameters")) is int
-        and {*_TWIN_FIGURES} <= {*twin}
+        and {*summary(twin)} <= {*twin}
     )
 
 
@@ -133,7 +138,6 @@ def _are_texts(value, keys=()):
     )
 
 
-_TWIN_FIGURES = ("test_mse", "symmetrized_mse", "equivariance_error")
 # Fact, whether it is of its kind, the kind in words. None is none.
 _KINDS = (
     ("description", lambda v: isinstance(v, str), "text"),
@@ -142,7 +146,8 @@ _KINDS = (
     (
         "twins",
         lambda v: isinstance(v, list) and all(map(_is_twin, v)),
-        f"a list of dictionaries with 'name', 'parameters', {_TWIN_FIGURES}",
+        "a list of dictionaries with 'name', 'parameters' and one of "
+        f"{SUMMARIES}",
     ),
     (
         "picture",
@@ -197,13 +202,15 @@ def _figures(facts, metrics):
 
 
 def _twins(name, facts):
-    keys = (*_TWIN_FIGURES, "parameters")
+    own = {"name": name, **_own(facts)}
+    keys = summary(own)
     rows = [
-        (twin["name"], *(_figure(twin[key]) for key in _TWIN_FIGURES))
+        (twin["name"], *(_figure(twin[key]) for key in keys))
         + (f"{twin['parameters']:,}",)
-        for twin in ({"name": name, **_own(facts)}, *facts["twins"])
+        for twin in (own, *facts["twins"])
     ]
-    return _table(("preset", *(MEASURES[key].title for key in keys)), rows)
+    titles = (MEASURES[key].title for key in (*keys, "parameters"))
+    return _table(("preset", *titles), rows)
 
 
 def _own(facts):

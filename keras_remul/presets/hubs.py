@@ -225,9 +225,9 @@ def check_target(address):
         split_revision(rest)
     elif scheme != "kaggle" or len(rest.split("/")) != 4:
         raise ValueError(
-            "Expected hf://owner/name or "
-            "kaggle://owner/model/framework/variation, to which presets are "
-            f"uploaded. Received: {redact(address)}"
+            "Expected hf://owner/name, "
+            "kaggle://owner/model/framework/variation or file:///path/name, to "
+            f"which presets are uploaded. Received: {redact(address)}"
         )
 
 

@@ -25,6 +25,8 @@ RETRIES = 2
 PAUSE = 1
 # Largest file whose size nobody has told, in bytes.
 LARGEST_UNTOLD = 16 * 2**20
+# Bytes that are handed on at once; of a cut transfer so many may be lost.
+CHUNK = 2**16
 
 
 def receive(url, size, open_sink, deadline, largest=LARGEST_UNTOLD):
@@ -34,7 +36,10 @@ def receive(url, size, open_sink, deadline, largest=LARGEST_UNTOLD):
         url: https:// or http://.
         size: in bytes, or None if it is not known; then at most `largest`.
         open_sink: makes, for each attempt, a context manager whose value
-            takes bytes. Its ValueError on leaving means a bad transfer.
+            takes bytes. Its ValueError on leaving means a bad transfer. If the
+            value has an attribute `received`, so many bytes are there already;
+            only the others are asked for, and `restart()` is called where the
+            server sends all of them. Then the size must be known.
         deadline: value of `time.monotonic()` after which to give up.
         largest: limit in bytes if the size is not known. Defaults to 16 MiB.
 
@@ -136,7 +141,12 @@ class _Session(requests.Session):
 
 def _transfer(url, size, largest, write, given_up):
     most = largest if size is None else size
-    received = 0
+    received = getattr(write, "received", 0)
+    if received and received == size:
+        return
+    headers = {"Accept-Encoding": "identity"}
+    if received:
+        headers["Range"] = f"bytes={received}-"
     try:
         with (
             _Session() as session,
@@ -144,11 +154,14 @@ def _transfer(url, size, largest, write, given_up):
                 url,
                 stream=True,
                 timeout=(CONNECT, TIMEOUT),
-                headers={"Accept-Encoding": "identity"},
+                headers=headers,
             ) as response,
         ):
-            _check_answer(url, response)
-            for chunk in response.iter_content(2**16):
+            if received and response.status_code == 200:
+                write.restart()
+                received = 0
+            _check_answer(url, response, received, size)
+            for chunk in response.iter_content(CHUNK):
                 received += len(chunk)
                 if received > most:
                     raise ValueError(
@@ -217,10 +230,20 @@ class _Busy(ConnectionError):
         self.wait = wait
 
 
-def _check_answer(url, response):
+def _check_answer(url, response, received, size):
+    """Raises unless the bytes after the first `received` ones will come."""
     status = response.status_code
     if status == 200:
         return
+    if received and status in (206, 416):
+        found = response.headers.get("Content-Range", "")
+        rest = rf"bytes {received}-{size - 1}/({size}|\*)"
+        if status == 206 and re.fullmatch(rest, found.strip()):
+            return
+        raise ValueError(
+            f"{redact(url)} was to be continued after {received} of {size} "
+            f"bytes; the server answers {status}, {found[:80]!r}."
+        )
     try:
         answer = f"the server answers {status} {http.HTTPStatus(status).phrase}"
     except ValueError:

@@ -12,6 +12,8 @@ from keras_remul import __version__, cli, datasets
 from keras_remul.cli import doctor, output, secrets
 from keras_remul.datasets import loading
 
+pytestmark = pytest.mark.backend_independent
+
 ODD = "a[/b] [red]x[/red] [onnx] :smile:"
 PIN = "sha256=" + "0a" * 32
 

@@ -28,7 +28,13 @@ MODELS = {
     "MessagePassingNetwork": dict(
         num_layers=1, hidden_dim=8, edge_products=["charges"], num_times=2
     ),
-    "EGNN": dict(num_layers=1, hidden_dim=8, edge_products=["charges"]),
+    "EGNN": dict(
+        num_layers=1,
+        hidden_dim=8,
+        edge_products=["charges"],
+        cutoff=3.0,
+        num_basis=4,
+    ),
     "PointEdgeTransformer": dict(
         num_layers=1,
         hidden_dim=8,
@@ -40,7 +46,13 @@ MODELS = {
         num_angles=2,
     ),
     "VectorTransformer": dict(
-        num_layers=1, hidden_dim=8, vector_dim=4, num_heads=2, mlp_ratio=3
+        num_layers=1,
+        hidden_dim=8,
+        vector_dim=4,
+        num_heads=2,
+        mlp_ratio=3,
+        cutoff=3.0,
+        num_basis=4,
     ),
     "GATr": dict(
         num_layers=1,
@@ -119,6 +131,7 @@ def test_each_registered_model_keeps_its_variables():
     assert all(issubclass(cls, KeepsVariables) for cls in found)
 
 
+@pytest.mark.usefixtures("untraced")
 @pytest.mark.parametrize("name", MODELS)
 def test_gradients_of_single_nodes_and_empty_samples(name):
     # Valid nodes: none, one, two at one place and at rest, all.

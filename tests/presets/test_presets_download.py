@@ -15,6 +15,7 @@ import time
 import keras
 import numpy as np
 import pytest
+from filelock import FileLock
 from presets_zoo import NAME, WEIGHTS, kept, parts, write_manifest
 
 from keras_remul import (
@@ -122,7 +123,8 @@ def test_lasting_faults(fault, error, message, server, cache, monkeypatch):
         from_preset(NAME, zoo=server.url)
     assert ".part" not in str(caught.value)
     assert "model.weights.h5" not in kept(cache)
-    assert not parts(cache)
+    # What is wrong is not kept; what is right is continued.
+    assert len(parts(cache)) == (fault == "cut")
     # The cache is as good as before: the rest arrives with the next call.
     server.faults.clear()
     server.asked.clear()
@@ -220,8 +222,9 @@ def test_files_and_folders(zoo, server):
 
 DOWNLOAD = """
 import sys
-import threading
 from keras_remul import download_preset
+from keras_remul.utils import web
+web.CHUNK = 2**8
 print(download_preset("small", zoo=sys.argv[1]))
 """
 
@@ -393,21 +396,82 @@ def test_sizes_that_are_refused(server, zoo, cache, monkeypatch):
             from_preset(NAME, zoo=server.url)
 
 
-def test_killed_in_the_middle(server, cache):
+def kill_in_the_middle(server, cache):
+    """The part that a killed process leaves, in a list."""
     server.faults[WEIGHTS] = ["drip"]
     worker = start(DOWNLOAD, server.url)
-    while server.faults[WEIGHTS] and worker.poll() is None:
+    while server.faults[WEIGHTS] or not parts(cache):
+        assert worker.poll() is None
         time.sleep(0.02)
-    left = parts(cache)
+    while not (size := parts(cache)[0].stat().st_size):
+        time.sleep(0.02)
     worker.kill()
     worker.communicate()
-    assert len(left) == 1 and left[0].exists()
+    assert size > 0
+    return parts(cache)
+
+
+def test_killed_in_the_middle(server, cache):
+    (left,) = kill_in_the_middle(server, cache)
+    size = left.stat().st_size
+    server.faults[WEIGHTS] = ["rest"]
     assert verify_preset(NAME, zoo=server.url) < 1e-6
-    assert left[0].exists()  # another process might be writing it
-    os.utime(left[0], (0, 0))
-    (left[0].parent / "config.json").unlink()
+    assert server.ranges == [f"bytes={size}-"]
+    assert not parts(cache)
+
+
+@pytest.mark.parametrize("answers", ["all", "other_rest", "416", "other bytes"])
+def test_what_cannot_be_continued_begins_anew(answers, server, cache):
+    server.faults[WEIGHTS] = ["cut"] * 2
+    with pytest.raises(ConnectionError, match="'small' is not in the cache"):
+        from_preset(NAME, zoo=server.url)
+    (left,) = parts(cache)
+    size = left.stat().st_size
+    server.ranges.clear()
+    if answers == "other bytes":
+        left.write_bytes(b"x" * size)
+    fault = {"all": None, "416": (416, {}), "other bytes": "rest"}
+    server.faults[WEIGHTS] = [fault.get(answers, answers)]
     assert verify_preset(NAME, zoo=server.url) < 1e-6
-    assert not left[0].exists()
+    assert server.ranges == [f"bytes={size}-"]
+    assert not parts(cache)
+
+
+@pytest.mark.parametrize("kind", ["fifo", "dangling", "huge", "whole"])
+def test_odd_parts(kind, server, zoo, cache, soon):
+    server.faults[WEIGHTS] = ["cut"] * 2
+    with pytest.raises(ConnectionError):
+        from_preset(NAME, zoo=server.url)
+    server.ranges.clear()
+    (left,) = parts(cache)
+    if kind == "whole":
+        shutil.copyfile(zoo / NAME / "model.weights.h5", left)
+        server.asked.clear()
+    else:
+        replace(left, kind)
+    assert verify_preset(NAME, zoo=server.url) < 1e-6
+    assert (WEIGHTS in server.asked) == (kind != "whole")
+    assert server.ranges == [] and not parts(cache)
+
+
+def test_a_process_that_waits_for_none(server, cache):
+    """While another one continues a part, it begins anew, and keeps none."""
+    server.faults[WEIGHTS] = ["cut"] * 2
+    with pytest.raises(ConnectionError):
+        from_preset(NAME, zoo=server.url)
+    (left,) = parts(cache)
+    size, folder = left.stat().st_size, left.parent
+    with FileLock(cache / "locks" / folder.name):
+        server.faults[WEIGHTS] = ["cut"] * 2
+        with pytest.raises(ConnectionError):
+            from_preset(NAME, zoo=server.url)
+        assert parts(cache) == [left] and left.stat().st_size == size
+        assert verify_preset(NAME, zoo=server.url) < 1e-6
+    assert left.stat().st_size == size
+    os.utime(left, (0, 0))
+    (folder / "config.json").unlink()
+    assert verify_preset(NAME, zoo=server.url) < 1e-6
+    assert not left.exists()  # nobody will continue it
 
 
 @pytest.mark.backend_independent

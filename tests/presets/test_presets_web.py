@@ -203,7 +203,7 @@ def test_servers_that_are_too_slow(fault, server, cache, monkeypatch):
     server.faults[WEIGHTS] = [fault]
     with pytest.raises(TimeoutError, match="model.weights.h5.*too slow"):
         from_preset(NAME, zoo=server.url)
-    assert not parts(cache)
+    assert len(parts(cache)) == (fault == "drip")  # to be continued
     assert "model.weights.h5" not in kept(cache)
 
 
