@@ -187,9 +187,9 @@ class UnreachedError(ConnectionError):
 
     def __init__(self, url):
         super().__init__(
-            f"{redact(url)} cannot be reached. Check the address and the network, or "
-            "get the files where there is one; files that were downloaded "
-            "before need none."
+            f"{redact(url)} cannot be reached. Check the address and the "
+            "network, or get the files where there is one; files that were "
+            "downloaded before need none."
         )
 
 
