@@ -77,8 +77,9 @@ def _check_zoo():
     return None
 
 
+BACKEND = "Keras and its backend"
 CHECKS = {
-    "Keras and its backend": _check_backend,
+    BACKEND: _check_backend,
     "the libraries of NVIDIA": _check_cuda,
     "the cache can be written": _check_cache,
     "the zoo can be reached": _check_zoo,
@@ -142,7 +143,7 @@ def run(arguments):
     """
     facts = _facts()
     wrong, notes = _checked()
-    if not any(wrong.get(name) for name in list(CHECKS)[:1]):
+    if not wrong.get(BACKEND):
         tried = _try()
         facts |= tried["facts"]
         wrong |= tried["wrong"]
@@ -152,7 +153,9 @@ def run(arguments):
     show(arguments, {"fact": "", "value": ""}, rows, header=False)
     for name, error in wrong.items():
         note = f" ({notes[name]})" if notes.get(name) else ""
-        said = f"WRONG: {name}: {error}" if error else f"ok: {name}{note}"
+        said = f"ok: {name}{note}"
+        if error:  # of the backend it is a whole sentence
+            said = f"WRONG: {'' if name == BACKEND else f'{name}: '}{error}"
         say(said, arguments)
     failed = sum(error is not None for error in wrong.values())
     if failed:
