@@ -90,9 +90,9 @@ class NormFormerBlock(TransformerBlock):
                 raise ValueError("Expected no `bias` beside a `token`.")
             nodes = ops.concatenate([token, x], axis=1)
             if mask is not None:
-                mask = ops.pad(
-                    ops.cast(mask, "bool"), ((0, 0), (1, 0)), constant_values=1
-                )
+                mask = ops.cast(mask, "bool")
+                first = ops.ones((ops.shape(mask)[0], 1), "bool")
+                mask = ops.concatenate([first, mask], axis=1)
             x = token
         else:
             nodes = x

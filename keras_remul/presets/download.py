@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from keras_remul.presets import files
 from keras_remul.utils import atomic, web
+from keras_remul.utils.addresses import anonymous, join, redact
 
 CACHE = "KERAS_REMUL_CACHE"
 # Of one preset: bytes, and number of files.
@@ -63,7 +64,7 @@ def check_online(address, remedy="download it beforehand"):
     """Raises ConnectionError where KERAS_REMUL_OFFLINE forbids network."""
     if offline():
         raise ConnectionError(
-            f"KERAS_REMUL_OFFLINE is set, and {web.redact(address)} is not in "
+            f"KERAS_REMUL_OFFLINE is set, and {redact(address)} is not in "
             f"the cache {cache_folder()}, or was damaged there. Unset it, or "
             f"{remedy}."
         )
@@ -132,7 +133,7 @@ def fetch_files(base_url, listing, folder):
         needed = total - sum(map(_size, parts.values()))
         if free < needed:
             raise OSError(
-                f"{web.redact(base_url)} takes {needed:,} bytes; {free:,} are "
+                f"{redact(base_url)} takes {needed:,} bytes; {free:,} are "
                 f"free in the cache {folder}. Free some, or set {CACHE} to "
                 "another folder."
             )
@@ -153,7 +154,7 @@ def _fetch_parts(base_url, missing, folder, parts, total):
         disable=None,  # shown on a terminal only
     ) as progress:
         for name, facts in missing.items():
-            url = web.join(base_url, name)
+            url = join(base_url, name)
             sink = _into(url, folder / name, parts[name], facts, progress)
             web.receive(url, facts["size"], sink, until)
 
@@ -188,7 +189,7 @@ def check_total(address, listing):
     total = sum(facts["size"] for facts in listing.values())
     if total > LARGEST or len(listing) > MOST_FILES:
         raise ValueError(
-            f"{web.redact(address)} lists {len(listing)} files of {total:,} "
+            f"{redact(address)} lists {len(listing)} files of {total:,} "
             f"bytes. A preset has at most {MOST_FILES} files and {LARGEST:,} "
             "bytes; download such files by hand, and give their folder."
         )
@@ -230,7 +231,7 @@ def kept(key):
 
 def digest(text):
     """Name in the cache for an address; the same for all logins."""
-    text = web.anonymous(text)
+    text = anonymous(text)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -241,7 +242,7 @@ def _note(key):
 def _check_hash(url, found, known):
     if found.hexdigest() != known:
         raise ValueError(
-            f"{web.redact(url)} has the sha256 {found.hexdigest()}, which "
+            f"{redact(url)} has the sha256 {found.hexdigest()}, which "
             f"does not match the known hash {known}. It was changed there, or "
             "on the way."
         )

@@ -11,8 +11,9 @@ import re
 import warnings
 
 from keras_remul.presets import download, files
+from keras_remul.utils.addresses import redact
 from keras_remul.utils.plain_files import read_json
-from keras_remul.utils.web import in_time, redact
+from keras_remul.utils.web import in_time
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 

@@ -17,8 +17,8 @@ import urllib.parse
 import urllib.request
 
 from keras_remul.presets import download, files, hubs
+from keras_remul.utils.addresses import join, redact
 from keras_remul.utils.plain_files import parse_json, read_json
-from keras_remul.utils.web import join, redact
 
 MANIFEST = "manifest.json"
 ZOO_URL = "KERAS_REMUL_ZOO_URL"

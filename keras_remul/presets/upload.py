@@ -10,7 +10,7 @@ from keras_remul.presets import download, files, hubs
 from keras_remul.presets.folder import verify_preset
 from keras_remul.presets.resolve import local_folder, resolve
 from keras_remul.utils import atomic
-from keras_remul.utils.web import redact
+from keras_remul.utils.addresses import redact
 
 
 def upload_preset(path, address):

@@ -17,6 +17,7 @@ from keras_remul.models import (
     Transformer,
     VectorTransformer,
 )
+from keras_remul.models.wrappers.consistency import check_consistency
 
 WIDTH = dict(num_layers=1, hidden_dim=8)
 NETWORKS = {
@@ -42,6 +43,7 @@ NETWORKS = {
     ),
 }
 ENERGIES = {1: -13.6, 6: -1027.6, 8: -2041.8}
+NOTHING = dict.fromkeys(ENERGIES, 0.0)
 
 
 def potential(name="PointEdgeTransformer", units=1, **kwargs):
@@ -292,6 +294,7 @@ def test_forces_are_the_gradient(name):
     np.testing.assert_allclose(p["forces"].sum(1), 0.0, atol=1e-4 * scale)
 
 
+@pytest.mark.usefixtures("untraced")
 def test_direct_forces_have_no_sum_and_conserve_nothing():
     x, y = molecules()
     model = potential(units=4, forces="direct")
@@ -317,6 +320,7 @@ def crystal(batch=2, atoms=4):
     return x, y
 
 
+@pytest.mark.usefixtures("untraced")
 def test_stress_is_the_derivative_by_strain():
     x, _ = crystal()
     model = potential(stress=True)
@@ -364,6 +368,7 @@ def torque(x, forces):
     return np.cross(r, forces).sum(axis=1)
 
 
+@pytest.mark.usefixtures("untraced")
 def test_the_torque_is_the_derivative_by_a_rotation():
     x, _ = molecules(3)
     model = potential()
@@ -380,6 +385,7 @@ def test_the_torque_is_the_derivative_by_a_rotation():
     np.testing.assert_allclose(found, expected, rtol=2e-2, atol=2e-3)
 
 
+@pytest.mark.usefixtures("untraced")
 @pytest.mark.parametrize("make", [molecules, crystal])
 def test_the_torque_is_added_to_the_loss(make):
     """Without a cell by hand; in a cell by a rotation of all of it."""
@@ -437,7 +443,7 @@ def test_a_torque_weight_makes_the_energy_invariant():
 # --- In training ---
 
 
-def bonded(batch=8):
+def bonded(batch=4):
     """One molecule that vibrates, with labels of Morse bonds."""
     rng = np.random.default_rng(0)
     rest = np.array([[0, 0, 0], [1.2, 0, 0], [0, 1.2, 0], [0, 0, 1.2]])
@@ -455,18 +461,61 @@ def bonded(batch=8):
     return x, {"energy": energy, "forces": forces.astype("float32")}
 
 
+def unlearned(model):
+    """What is left of the forces of `bonded` after some steps."""
+    x, y = bonded()
+    model.adapt(x, y)
+    model.compile(keras.optimizers.Adam(2e-2), loss=losses())
+    model.fit(x, model.targets(x, y), epochs=60, batch_size=4, verbose=0)
+    error = predict(model, x)["forces"] - y["forces"]
+    return np.std(error) / np.std(y["forces"])
+
+
 @pytest.mark.backend_independent
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_few_molecules_are_learned_by_heart(name):
-    x, y = bonded()
-    model = potential(name, references=dict.fromkeys(ENERGIES, 0.0))
-    model.adapt(x, y)
-    t = model.targets(x, y)
-    model.compile(keras.optimizers.Adam(2e-2), loss=losses())
-    model.fit(x, t, epochs=60, batch_size=8, verbose=0)
-    error = predict(model, x)["forces"] - y["forces"]
-    print(name, np.std(error) / np.std(y["forces"]))
-    assert np.std(error) < 0.5 * np.std(y["forces"])
+    assert unlearned(potential(name, references=NOTHING)) < 0.5
+
+
+@pytest.mark.backend_independent
+@pytest.mark.parametrize(
+    "energy, force, match",
+    [
+        (1.0, 1.0, None),
+        (1.0, -1.0, "without the minus sign"),
+        (1.0 / 27.2114, 1.0, "energies are in hartree"),
+        (23.0605, 1.0, "energies are in kcal/mol"),
+        (1.0, 23.0605, "forces are in kcal/mol/Angstrom"),
+        (1.0, 0.0194469, "forces are in hartree/bohr"),
+        (0.0, 3.0, None),  # energies that say nothing
+    ],
+)
+def test_energies_are_those_of_the_forces(energy, force, match):
+    x, y = bonded(40)
+    # Frames may be turned.
+    turns = Rotation.random(40, random_state=0).as_matrix()
+    arrays = (
+        x["positions"] @ turns,
+        x["atomic_numbers"][..., 0],
+        energy * y["energy"][:, 0],
+        force * y["forces"] @ turns,
+    )
+    if match is None:
+        check_consistency(*arrays)
+        return
+    with pytest.raises(ValueError, match=match):
+        check_consistency(*arrays)
+    y = {"energy": energy * y["energy"], "forces": force * y["forces"]}
+    with pytest.raises(ValueError, match=match):
+        potential(references=NOTHING).adapt(x, y)
+
+
+@pytest.mark.backend_independent
+def test_egnn_without_a_cutoff_does_not_tell_bonds():
+    keras.utils.set_random_seed(0)
+    net = EGNN(**WIDTH, readout="nodes")
+    model = Potential(net, elements=list(ENERGIES), references=NOTHING)
+    assert unlearned(model) > 0.8
 
 
 @pytest.mark.parametrize("stress", [False, True])
@@ -486,6 +535,7 @@ def test_remul_on_energies_and_forces(stress):
     assert np.isfinite(history["equivariance_error"]).all()
 
 
+@pytest.mark.usefixtures("untraced")
 @pytest.mark.parametrize(
     "name, make", [("EGNN", crystal), ("VectorTransformer", molecules)]
 )
@@ -498,6 +548,7 @@ def test_equivariance_of_an_equivariant_model(name, make):
     assert measured["relative_equivariance_error"] < 1e-4
 
 
+@pytest.mark.usefixtures("untraced")
 def test_equivariance_of_another_model():
     x, y = crystal(4)
     model = potential("MessagePassingNetwork", stress=True)

@@ -27,6 +27,11 @@ class JetModel(Variants, KeepsVariables, keras.Model):
             )
         self.units = units
 
+    @property
+    def optional_keys(self):
+        """The inputs that may be left out, and their number of axes."""
+        return {"mask": 2}
+
     def build(self, input_shape):
         self._check(input_shape)
 
@@ -59,21 +64,20 @@ class JetModel(Variants, KeepsVariables, keras.Model):
         some = ops.any(mask, axis=1)[:, None]
         return kinematics.filled(p, mask), mask, kinematics.filled(jet, some)
 
-    @staticmethod
-    def _check(shapes):
-        momenta = shapes.get("four_momenta", ())
-        expected = {"four_momenta", "mask"}
+    def _check(self, shapes):
+        axes = {"four_momenta": 3, **self.optional_keys}
         if (
-            set(shapes) - {"mask"} != {"four_momenta"}
-            or len(momenta) != 3
-            or momenta[-1] != 4
-            or ("mask" in shapes and len(shapes["mask"]) != 2)
+            "four_momenta" not in shapes
+            or any(len(shapes[key]) != axes.get(key) for key in shapes)
+            or any(shapes[key][-1] != 4 for key in shapes if axes[key] == 3)
         ):
+            expected = {3: "(B, N, 4)", 2: "(B, N)"}
             raise ValueError(
-                f"Expected `inputs` to have the keys {sorted(expected)}, of "
-                "the shapes (B, N, 4) and (B, N); the mask may be left out. "
-                f"Received: {dict(shapes)}"
+                "Expected `inputs` to have the keys and shapes "
+                f"{ {key: expected[n] for key, n in axes.items()} }; all but "
+                f"the first may be left out. Received: {dict(shapes)}"
             )
+        momenta = shapes["four_momenta"]
         check_some_nodes('inputs["four_momenta"]', momenta)
 
     def get_config(self):

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from keras_remul.layers.normformer_block import NormFormerBlock
-from keras_remul.layers.plain import apply
+from keras_remul.layers.plain import apply, norm
 from keras_remul.models.jets import kinematics
 from keras_remul.models.jets.base import JetModel
 
@@ -145,10 +145,10 @@ class ParticleTransformer(JetModel):
         super().build(input_shape)
         width = len(kinematics.KINEMATICS)
         self.norm.build((None, None, width))
-        for norm, dense in zip(
+        for layer, dense in zip(
             self.embed_norms, self.embed_denses, strict=True
         ):
-            norm.build((None, None, width))
+            layer.build((None, None, width))
             dense.build((None, None, width))
             width = dense.units
         for block in [*self.blocks, *self.class_blocks]:
@@ -162,10 +162,10 @@ class ParticleTransformer(JetModel):
         )
         width = 4
         self.pair_norm.build((None, None, None, width))
-        for dense, norm in zip(self.pair_denses, self.pair_norms, strict=True):
+        for dense, layer in zip(self.pair_denses, self.pair_norms, strict=True):
             dense.build((None, None, None, width))
             width = dense.units
-            norm.build((None, None, None, width))
+            layer.build((None, None, None, width))
 
     def call(self, inputs, training=None):
         y = self.head(self.embed(inputs, training))
@@ -205,17 +205,17 @@ class ParticleTransformer(JetModel):
                 token=token,
                 training=training,
             )
-        return self.class_norm(token[:, 0])
+        return norm(self.class_norm, token[:, 0])
 
     def _constituents(self, p, mask, jet, training):
         """What the first block is given, `(B, N, C)`."""
         polar = kinematics.polar_from(p, jet)
         h = kinematics.kinematics(p, jet, polar)
         h = self.norm(h, training=training, mask=mask)
-        for norm, dense in zip(
+        for layer, dense in zip(
             self.embed_norms, self.embed_denses, strict=True
         ):
-            h = dense(norm(h))
+            h = dense(norm(layer, h))
         return ops.where(mask[..., None], h, 0.0)
 
     def _biases(self, p, mask, training):
@@ -225,8 +225,9 @@ class ParticleTransformer(JetModel):
         valid = ops.logical_and(mask[:, :, None], mask[:, None])
         valid = ops.logical_and(valid, nodes[:, None] >= nodes[None])
         h = self.pair_norm(pair_features(p), training=training, mask=valid)
-        for dense, norm in zip(self.pair_denses, self.pair_norms, strict=True):
-            h = ops.gelu(norm(dense(h), training=training, mask=valid), False)
+        for dense, layer in zip(self.pair_denses, self.pair_norms, strict=True):
+            h = layer(dense(h), training=training, mask=valid)
+            h = ops.gelu(h, False)
         return ops.transpose(h, (0, 3, 1, 2))
 
     def get_config(self):

@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 from keras import ops
 
+from keras_remul.models.wrappers.consistency import check_consistency
 from keras_remul.utils.elements import counts
 
 SAMPLES = 512  # on which scale and references of a model are fitted
@@ -28,6 +29,11 @@ class PotentialLabels:
         Warns where the data leave reference energies open, such as those of one
         molecule alone: energies of other compositions then mean nothing.
 
+        Energies that change by another amount than the work of the forces, from
+        a frame of a molecule to one near it, are an error that names the likely
+        unit or the sign. It takes 16 such pairs among runs of consecutive
+        samples, without a cell; fewer are not judged.
+
         Args:
             x: dict of inputs, arrays.
             y: dict of `"energy"` `(B, 1)`, total energies in float64, and
@@ -37,7 +43,7 @@ class PotentialLabels:
         Raises:
             ValueError: shapes differ, a value is not finite, an atomic number
                 is none, two atoms are at one place, the energies look like
-                hartree, or the model gives NaN.
+                hartree or are not those of the forces, or the model gives NaN.
         """
         x, number, energies, forces = self._some(x, y, batch_size)
         if forces is None:
@@ -86,6 +92,13 @@ class PotentialLabels:
         number, energies, forces = self._read(x, y)
         rows = some(number, batch_size)
         _check_places(x, rows)
+        if forces is not None and "box" not in x:
+            check_consistency(
+                np.asarray(x["positions"], "float64"),
+                np.asarray(x["atomic_numbers"])[..., 0],
+                energies[:, 0],
+                forces,
+            )
         return (
             {key: np.asarray(value)[rows] for key, value in x.items()},
             number[rows],
