@@ -5,6 +5,7 @@ cache; a download. The package lists the hashes of all published presets, and
 holds the files of a few.
 """
 
+import contextlib
 import difflib
 import functools
 import hashlib
@@ -47,7 +48,8 @@ def resolve(name_or_path, zoo=None):
         zoo = default_zoo()
         if text in index():
             return _listed(text, index()[text]["files"], zoo)
-    presets = read_manifest(zoo, wanted=text) if zoo else {}
+    with _naming(text):
+        presets = read_manifest(zoo, wanted=text) if zoo else {}
     if text not in presets:
         _unknown(text, zoo, presets, own_zoo)
     listing = presets[text]["files"]
@@ -222,13 +224,20 @@ def _complete(name, listing, zoo, folder):
                 "`zoo`."
             )
         return
-    try:
+    with _naming(name):
         download.fetch_files(join(zoo, name), listing, folder)
+
+
+@contextlib.contextmanager
+def _naming(name):
+    """Adds to errors of the network which preset is missing, and where."""
+    try:
+        yield
     except (ConnectionError, TimeoutError) as error:
         said = " ".join(str(error).split())
         raise type(error)(
-            f"Preset {name!r} is not in the cache {download.cache_folder()}: "
-            f"{said}"
+            f"Preset {redact(name)!r} was not found in the cache "
+            f"{download.cache_folder()}: {said}"
         ) from None
 
 

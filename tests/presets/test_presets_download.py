@@ -58,11 +58,14 @@ def test_download_once_then_cache(server, cache, monkeypatch):
     assert NAME in list_presets()
 
 
-def test_offline_and_not_in_the_cache(server, monkeypatch):
+def test_offline_and_not_in_the_cache(server, cache, monkeypatch):
     monkeypatch.setenv("KERAS_REMUL_OFFLINE", "1")
-    with pytest.raises(ConnectionError, match="KERAS_REMUL_OFFLINE"):
+    with pytest.raises(ConnectionError, match="KERAS_REMUL_OFFLINE") as caught:
         from_preset(NAME, zoo=server.url)
     assert server.asked == []
+    said = str(caught.value)
+    assert f"Preset {NAME!r}" in said and server.url in said
+    assert str(cache) in said and "\n" not in said
 
 
 @pytest.mark.parametrize(
@@ -423,7 +426,7 @@ def test_killed_in_the_middle(server, cache):
 @pytest.mark.parametrize("answers", ["all", "other_rest", "416", "other bytes"])
 def test_what_cannot_be_continued_begins_anew(answers, server, cache):
     server.faults[WEIGHTS] = ["cut"] * 2
-    with pytest.raises(ConnectionError, match="'small' is not in the cache"):
+    with pytest.raises(ConnectionError, match="'small' was not found in"):
         from_preset(NAME, zoo=server.url)
     (left,) = parts(cache)
     size = left.stat().st_size
