@@ -535,7 +535,6 @@ def test_remul_on_energies_and_forces(stress):
     assert np.isfinite(history["equivariance_error"]).all()
 
 
-@pytest.mark.usefixtures("untraced")
 @pytest.mark.parametrize(
     "name, make", [("EGNN", crystal), ("VectorTransformer", molecules)]
 )
@@ -548,7 +547,6 @@ def test_equivariance_of_an_equivariant_model(name, make):
     assert measured["relative_equivariance_error"] < 1e-4
 
 
-@pytest.mark.usefixtures("untraced")
 def test_equivariance_of_another_model():
     x, y = crystal(4)
     model = potential("MessagePassingNetwork", stress=True)
