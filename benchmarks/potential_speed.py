@@ -217,6 +217,7 @@ def main():
         process.stdin.close()
         process.wait()
     print("| " + " | ".join(rows[0]) + " |")
+    print("|---" * len(rows[0]) + "|")
     for row in rows:
         print("| " + " | ".join(map(str, row.values())) + " |")
     with open(arguments.output, "w", newline="", encoding="utf-8") as file:

@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 from keras_remul import RemulModel, Symmetry, evaluate_equivariance, groups
-from keras_remul.graphs import knn_graph
+from keras_remul.graphs import knn_graph, radius_graph
 from keras_remul.models import EGNN, MessagePassingNetwork, Transformer
 
 BATCH, NODES, VALID = 4, 6, 4
@@ -176,6 +176,32 @@ def test_egnn_after_training():
     model.fit(steps, y, batch_size=BATCH, verbose=0)
     assert np.abs(call(model, x) - start).max() > 0.1
     assert relative_equivariance_error(model) < 1e-5
+
+
+def test_egnn_with_a_cutoff_in_any_unit():
+    """A list gives what all pairs give, and what is beyond does not count."""
+    x = inputs()
+    del x["velocities"]
+    cutoff, found = 2.0, []
+    for unit in (1.0, 3.0):
+        model = small(EGNN, num_layers=2, cutoff=cutoff, length_unit=unit)
+        model.build({key: a.shape for key, a in x.items()})
+        amplify(model)
+        for radius in (cutoff, 2.0 * cutoff):
+            near = radius_graph(x["positions"], radius, NODES)
+            found.append(call(model, {**x, "neighbors": near}))
+        found.append(call(model, x))
+    scale = np.abs(found[0] - x["positions"]).max()
+    assert scale > 0.1
+    for y in found[1:]:
+        np.testing.assert_allclose(y, found[0], rtol=0, atol=1e-5 * scale)
+    # An atom that crosses the cut-off changes nothing at once.
+    pair = {"positions": np.zeros((BATCH, 2, 3), "float32")}
+    pair["positions"][:, 1, 0] = cutoff + np.array([-0.9, -1e-3, 1e-3, 0.9])
+    model = small(EGNN, cutoff=cutoff, readout="graph")
+    inside, at, beyond, far = call(model, pair)[:, 0]
+    assert abs(at - beyond) < 1e-6 < abs(inside - beyond)
+    assert far == beyond
 
 
 def test_egnn_in_float64(float64):
