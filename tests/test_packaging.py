@@ -67,6 +67,17 @@ def wheel(tmp_path_factory):
 
 
 @pytest.mark.backend_independent
+def test_editable_installation(tmp_path):
+    code = "import sys, hatchling.build as b; b.build_editable(sys.argv[1])"
+    done = run("-c", code, str(tmp_path), cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    (file,) = tmp_path.glob("*.whl")
+    paths = [n for n in zipfile.ZipFile(file).namelist() if n.endswith(".pth")]
+    assert len(paths) == 1
+    assert zipfile.ZipFile(file).read(paths[0]).decode().strip() == str(ROOT)
+
+
+@pytest.mark.backend_independent
 def test_content_of_the_wheel(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     tops = {name.split("/")[0] for name in names}
