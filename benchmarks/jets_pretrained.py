@@ -2,8 +2,8 @@
 
     KERAS_BACKEND=torch python benchmarks/jets_pretrained.py FILE PRESET
 
-FILE as for `jets.py`; PRESET is what `tools/convert_particlenet.py` wrote. The
-head is logistic regression on the features before the last layer and the
+FILE as for `jets.py`; PRESET is what `keras-remul convert particlenet` wrote.
+The head is logistic regression on the features before the last layer and the
 logits, with a penalty chosen on 200 of the 1000 jets. Prints areas under the
 curve on 1000 test jets, as they are and moved along and about the beam.
 """

@@ -21,6 +21,12 @@ def pet():
     )
 
 
+def egnn():
+    """An equivariant network of about as many parameters, as a control."""
+    net = models.EGNN(hidden_dim=64, cutoff=5.0, readout="nodes")
+    return models.Potential(net, elements=[1, 6, 7, 8, 9])
+
+
 def one_turned():
     """One copy of each sample, in a random orientation."""
     return dict(objectives.plain(), augment=True)
@@ -42,6 +48,7 @@ AUGMENTED = PLAIN.replace(objective=one_turned)
 RECIPES = {
     "pet_plain": PLAIN,
     "pet_augmented": AUGMENTED,
+    "egnn": PLAIN.replace(model=egnn),
     "pet_remul": PLAIN.replace(
         objective=lambda: objectives.remul(
             weighting=weighting.Constant(beta=1.0)

@@ -68,6 +68,18 @@ def float64(seeded):
 
 
 @pytest.fixture
+def untraced(monkeypatch):
+    """Keras on TensorFlow computes its steps without tracing them first.
+
+    Tracing a step takes as long as computing ten. For tests of numbers alone;
+    that models and steps can be traced is shown by those without this fixture.
+    """
+    if keras.backend.backend() == "tensorflow":
+        always = property(lambda model: True, lambda model, value: None)
+        monkeypatch.setattr(keras.Model, "run_eagerly", always)
+
+
+@pytest.fixture
 def rng():
     return np.random.default_rng(0)
 
@@ -120,4 +132,5 @@ def cache(tmp_path, monkeypatch):
     monkeypatch.delenv("KERAS_REMUL_OFFLINE", raising=False)
     monkeypatch.setattr(web, "RETRIES", 1)
     monkeypatch.setattr(web, "PAUSE", 0)
+    monkeypatch.setattr(web, "CHUNK", 2**8)  # the files are small
     return tmp_path / "cache"

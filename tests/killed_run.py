@@ -1,8 +1,8 @@
 """A small run in a process of its own, which is killed.
 
-`killed_run.py FOLDER` runs it. `killed_run.py FOLDER COUNT` runs it in folders
-below, in children of this process: each is killed after a random time, and the
-next goes on, until one comes to the end. It stops after COUNT kills.
+`killed_run.py FOLDER COUNT` runs it in folders below, in children of this
+process: each is killed after a random time, and the next goes on, until one
+comes to the end. It stops after COUNT kills.
 """
 
 import os
@@ -51,7 +51,6 @@ def symmetry():
 def run(folder):
     splits = small_data()
     datasets.load_all = lambda *a, **k: splits
-    print("begins", flush=True)
     recipe().run(folder, verbose=0)
 
 
@@ -76,9 +75,6 @@ def killed(folder, seconds):
 
 def main():
     folder = pathlib.Path(sys.argv[1])
-    if len(sys.argv) == 2:
-        run(folder)
-        return
     run(folder / "first")
     start = time.perf_counter()
     run(folder / "second")

@@ -54,6 +54,11 @@ NAMES = {
         "`equivariance_profile` cannot list the layers of a model, and on "
         "TensorFlow `fit` traces its first step twice",
     ),
+    "_symbolic_build": (
+        keras.Model,
+        "on TensorFlow the first step of a model without variables is traced "
+        "twice",
+    ),
     "_compile_loss": (
         fitted,
         "`RemulModel` cannot tell the loss of the task from those of layers",

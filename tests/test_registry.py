@@ -30,7 +30,9 @@ from keras_remul.presets.resolve import bundled
 PRESETS = pathlib.Path(__file__).parent / "stored"
 LAYERS = {
     "EdgeConv": dict(dim=4, neighbors=2),
-    "EGNNLayer": dict(dim=4, update_nodes=False, update_positions=False),
+    "EGNNLayer": dict(
+        dim=4, update_nodes=False, update_positions=False, weighted=True
+    ),
     "GATrBlock": dict(dim=4, multivector_dim=4, num_heads=2, mlp_ratio=3),
     "IrrepDense": dict(units=3),
     "MessagePassing": dict(dim=4, update=False),
@@ -42,6 +44,9 @@ LAYERS = {
     ),
     "RadialBasis": dict(num_basis=4, cutoff=2.0),
     "ReferenceEnergies": dict(energies={1: -13.5, 8: -2041.25}),
+    "NormFormerBlock": dict(
+        dim=4, num_heads=2, mlp_ratio=3, dropout=0.25, stochastic_depth=0.5
+    ),
     "PairBias": dict(num_layers=1, num_heads=2, hidden_dim=4),
     "SE3TransformerBlock": dict(
         num_degrees=2, dim=4, num_heads=2, radial_dim=8
@@ -67,6 +72,16 @@ JETS = {
     ),
     "ParticleNet": dict(
         widths=[8], neighbors=4, hidden_dim=8, dropout=0.25, units=2
+    ),
+    "ParticleTransformer": dict(
+        embed_dims=[8],
+        pair_dims=[4],
+        num_layers=1,
+        num_class_layers=1,
+        num_heads=2,
+        mlp_ratio=3,
+        dropout=0.25,
+        units=2,
     ),
 }
 OTHERS = {

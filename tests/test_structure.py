@@ -64,7 +64,7 @@ def test_frameworks_are_imported_in_backend_only():
         f"keras_remul.{folder}.{name}"
         for folder in ("backend.devices", "backend")
         for name in ("jax", "tensorflow", "torch")
-    ]
+    ] + ["keras_remul.backend.torch_files"]  # read on any backend
 
 
 @pytest.mark.parametrize("folder", ["backend", "backend/devices"])
@@ -144,6 +144,29 @@ def test_no_module_needs_itself():
 
     for module in needs:
         walk(module, [])
+
+
+@pytest.mark.parametrize("name", ["keras_remul", "keras_remul.presets"])
+def test_what_is_imported_late_is_said_once_more_for_type_checkers(name):
+    package = importlib.import_module(name)
+    tree = ast.parse(pathlib.Path(package.__file__).read_text())
+    (block,) = (
+        node
+        for node in tree.body
+        if isinstance(node, ast.If)
+        and getattr(node.test, "id", "") == "TYPE_CHECKING"
+    )
+    said = {}
+    for node in block.body:
+        for alias in node.names:
+            module = f"{node.module}.{alias.name}"
+            known = {module_of(file) for file in FILES}
+            said[alias.name] = module if module in known else node.module
+    assert said == package._PLACES
+    assert {*package._PLACES} == {*package.__all__} - {"__version__"}
+    assert {*package.__all__} <= {*dir(package)}
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        package.nothing  # noqa: B018
 
 
 def test_nothing_imports_zoo_or_recipes():

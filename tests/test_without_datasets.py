@@ -85,7 +85,7 @@ def test_all_but_data_sets_works_without_the_extra():
 
 @pytest.mark.backend_independent
 def test_what_writes_the_files_is_not_installed(tmp_path, monkeypatch):
-    monkeypatch.setattr(loading, "_installed", lambda package: False)
+    monkeypatch.setattr(loading, "is_installed", lambda package: False)
     with pytest.raises(ImportError, match=r"array_record.*remul\[datasets\]"):
         loading.load("nbody_gravity/tiny", data_dir=tmp_path, verbose=0)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]

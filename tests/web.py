@@ -22,6 +22,8 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         self.server.asked.append(self.path)
         faults = self.server.faults.get(self.path.partition("?")[0], [])
         fault = faults.pop(0) if faults else None
+        if self.headers.get("Range"):
+            self.server.ranges.append(self.headers["Range"])
         if fault is None:
             return super().do_GET()
         self.close_connection = True
@@ -69,6 +71,20 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         self.send_header("Location", f"/elsewhere{self.path}")
         self.send_header("Content-Length", "0")
         self.end_headers()
+
+    def answer_rest(self, shift=0):
+        """What is asked for by `Range`, or bytes beside it."""
+        content = self._file()
+        begin = int(self.headers["Range"].removeprefix("bytes=")[:-1]) + shift
+        self.send_response(206)
+        last, size = len(content) - 1, len(content)
+        self.send_header("Content-Range", f"bytes {begin}-{last}/{size}")
+        self.send_header("Content-Length", str(size - begin))
+        self.end_headers()
+        self.wfile.write(content[begin:])
+
+    def answer_other_rest(self):
+        self.answer_rest(shift=1)
 
     def answer_slow(self):
         content = self._file()
@@ -119,12 +135,13 @@ class Server(http.server.ThreadingHTTPServer):
 
 @contextlib.contextmanager
 def serve(folder, handler=Handler):
-    """A server of a folder: `url`, `asked`, `faults`, bytes `sent`."""
+    """A server of a folder: `url`, `asked`, `ranges`, `faults`, `sent`."""
     server = Server(
         ("127.0.0.1", 0), functools.partial(handler, directory=str(folder))
     )
     server.url = f"http://127.0.0.1:{server.server_port}"
     server.asked, server.faults, server.sent = [], {}, 0
+    server.ranges = []  # that were asked for
     server.finished = threading.Event()
     thread = threading.Thread(target=server.serve_forever, args=(0.05,))
     thread.start()

@@ -53,6 +53,10 @@ signatures, so that a diff of two of them shows only the framework:
     one_program(fn, static=())     fn of arrays, on JAX compiled in one piece
                                    for each shape; arguments number `static`
                                    are hashable and never change
+    build_early(model, data)       makes the variables of the model, before a
+                                   step is compiled for which they would be made
+                                   at a price; `data` are x, y (or None) and
+                                   weights (or None), arrays
     restored(model)                context that leaves the model its variables,
                                    also when a fit, evaluate or predict in it
                                    is interrupted
@@ -76,6 +80,7 @@ if keras.backend.backend() == "jax":
     from keras_remul.backend.jax import (
         TaskGradients,
         attention,
+        build_early,
         compiled,
         cond,
         every,
@@ -102,6 +107,7 @@ elif keras.backend.backend() == "torch":
     from keras_remul.backend.torch import (
         TaskGradients,
         attention,
+        build_early,
         compiled,
         cond,
         every,
@@ -128,6 +134,7 @@ elif keras.backend.backend() == "tensorflow":
     from keras_remul.backend.tensorflow import (
         TaskGradients,
         attention,
+        build_early,
         compiled,
         cond,
         every,
@@ -159,6 +166,7 @@ else:
 __all__ = [
     "TaskGradients",
     "attention",
+    "build_early",
     "compiled",
     "cond",
     "every",

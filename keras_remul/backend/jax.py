@@ -248,6 +248,12 @@ def every(model, interval, step, other, args):
     return jax.lax.cond(iterations % interval == 0, step, other, *args)
 
 
+def build_early(model, data):
+    # Where Keras itself would call the model, an operation at a time.
+    if data[1] is None:
+        keras_internals.build(model, data)
+
+
 @contextlib.contextmanager
 def restored(model):
     variables = [*model.variables, *model.metrics_variables]

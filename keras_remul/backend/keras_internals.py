@@ -7,6 +7,7 @@ is needed for, and `pyproject.toml` bounds the version of Keras.
 
 import keras
 import numpy as np
+from keras.src import backend
 from keras.src.backend import get_keras_mask, set_keras_mask
 from keras.src.backend.common import global_state
 
@@ -20,6 +21,36 @@ def with_sublayers(layer):
     return layer._flatten_layers()
 
 
+def build(model, data):
+    """Makes the variables of a model by a call that computes nothing.
+
+    With labels also those of its metrics, losses and optimizer. The public call
+    on a `KerasTensor` goes no deeper than a layer that knows the shape of its
+    output, and no public method builds metrics.
+
+    Args:
+        model: a Keras model; with labels a compiled one.
+        data: x, labels or None, and weights or None; nested arrays, of which
+            only the shapes beyond the batch and the dtypes are used.
+    """
+    if data[1] is None and all(layer.built for layer in with_sublayers(model)):
+        return
+
+    def one_sample(a):
+        if a is None:
+            return None
+        dtype = backend.standardize_dtype(a.dtype)
+        if backend.is_float_dtype(dtype):
+            dtype = backend.floatx()  # as in the batches that Keras makes
+        return keras.KerasTensor((1, *a.shape[1:]), dtype)
+
+    specs = keras.tree.map_structure(one_sample, data)
+    if data[1] is None:
+        backend.compute_output_spec(model, specs[0], training=False)
+    else:
+        model._symbolic_build(data_batch=specs)
+
+
 def compiled_loss(model):
     """The loss that `compile` was given: of (y, y_pred, sample_weight).
 
@@ -27,6 +58,15 @@ def compiled_loss(model):
     the layers, which REMUL multiplies by neither alpha nor beta.
     """
     return model._compile_loss
+
+
+def is_validation(kwargs):
+    """Whether `evaluate` was called with these by `fit`, on validation data.
+
+    Callbacks of `fit`, which are public, would come after those of the user,
+    who may save the model at the end of an epoch.
+    """
+    return bool(kwargs.get("_use_cached_eval_dataset"))
 
 
 def summed_loss(model, loss):

@@ -20,16 +20,32 @@ def make_to_load(make):
             removed from the list; no memory is taken for weights before it
             returns.
     """
-    noted = keras_internals.uninitialized_variables()
-    before = len(noted)
-    try:
-        with keras.StatelessScope(initialize_variables=False):
-            model = make()
-        made = noted[before:]
-    finally:
-        del noted[before:]
+    model, made = _without_memory(make)
     for variable in made:
         # No draws: JAX would compile that of each shape, for seconds in all.
         floats = keras.backend.is_float_dtype(variable.dtype)
         keras_internals.initialize(variable, zeros=floats)
     return model
+
+
+def make_fresh(make):
+    """Calls `make()` for a model that keeps the weights that it is made with.
+
+    Args:
+        make: as for `make_to_load`. It is called twice: first no memory is
+            taken for weights.
+    """
+    _without_memory(make)
+    return make()
+
+
+def _without_memory(make):
+    """What `make()` returns, and its variables, which have no value yet."""
+    noted = keras_internals.uninitialized_variables()
+    before = len(noted)
+    try:
+        with keras.StatelessScope(initialize_variables=False):
+            made = make()
+        return made, noted[before:]
+    finally:
+        del noted[before:]

@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from keras_remul.backend import devices
+from keras_remul.backend import devices, keras_internals
 from keras_remul.backend.signature import specs
 
 
@@ -127,6 +127,12 @@ def every(model, interval, step, other, args):
 
 # Each replica of a tf.distribute strategy runs its step in a thread.
 _local = threading.local()
+
+
+def build_early(model, data):
+    # A step that makes variables is traced twice. Of replicas Keras knows it.
+    if model.distribute_strategy.num_replicas_in_sync == 1:
+        keras_internals.build(model, data)
 
 
 @contextlib.contextmanager

@@ -1,22 +1,30 @@
-"""The command `keras-remul`."""
+"""The command `keras-remul`.
 
+The modules of the commands import argparse and no more, so that help and wrong
+arguments take no time; a command imports what it needs when it runs.
+"""
+
+import importlib
 import json
 import os
 import sys
 import traceback
 
 from keras_remul.cli import (
+    convert,
     datasets,
+    doctor,
     huge_pages,
     md,
     presets,
     quickstart,
+    recipes,
     tables,
     train,
 )
+from keras_remul.cli.arguments import UsageError
 from keras_remul.cli.secrets import Parser, hidden, hide
-from keras_remul.evaluation.measures import EQUIVARIANCE_ERROR
-from keras_remul.experiments.recipe_file import UsageError
+from keras_remul.utils import start
 from keras_remul.version import __version__
 
 # Shows where an error came from.
@@ -60,9 +68,24 @@ def _explained(error, arguments):
     )
 
 
+def _begin(arguments):
+    """Imports Keras, on a backend that is installed."""
+    # Else TensorFlow writes its start-up notes to the terminal.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        start.begin()
+    except ImportError as error:
+        raise UsageError(error) from error
+    if arguments.again:
+        huge_pages.start_again()
+    importlib.import_module("keras_remul.presets.methods")
+
+
 def _run(arguments):
     """Runs a command; returns the exit status, and raises nothing."""
     try:
+        if arguments.needs_keras:
+            _begin(arguments)
         arguments.run(arguments)
         sys.stdout.flush()
         return 0
@@ -88,8 +111,7 @@ def main(argv=None):
         prog="keras-remul",
         description="Models that are as equivariant as you ask. The backend "
         "is chosen by the environment variable KERAS_BACKEND.",
-        epilog=f"{EQUIVARIANCE_ERROR} {DEBUG}=1 in the environment shows where "
-        "errors come from.",
+        epilog=f"{DEBUG}=1 in the environment shows where errors come from.",
     )
     parser.add_argument(
         "--version", action="version", version=f"keras-remul {__version__}"
@@ -102,8 +124,11 @@ def main(argv=None):
     train.add_parser(commands)
     tables.add_parsers(commands)
     presets.add_parsers(commands)
+    convert.add_parser(commands)
     md.add_parser(commands)
+    recipes.add_parser(commands)
+    doctor.add_parser(commands)
     arguments = parser.parse_args(argv)
-    if argv is None and arguments.command == "train":
-        huge_pages.start_again()
+    arguments.needs_keras = getattr(arguments, "needs_keras", True)
+    arguments.again = argv is None and arguments.command == "train"
     return _run(arguments)

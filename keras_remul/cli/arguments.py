@@ -1,7 +1,14 @@
-"""Numbers on a command line, within their ranges."""
+"""Arguments that commands share: numbers in their ranges, files to write."""
 
 import argparse
 import math
+import pathlib
+
+ZOO = "address of another zoo (default: KERAS_REMUL_ZOO_URL)"
+
+
+class UsageError(ValueError):
+    """The arguments of the command are not valid."""
 
 
 def at_least(least):
@@ -33,3 +40,35 @@ def positive(text):
     if value <= 0:
         raise argparse.ArgumentTypeError(f"must be positive, not {value}")
     return value
+
+
+def add_data_dir(parser):
+    """Adds `--data-dir` to a command that loads data sets."""
+    parser.add_argument(
+        "--data-dir", help="folder of the data sets (default: that of TFDS)"
+    )
+
+
+def add_output(parser, text, **kwargs):
+    """Adds `--output` to a command that writes one file, and `--force`.
+
+    Args:
+        parser: the parser of the command.
+        text: what is written.
+        **kwargs: `default=` or `required=` of the option.
+    """
+    parser.add_argument("--output", help=text, **kwargs)
+    parser.add_argument(
+        "--force", action="store_true", help="replace what exists there"
+    )
+
+
+def check_free(path, arguments):
+    """Raises UsageError if something exists there, unless `--force` is given.
+
+    Args:
+        path: the file to write.
+        arguments: those of a command with `--force`.
+    """
+    if pathlib.Path(path).exists() and not arguments.force:
+        raise UsageError(f"{path} exists. --force replaces it.")

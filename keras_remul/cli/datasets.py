@@ -1,18 +1,23 @@
 """The commands `keras-remul datasets ...`."""
 
-from rich.table import Table
+from keras_remul.cli.arguments import add_data_dir, add_output, check_free
+from keras_remul.cli.output import add_formats, say, show
 
-from keras_remul.cli.output import say, show
-from keras_remul.datasets import loading, registry
-from keras_remul.utils import atomic
+FEATURES = {
+    "feature": "feature",
+    "shape": "shape",
+    "transforms_as": "transforms as",
+}
 
 
 def _names(groups):
     return ", ".join(map(repr, groups)) or "none"
 
 
-def _builder(arguments):
-    make = loading.builder_maker(arguments.name, data_dir=arguments.data_dir)
+def _builder(arguments, name):
+    from keras_remul.datasets import loading
+
+    make = loading.builder_maker(name, data_dir=arguments.data_dir)
     with loading.errors_only():
         builder = make()
         builder.is_prepared()
@@ -24,40 +29,52 @@ def list_command(arguments):
 
     Configurations are classes of TFDS; without it, only data sets are listed.
     """
+    from keras_remul.datasets import registry
+
+    names = registry.list_datasets()
     try:
-        classes = [
-            (name, registry.builder_class(name))
-            for name in registry.list_datasets()
-        ]
+        classes = {name: registry.builder_class(name) for name in names}
     except ImportError as error:
-        table = Table("name", "inputs", "target")
-        for name in registry.list_datasets():
-            spec = registry.entry(name)
-            table.add_row(name, ", ".join(spec.inputs), ", ".join(spec.targets))
-        show(table)
-        say(f"Configurations, and what is prepared: {error}")
+        columns = {"name": "name", "inputs": "inputs", "target": "target"}
+        entries = {name: registry.entry(name) for name in names}
+        rows = [
+            {"name": name, "inputs": [*spec.inputs], "target": [*spec.targets]}
+            for name, spec in entries.items()
+        ]
+        show(arguments, columns, rows)
+        say(f"Configurations, and what is prepared: {error}", arguments)
         return
-    table = Table("name", "what", "prepared")
-    for name, cls in classes:
-        for config in cls.builder_configs.values():
-            arguments.name = f"{name}/{config.name}"
-            prepared = "yes" if _builder(arguments).is_prepared() else "no"
-            table.add_row(arguments.name, config.description or "", prepared)
-    show(table)
+    columns = {"name": "name", "what": "what", "prepared": "prepared"}
+    rows = [
+        {
+            "name": f"{name}/{config.name}",
+            "what": config.description or "",
+            "prepared": _builder(
+                arguments, f"{name}/{config.name}"
+            ).is_prepared(),
+        }
+        for name, cls in classes.items()
+        for config in cls.builder_configs.values()
+    ]
+    show(arguments, columns, rows)
 
 
 def info_command(arguments):
     """Description, features, symmetry, licence of a data set."""
-    builder = _builder(arguments)
-    spec = registry.entry(arguments.name)
-    say(builder.info.description)
-    table = Table("feature", "shape", "transforms as")
+    from keras_remul.datasets import registry
+
+    builder = _builder(arguments, arguments.name)
+    spec, rows = registry.entry(arguments.name), []
+    say(builder.info.description, arguments)
     for key, feature in builder.info.features.items():
         known = {**spec.inputs, **spec.targets}
         representation = known.get(key, "mask of nodes")
         note = " (target)" if key in spec.targets else ""
-        table.add_row(key + note, str(feature.shape), str(representation))
-    show(table)
+        shape = key + note, str(feature.shape), str(representation)
+        rows.append(dict(zip(FEATURES, shape, strict=True)))
+    if arguments.printed_as is None:
+        show(arguments, FEATURES, rows)
+        rows = []
     facts = {
         "splits": ", ".join(
             f"{name} ({builder.info.splits[name].num_examples})"
@@ -74,26 +91,35 @@ def info_command(arguments):
         "homepage": builder.info.homepage,
         "folder": str(builder.data_dir),
     }
-    table = Table(show_header=False)
-    for key, value in facts.items():
-        table.add_row(key, value)
-    show(table)
-    say(builder.info.citation)
+    facts = [{"fact": key, "value": value} for key, value in facts.items()]
+    # As JSON and CSV one table, of which the features are rows.
+    facts += [
+        {
+            "fact": f"feature {row['feature']}",
+            "value": f"{row['shape']}, {row['transforms_as']}",
+        }
+        for row in rows
+    ]
+    show(arguments, {"fact": "", "value": ""}, facts, header=False)
+    say(builder.info.citation, arguments)
 
 
 def prepare_command(arguments):
     """Downloads or simulates a data set."""
+    from keras_remul.datasets import loading
+
     loading.load(
         arguments.name,
         [],
         data_dir=arguments.data_dir,
         manual_dir=arguments.manual_dir,
     )
-    say(f"Prepared in {_builder(arguments).data_dir}")
+    say(f"Prepared in {_builder(arguments, arguments.name).data_dir}")
 
 
 def baselines_command(arguments):
     """Errors of the baselines of a data set."""
+    from keras_remul.datasets import registry
     from keras_remul.experiments import baselines
 
     measure, rows = baselines.of_dataset(
@@ -103,27 +129,27 @@ def baselines_command(arguments):
     )
     splits = list(next(iter(rows.values())))
     group = registry.entry(arguments.name).group
-    table = Table(
-        measure,
-        *splits,
+    show(
+        arguments,
+        {"baseline": measure} | {split: (split, ".4g") for split in splits},
+        [{"baseline": name, **errors} for name, errors in rows.items()],
         title=arguments.name,
         caption=f"test_moved: transformed by random elements of {group!r}",
     )
-    for name, errors in rows.items():
-        table.add_row(name, *(f"{errors[split]:.4g}" for split in splits))
-    show(table)
 
 
 def picture_command(arguments):
     """Draws some samples into a file."""
     from keras_remul.datasets import pictures
+    from keras_remul.utils import atomic
 
+    output = arguments.output or f"{arguments.name.replace('/', '_')}.png"
+    check_free(output, arguments)
     figure = pictures.picture(
         arguments.name,
         data_dir=arguments.data_dir,
         manual_dir=arguments.manual_dir,
     )
-    output = arguments.output or f"{arguments.name.replace('/', '_')}.png"
     atomic.write_figure(output, figure, dpi=100)
     say(f"Drawn into {output}")
 
@@ -146,11 +172,11 @@ def add_parser(commands):
         sub = actions.add_parser(action, help=text)
         if action != "list":
             sub.add_argument("name", help="NAME or NAME/CONFIG")
-        sub.add_argument(
-            "--data-dir", help="folder of the data sets (default: that of TFDS)"
-        )
+        add_data_dir(sub)
         if action == "picture":
-            sub.add_argument("--output", help="file (default: <NAME>.png)")
+            add_output(sub, "file (default: <NAME>.png)")
+        if action in ("list", "info", "baselines"):
+            add_formats(sub)
         if action in ("prepare", "baselines", "picture"):
             sub.add_argument(
                 "--manual-dir", help="folder of files downloaded by hand"

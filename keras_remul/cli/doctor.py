@@ -1,18 +1,19 @@
-"""The report of `keras-remul doctor`: versions, devices, cache, checks."""
+"""The command `keras-remul doctor`: what is installed, and what is wrong.
+
+It imports neither Keras nor a framework, so that it works where these do not;
+what needs them is tried in another process, see `trial`.
+"""
 
 import importlib.metadata
+import json
+import os
 import platform
+import subprocess
+import sys
 import tempfile
 
-import keras
-from rich.table import Table
-
-from keras_remul.backend import devices
-from keras_remul.cli.output import say, show
-from keras_remul.presets import download, resolve
-from keras_remul.presets.folder import verify_preset
+from keras_remul.cli.output import add_formats, say, show
 from keras_remul.utils import start
-from keras_remul.utils.web import redact
 from keras_remul.version import __version__
 
 _PACKAGES = (
@@ -37,68 +38,134 @@ def _version(package):
         return "not installed"
 
 
-def _check_gradient():
-    """A model of the library makes one step on this backend."""
-    import numpy as np
+def _check_backend():
+    start.check_keras()
+    return start.choose()
 
-    from keras_remul import models
 
-    x = {"positions": np.ones((2, 3, 3), "float32")}
-    model = models.Transformer(num_layers=1, hidden_dim=8, num_heads=2)
-    model.compile("sgd", loss="mse")
-    loss = model.train_on_batch(x, x["positions"])
-    if not np.isfinite(loss):
-        raise ValueError(f"the loss of one step is {loss}")
+def _check_cuda():
+    from keras_remul.cli import cuda
+
+    return cuda.check()
 
 
 def _check_cache():
+    from keras_remul.presets import download
+
     folder = download.cache_folder()
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=folder):
-        pass
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OSError(
+            f"{folder}: {error.strerror}. Set {download.CACHE} to a folder "
+            "where you may write."
+        ) from None
 
 
-def _check_presets():
-    for name in resolve.list_presets():
-        if (resolve.bundled() / name).is_dir():
-            verify_preset(name)
+def _check_zoo():
+    from keras_remul.presets import download, resolve
+    from keras_remul.utils.web import check_reached
+
+    zoo = resolve.default_zoo() or ""
+    if not zoo.startswith(("http://", "https://")):
+        return None
+    if download.offline():
+        return "KERAS_REMUL_OFFLINE is set, so it is not asked"
+    check_reached(zoo)
+    return None
 
 
+BACKEND = "Keras and its backend"
 CHECKS = {
-    "one training step": _check_gradient,
+    BACKEND: _check_backend,
+    "the libraries of NVIDIA": _check_cuda,
     "the cache can be written": _check_cache,
-    "the presets of the package": _check_presets,
+    "the zoo can be reached": _check_zoo,
 }
 
 
-def run():
+def _try():
+    """The report of `trial`, of a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "keras_remul.cli.trial"],
+        env={"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    try:
+        return json.loads(done.stdout.splitlines()[-1])
+    except (IndexError, ValueError):
+        last = [line for line in done.stderr.splitlines() if line.strip()]
+        why = last[-1] if last else f"it ended with {done.returncode}"
+        return {"facts": {}, "wrong": {"Keras can be imported": why}}
+
+
+def _facts():
+    from keras_remul.presets import download, resolve
+    from keras_remul.utils.addresses import redact
+
+    name, source = start.asked_for()
+    return {
+        "keras_remul": __version__,
+        "Python": platform.python_version(),
+        "machine": platform.platform(),
+        **{package: _version(package) for package in _PACKAGES},
+        "backends installed": ", ".join(start.installed()) or "none",
+        "backend asked for": f"{name} ({source})",
+        "cache": str(download.cache_folder()),
+        "zoo": redact(resolve.default_zoo() or "that of the package"),
+        "offline": "yes" if download.offline() else "no",
+    }
+
+
+def _checked():
+    """`{check: what is wrong}`, None where nothing is, and notes."""
+    from keras_remul.utils.addresses import redact
+
+    wrong, notes = {}, {}
+    for name, check in CHECKS.items():
+        try:
+            notes[name] = check()
+            wrong[name] = None
+        except Exception as error:  # whatever it is, it is to be told
+            wrong[name] = redact(error)
+    return wrong, notes
+
+
+def run(arguments):
     """Prints the report.
 
     Raises:
         ValueError: a check fails; the report says which.
     """
-    table = Table(show_header=False)
-    table.add_row("keras_remul", __version__)
-    table.add_row("Python", platform.python_version())
-    table.add_row("machine", platform.platform())
-    for package in _PACKAGES:
-        table.add_row(package, _version(package))
-    table.add_row("backends installed", ", ".join(start.installed()))
-    table.add_row("backend in use", keras.backend.backend())
-    table.add_row("devices", ", ".join(devices.names()))
-    table.add_row("precision", keras.config.floatx())
-    table.add_row("cache", str(download.cache_folder()))
-    zoo = redact(resolve.default_zoo() or "that of the package")
-    table.add_row("zoo", zoo)
-    table.add_row("offline", "yes" if download.offline() else "no")
-    show(table)
-    failed = []
-    for name, check in CHECKS.items():
-        try:
-            check()
-            say(f"ok: {name}")
-        except Exception as error:  # whatever it is, it is to be told
-            failed.append(name)
-            say(f"WRONG: {name}: {redact(error)}")
+    facts = _facts()
+    wrong, notes = _checked()
+    if not wrong.get(BACKEND):
+        tried = _try()
+        facts |= tried["facts"]
+        wrong |= tried["wrong"]
+    rows = [{"fact": key, "value": value} for key, value in facts.items()]
+    if arguments.printed_as is not None:
+        rows += [{"fact": k, "value": v or "ok"} for k, v in wrong.items()]
+    show(arguments, {"fact": "", "value": ""}, rows, header=False)
+    for name, error in wrong.items():
+        note = f" ({notes[name]})" if notes.get(name) else ""
+        said = f"ok: {name}{note}"
+        if error:  # of the backend it is a whole sentence
+            said = f"WRONG: {'' if name == BACKEND else f'{name}: '}{error}"
+        say(said, arguments)
+    failed = sum(error is not None for error in wrong.values())
     if failed:
-        raise ValueError(f"{len(failed)} of {len(CHECKS)} checks failed.")
+        raise ValueError(f"{failed} of {len(wrong)} checks failed.")
+
+
+def add_parser(commands):
+    """Adds the command to those of `keras-remul`."""
+    parser = commands.add_parser(
+        "doctor", help="show versions and devices, and what is wrong"
+    )
+    add_formats(parser)
+    parser.set_defaults(run=run, needs_keras=False)

@@ -4,8 +4,6 @@ import os
 import platform
 import sys
 
-import keras
-
 TUNABLES = "GLIBC_TUNABLES"
 HUGE_PAGES = "glibc.malloc.hugetlb=1"
 
@@ -19,6 +17,8 @@ def start_again():
     starts. The environment variable `GLIBC_TUNABLES`, empty or not, prevents
     it. Arguments, environment and process number stay the same.
     """
+    import keras
+
     glibc = sys.platform == "linux" and platform.libc_ver()[0] == "glibc"
     if (
         glibc

@@ -1,11 +1,14 @@
 """The command `keras-remul md`: molecular dynamics with a potential."""
 
-from rich.table import Table
-
-from keras_remul.cli.arguments import at_least, positive
-from keras_remul.cli.output import say, show
-from keras_remul.presets import resolve
-from keras_remul.utils.web import redact
+from keras_remul.cli.arguments import (
+    ZOO,
+    add_output,
+    at_least,
+    check_free,
+    positive,
+)
+from keras_remul.cli.output import add_formats, say, show
+from keras_remul.utils.addresses import redact
 
 # On PyTorch compiling takes as long as this many steps of a molecule.
 LONG = 1000
@@ -24,6 +27,7 @@ def _md_command(arguments):
     from keras_remul.presets.dynamics import simulate
     from keras_remul.presets.sensible import as_potential
 
+    check_free(arguments.output, arguments)
     calculator = ase.Calculator(
         as_potential(arguments.name, arguments.zoo),
         cutoff=arguments.cutoff,
@@ -43,17 +47,23 @@ def _md_command(arguments):
         interval=arguments.interval,
         seed=arguments.seed,
     )
-    table = Table("figure", "value", title=redact(arguments.name))
-    for key, title in TITLES.items():
-        if key in figures:
-            table.add_row(title, f"{figures[key]:.4g}")
-    show(table)
-    say(f"Written: {arguments.output}")
+    show(
+        arguments,
+        {"figure": "figure", "value": ("value", ".4g")},
+        [
+            {"figure": title, "value": figures[key]}
+            for key, title in TITLES.items()
+            if key in figures
+        ],
+        title=redact(arguments.name),
+    )
+    say(f"Written: {arguments.output}", arguments)
     if figures["temperature"] > HOT * arguments.temperature:
         say(
             f"Warning: the atoms became {figures['temperature']:.4g} K hot. "
             "The time step is too long, or the potential does not know such "
-            "atoms."
+            "atoms.",
+            arguments,
         )
 
 
@@ -78,9 +88,7 @@ def add_parser(commands):
     )
     parser.add_argument("name", help="a name, a folder or an address")
     parser.add_argument("file", help="atoms, such as extended xyz")
-    parser.add_argument(
-        "--zoo", help=f"address of another zoo (default: {resolve.ZOO_URL})"
-    )
+    parser.add_argument("--zoo", help=ZOO)
     for name, kind, default, text in (
         ("steps", at_least(1), 1000, "number of time steps"),
         ("timestep", positive, 0.5, "fs"),
@@ -111,9 +119,8 @@ def add_parser(commands):
         action="store_true",
         help="turn the atoms at random before each step, for the model alone",
     )
-    parser.add_argument(
-        "--output",
-        default="md.xyz",
-        help="file of the frames (default: %(default)s)",
+    add_output(
+        parser, "file of the frames (default: %(default)s)", default="md.xyz"
     )
+    add_formats(parser)
     parser.set_defaults(run=_md_command)

@@ -2,49 +2,53 @@
 
 import pathlib
 
-import numpy as np
-from rich.table import Table
-
-from keras_remul.cli.arguments import at_least, number, positive
-from keras_remul.cli.output import say, show
-from keras_remul.evaluation.measures import EQUIVARIANCE_ERROR
-from keras_remul.presets import folder, resolve
-from keras_remul.utils import atomic
-from keras_remul.utils.plain_files import read_json
-from keras_remul.utils.web import redact
+from keras_remul.cli.arguments import (
+    ZOO,
+    add_data_dir,
+    add_output,
+    at_least,
+    check_free,
+    number,
+    positive,
+)
+from keras_remul.cli.output import add_formats, say, show
+from keras_remul.utils.addresses import redact
 
 
 def list_command(arguments):
     """Table of the presets of the package, or of another zoo."""
-    names = resolve.list_presets(arguments.zoo)
-    table = Table(
-        "name", "parameters", "test MSE", "E'", caption=EQUIVARIANCE_ERROR
+    from keras_remul.evaluation.measures import (
+        EQUIVARIANCE_ERROR,
+        MEASURES,
+        SUMMARIES,
     )
-    table.columns[0].no_wrap = True
+    from keras_remul.presets import resolve
+
+    names, rows = resolve.list_presets(arguments.zoo), []
     for name in names:
         facts = _summary(name, arguments.zoo)
         metrics = _dict(facts.get("metrics"))
-        table.add_row(
-            name,
-            _figure(facts.get("parameters"), ","),
-            *(
-                _figure(metrics.get(key), ".4g")
-                for key in ("test_mse", "equivariance_error")
-            ),
-        )
-    show(table)
+        figures = {"parameters": facts.get("parameters")}
+        for error, *_, far in SUMMARIES:
+            figures |= {key: metrics.get(key) for key in (error, far)}
+        rows.append({"name": name, **_numbers(figures)})
+    columns = {"name": "name", "parameters": ("parameters", ",")}
+    for error, *_, far in SUMMARIES:  # of motion always, of others if any
+        if error == SUMMARIES[0][0] or any(row[error] for row in rows):
+            for key in (error, far):
+                columns[key] = (MEASURES[key].column, ".4g")
+    show(arguments, columns, rows, caption=EQUIVARIANCE_ERROR)
     if not names:
-        say(f"No presets. For another zoo set {resolve.ZOO_URL}.")
+        say(f"No presets. For another zoo set {resolve.ZOO_URL}.", arguments)
 
 
 def _summary(name, zoo):
-    from keras_remul.presets import files
+    from keras_remul.presets import resolve
 
-    here = resolve.bundled() / name / files.METADATA
-    if zoo is None and here.is_file():
-        return read_json(here)
-    zoo = zoo or resolve.default_zoo()
-    presets = resolve.read_manifest(zoo, wanted=name)
+    presets = resolve.index() if zoo is None else {}
+    if name not in presets:
+        zoo = zoo or resolve.default_zoo()
+        presets = resolve.read_manifest(zoo, wanted=name)
     return _dict(presets.get(name, {}).get("summary"))
 
 
@@ -52,13 +56,18 @@ def _dict(value):
     return value if isinstance(value, dict) else {}
 
 
-def _figure(value, style):
-    """A number as text; empty if a manifest gives none."""
-    return format(value, style) if isinstance(value, (int, float)) else ""
+def _numbers(figures):
+    """The figures; None for what is no number, as manifests may have it."""
+    return {
+        key: value if isinstance(value, (int, float)) else None
+        for key, value in figures.items()
+    }
 
 
 def download_command(arguments):
     """Downloads a preset into the cache."""
+    from keras_remul.presets import resolve
+
     path = resolve.download_preset(arguments.name, arguments.zoo)
     name = redact(arguments.name)
     say(f"{name} is in {path}")
@@ -66,7 +75,9 @@ def download_command(arguments):
 
 def verify_command(arguments):
     """Compares hashes and outputs."""
-    names = arguments.names or resolve.list_presets(arguments.zoo)
+    from keras_remul.presets import folder
+
+    names = arguments.names or _all_here(arguments.zoo)
     if not names:
         raise ValueError("There are no presets to verify.")
     for name in names:
@@ -74,23 +85,33 @@ def verify_command(arguments):
         say(f"{redact(name)}: outputs agree, difference {worst:.2g}")
 
 
+def _all_here(zoo):
+    """All presets of the zoo; those in the package where there is no zoo."""
+    from keras_remul.presets import resolve
+
+    if zoo or resolve.default_zoo():
+        return resolve.list_presets(zoo)
+    return sorted(resolve.bundled_names())
+
+
 def evaluate_command(arguments):
     """Measures the figures of the card again."""
+    from keras_remul.evaluation.measures import EQUIVARIANCE_ERROR
     from keras_remul.presets.evaluate import evaluate_preset
 
     figures = evaluate_preset(
         arguments.name, data_dir=arguments.data_dir, zoo=arguments.zoo
     )
-    table = Table(
-        "figure",
-        "card",
-        "here",
+    show(
+        arguments,
+        {"figure": "figure", "card": ("card", ".5g"), "here": ("here", ".5g")},
+        [
+            {"figure": name, **_numbers({"card": card, "here": here})}
+            for name, (card, here) in figures.items()
+        ],
         title=redact(arguments.name),
         caption=EQUIVARIANCE_ERROR,
     )
-    for name, (card, here) in figures.items():
-        table.add_row(name, _figure(card, ".5g"), _figure(here, ".5g"))
-    show(table)
 
 
 def compare_command(arguments):
@@ -105,30 +126,44 @@ def compare_command(arguments):
         data_dir=arguments.data_dir,
         zoo=arguments.zoo,
     )
-    table = Table("preset", "test MSE", "standard error", "median")
+    columns = {
+        "preset": "preset",
+        "test_mse": ("test MSE", ".4g"),
+        "standard_error": ("standard error", ".4g"),
+        "median": ("median", ".4g"),
+    }
+    rows = []
     for name, key in ((first, "first"), (second, "second")):
         keys = (key, f"{key}_standard_error", f"{key}_median")
-        table.add_row(redact(name), *(_figure(found[k], ".4g") for k in keys))
-    show(table)
+        row = redact(name), *(found[k] for k in keys)
+        rows.append(dict(zip(columns, row, strict=True)))
+    show(arguments, columns, rows)
     for key, words in (("ratio", "MSE"), ("median_ratio", "median")):
         low, high = found[f"{key}_low"], found[f"{key}_high"]
         say(
             f"{words}, first / second: {found[key]:.3f}, 95 % of bootstrap "
-            f"draws within {low:.3f} .. {high:.3f}"
+            f"draws within {low:.3f} .. {high:.3f}",
+            arguments,
         )
     verdict = "distinguished" if found["p"] < 0.05 else "not distinguished"
     say(
         f"p = {found['p']:.2g}: {verdict} on these samples. Other seeds of the "
-        "training are not part of this comparison."
+        "training are not part of this comparison.",
+        arguments,
     )
 
 
 def landscape_command(arguments):
     """Draws the loss around the weights of presets of one data set."""
+    import numpy as np
+
     from keras_remul import datasets
     from keras_remul.evaluation import loss_landscape
     from keras_remul.experiments import figures
+    from keras_remul.presets import folder
+    from keras_remul.utils import atomic
 
+    check_free(arguments.output, arguments)
     shown = _short_names(arguments.names)
     models, sets = {}, {}
     for name, short in shown.items():
@@ -154,14 +189,21 @@ def landscape_command(arguments):
     }
     figure = figures.landscape_figure(surfaces, arguments.span)
     atomic.write_figure(arguments.output, figure, dpi=100)
-    table = Table("preset", "loss", "median of the plane", "largest")
+    columns = {
+        "preset": "preset",
+        "loss": ("loss", ".3g"),
+        "median": ("median of the plane", ".3g"),
+        "largest": ("largest", ".3g"),
+    }
+    rows = []
     for name, surface in surfaces.items():
         middle = arguments.points // 2
         around = surface[np.isfinite(surface)]
         found = surface[middle, middle], np.median(around), around.max()
-        table.add_row(name, *(f"{value:.3g}" for value in found))
-    show(table)
-    say(f"Written: {arguments.output}")
+        row = name, *map(float, found)
+        rows.append(dict(zip(columns, row, strict=True)))
+    show(arguments, columns, rows)
+    say(f"Written: {arguments.output}", arguments)
 
 
 def _short_names(names):
@@ -173,11 +215,11 @@ def _short_names(names):
 
 def export_command(arguments):
     """Writes a preset as a file for other programs."""
+    from keras_remul.presets import folder
     from keras_remul.presets.exporting import export
 
     output = pathlib.Path(arguments.output)
-    if output.exists() and not arguments.force:
-        raise ValueError(f"{output} exists. --force replaces it.")
+    check_free(output, arguments)
     model, _, x = folder.load_preset(arguments.name, arguments.zoo)
     if x is None:
         raise ValueError(
@@ -192,13 +234,6 @@ def export_command(arguments):
         say(f"The number of nodes is fixed: {done.fixed}")
 
 
-def doctor_command(arguments):
-    """Shows versions, devices and cache, and checks them."""
-    from keras_remul.cli import doctor
-
-    return doctor.run()
-
-
 def add_parsers(commands):
     """Adds the commands to those of `keras-remul`."""
     for name, run, text in (
@@ -209,12 +244,9 @@ def add_parsers(commands):
         ("compare", compare_command, "compare the errors of two presets"),
         ("landscape", landscape_command, "draw the loss around the weights"),
         ("export", export_command, "write a preset for other programs"),
-        ("doctor", doctor_command, "show versions and devices, check them"),
     ):
         parser = commands.add_parser(name, help=text)
         parser.set_defaults(run=run)
-        if name == "doctor":
-            continue
         if name == "landscape":
             _add_landscape(parser)
         elif name == "compare":
@@ -231,26 +263,18 @@ def add_parsers(commands):
             )
         elif name != "presets":
             parser.add_argument("name", help="a name, a folder or an address")
-        parser.add_argument(
-            "--zoo", help=f"address of another zoo (default: {resolve.ZOO_URL})"
-        )
+        parser.add_argument("--zoo", help=ZOO)
         if name in ("evaluate", "compare", "landscape"):
-            parser.add_argument(
-                "--data-dir",
-                help="folder of the data sets (default: that of TFDS)",
-            )
+            add_data_dir(parser)
+        if name in ("presets", "evaluate", "compare", "landscape"):
+            add_formats(parser)
         if name == "export":
             parser.add_argument(
                 "--format",
                 default="onnx",
                 help="onnx, tf_saved_model or torch (default: %(default)s)",
             )
-            parser.add_argument("--output", required=True, help="file to write")
-            parser.add_argument(
-                "--force",
-                action="store_true",
-                help="replace the file if it exists",
-            )
+            add_output(parser, "file to write", required=True)
 
 
 def _add_compare(parser):
@@ -283,8 +307,8 @@ def _add_landscape(parser):
         default=0.5,
         help="half the side, in norms of filters (default: %(default)s)",
     )
-    parser.add_argument(
-        "--output",
+    add_output(
+        parser,
+        "file of the picture (default: %(default)s)",
         default="landscape.png",
-        help="file of the picture (default: %(default)s)",
     )

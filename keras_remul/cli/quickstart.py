@@ -1,6 +1,6 @@
 """The command `keras-remul quickstart`."""
 
-from keras_remul.cli.arguments import at_least
+from keras_remul.cli.arguments import add_data_dir, at_least
 
 
 def _quickstart(arguments):
@@ -37,8 +37,5 @@ def add_parser(commands):
         default=0,
         help="default: %(default)s",
     )
-    parser.add_argument(
-        "--data-dir",
-        help="folder of the data sets (default: that of TFDS)",
-    )
+    add_data_dir(parser)
     parser.set_defaults(run=_quickstart)

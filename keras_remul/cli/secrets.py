@@ -1,7 +1,7 @@
 """Hides passwords in arguments: addresses may hold them.
 
 A whole argument is one address, even with spaces in it, while in a text the end
-of an address is not known. So more is hidden here than by `web.redact`.
+of an address is not known. So more is hidden here than by `addresses.redact`.
 """
 
 import argparse
@@ -9,7 +9,7 @@ import difflib
 import pathlib
 import re
 
-from keras_remul.utils.web import redact
+from keras_remul.utils.addresses import redact
 
 # A path object of an address has one slash of two left; other addresses are
 # typed with less than they need.

@@ -1,14 +1,16 @@
 """The commands `keras-remul reproduce` and `keras-remul report`."""
 
-from rich.table import Table
+import pathlib
 
-from keras_remul.cli.output import say, show
-from keras_remul.evaluation.measures import EQUIVARIANCE_ERROR
-from keras_remul.experiments.tables import markdown, report, reproduce
-from keras_remul.utils.web import redact
+from keras_remul.cli.arguments import ZOO, add_data_dir, add_output, check_free
+from keras_remul.cli.output import add_formats, say, show
+from keras_remul.utils.addresses import redact
 
 
 def _reproduce_command(arguments):
+    from keras_remul.evaluation.measures import EQUIVARIANCE_ERROR
+    from keras_remul.experiments.tables import markdown, reproduce
+
     elsewhere = reproduce(
         arguments.table, arguments.recipes, arguments.runs, arguments.data_dir
     )
@@ -19,11 +21,23 @@ def _reproduce_command(arguments):
 
 
 def _report_command(arguments):
+    from keras_remul.experiments.tables import HEADING, report
+
     if arguments.rotation:
         _rotation_report(arguments)
         return
+    if not _starts_with(arguments.output, HEADING):  # else one of before
+        check_free(arguments.output, arguments)
     report(arguments.recipes, arguments.output)
     say(f"Written: {arguments.output}")
+
+
+def _starts_with(path, line):
+    path = pathlib.Path(path)
+    if not path.is_file():
+        return False
+    with open(path, "rb") as file:
+        return file.readline().strip() == line.encode()
 
 
 def _rotation_report(arguments):
@@ -38,20 +52,21 @@ def _rotation_report(arguments):
     if x is None:
         raise ValueError(f"Preset {name} holds no inputs to turn.")
     found = evaluate_rotations(potential, x)
-    table = Table("turned by", "energy, meV/atom", "forces, meV/Å", title=name)
-    rows = zip(
-        *(found[key] for key in ("angles", "walk_energy", "walk_forces")),
-        strict=True,
-    )
-    for angle, energy, forces in rows:
-        table.add_row(f"{angle:.0f}°", f"{energy:.3g}", f"{forces:.3g}")
-    table.add_row(
-        "at random",
-        f"{found['energy_spread']:.3g}",
-        f"{found['forces_error']:.3g}",
-    )
-    show(table)
-    say(f"Of the forces: {100 * found['forces_relative']:.3g} %")
+    columns = {
+        "turned_by": "turned by",
+        "energy": ("energy, meV/atom", ".3g"),
+        "forces": ("forces, meV/Å", ".3g"),
+    }
+    names = ("angles", "walk_energy", "walk_forces")
+    rows = [
+        (f"{angle:.0f}°", float(energy), float(forces))
+        for angle, energy, forces in zip(*map(found.get, names), strict=True)
+    ]
+    spread, error = found["energy_spread"], found["forces_error"]
+    rows.append(("at random", float(spread), float(error)))
+    rows = [dict(zip(columns, row, strict=True)) for row in rows]
+    show(arguments, columns, rows, title=name)
+    say(f"Of the forces: {100 * found['forces_relative']:.3g} %", arguments)
 
 
 def add_parsers(commands):
@@ -61,9 +76,7 @@ def add_parsers(commands):
     )
     one.add_argument("table", help="such as nbody_charged")
     one.add_argument("--runs", default="runs", help="default: %(default)s")
-    one.add_argument(
-        "--data-dir", help="folder of the data sets (default: that of TFDS)"
-    )
+    add_data_dir(one)
     one.set_defaults(run=_reproduce_command)
     two = commands.add_parser(
         "report", help="write the tables of results, or show that of a preset"
@@ -74,10 +87,13 @@ def add_parsers(commands):
         help="show how energies and forces of this potential change as the "
         "inputs in its folder are turned",
     )
-    two.add_argument("--zoo", help="address of another zoo")
-    two.add_argument(
-        "--output", default="docs/results.md", help="default: %(default)s"
+    two.add_argument("--zoo", help=ZOO)
+    add_output(
+        two,
+        "file of the tables (default: %(default)s)",
+        default="docs/results.md",
     )
+    add_formats(two)
     two.set_defaults(run=_report_command)
     for parser in (one, two):
         parser.add_argument(

@@ -1,16 +1,7 @@
 """The command `keras-remul train`."""
 
-from rich.table import Table
-
+from keras_remul.cli.arguments import UsageError, add_data_dir
 from keras_remul.cli.output import say, show
-from keras_remul.evaluation.measures import EQUIVARIANCE_ERROR
-from keras_remul.experiments.event_files import EventFiles
-from keras_remul.experiments.recipe_file import (
-    UsageError,
-    changes_of,
-    load_recipe,
-    run_name,
-)
 
 SHOWN = (
     "test_mse",
@@ -29,10 +20,17 @@ SHOWN = (
 
 def train(arguments):
     """Runs a recipe and shows the result."""
-    changes = changes_of(arguments.set)
+    from keras_remul.evaluation.measures import EQUIVARIANCE_ERROR
+    from keras_remul.experiments.event_files import EventFiles
+    from keras_remul.experiments.recipe_file import (
+        changes_of,
+        load_recipe,
+        run_name,
+    )
+
     recipe = load_recipe(arguments.recipe)
     try:
-        recipe = recipe.replace(**changes)
+        recipe = recipe.replace(**changes_of(arguments.set))
     except ValueError as error:
         raise UsageError(f"--set: {error}") from error
     name = run_name(arguments.recipe)
@@ -43,14 +41,18 @@ def train(arguments):
     result = recipe.run(
         output, data_dir=arguments.data_dir, callbacks=callbacks
     )
-    caption = EQUIVARIANCE_ERROR if "equivariance_error" in result else None
-    table = Table(title=name, show_header=False, caption=caption)
-    for key in SHOWN:
-        if key not in result:
-            continue
-        value = result[key]
-        table.add_row(key, "none" if value is None else f"{value:.5g}")
-    show(table)
+    shown = {key: result[key] for key in SHOWN if key in result}
+    show(
+        arguments,
+        {"key": "", "value": ("", ".5g")},
+        [
+            {"key": key, "value": "none" if value is None else value}
+            for key, value in shown.items()
+        ],
+        title=name,
+        caption=EQUIVARIANCE_ERROR if "equivariance_error" in result else None,
+        header=False,
+    )
     say(f"In {output}: result.json, preset/")
 
 
@@ -60,7 +62,9 @@ def add_parser(commands):
         "train", help="run a recipe, or resume a run that was stopped"
     )
     parser.add_argument(
-        "recipe", help="FILE.py:NAME, such as recipes/nbody_charged.py:egnn"
+        "recipe",
+        help="FILE.py:NAME, a file of yours, or a name that `keras-remul "
+        "recipes` lists, such as nbody_charged:egnn",
     )
     parser.add_argument(
         "--set",
@@ -72,9 +76,7 @@ def add_parser(commands):
     parser.add_argument(
         "--output", help="folder (default: runs/<recipe>_seed<seed>)"
     )
-    parser.add_argument(
-        "--data-dir", help="folder of the data sets (default: that of TFDS)"
-    )
+    add_data_dir(parser)
     parser.add_argument(
         "--tensorboard",
         action="store_true",

@@ -10,7 +10,7 @@ import sys
 from keras_remul.datasets import manifest, reader, registry
 
 
-def _installed(module):
+def is_installed(module):
     """Whether `module` can be imported; it is not imported."""
     if module in sys.modules:
         return sys.modules[module] is not None
@@ -19,9 +19,9 @@ def _installed(module):
 
 def _file_format():
     """tfrecord can be read by everyone, written only with TensorFlow."""
-    if _installed("tensorflow"):
+    if is_installed("tensorflow"):
         return "tfrecord"
-    if _installed("array_record"):
+    if is_installed("array_record"):
         return "array_record"
     raise registry.needs_extra(
         "Preparing a data set without TensorFlow (on Windows: install that)",

@@ -15,7 +15,7 @@ import time
 
 from tqdm.auto import tqdm
 
-from keras_remul.utils import atomic, web
+from keras_remul.utils import addresses, atomic, web
 from keras_remul.utils.plain_files import open_plain
 
 SLOWEST = 50_000  # bytes in a second before a server is given up
@@ -80,10 +80,10 @@ def fetch(url, folder, largest, verbose=1):
         ConnectionError: the transfer failed, or the server is busy.
         OSError: the file cannot be written.
     """
-    if not web.secure(url):
+    if not addresses.secure(url):
         raise ValueError(
-            f"{web.redact(url)} is not read: data without encryption may be "
-            "changed on the way. Give an address that starts with "
+            f"{addresses.redact(url)} is not read: data without encryption may "
+            "be changed on the way. Give an address that starts with "
             "https://, or download the file by hand."
         )
     source = table().get(url, Source())
@@ -142,6 +142,6 @@ def _sink(url, path, source, bar):
         yield write
         if source.digest not in (None, digest.hexdigest()):
             raise ValueError(
-                f"{web.redact(url)} has the {source.algorithm} "
+                f"{addresses.redact(url)} has the {source.algorithm} "
                 f"{digest.hexdigest()}; {source.digest} is published."
             )

@@ -128,7 +128,8 @@ def save(remul, folder, history, before, block, monitor):
         history: history of the run, including the block.
         before: the result of this function for the block before, or `begun`.
         block: number of epochs of a block.
-        monitor: the key of the history that is least in the best block.
+        monitor: the key of the history that is least in the best block, of
+            those that keep to the constraint of the weighting, if it has one.
 
     Returns:
         The history with its `best_epoch` and `files`.
@@ -136,7 +137,8 @@ def save(remul, folder, history, before, block, monitor):
     done, files = len(history["loss"]), dict(history.get("files", {}))
     name = f"epoch_{done}.weights.h5"
     files[name] = save_weights(remul, folder / name)
-    if history[monitor][-1] <= min(history[monitor]):
+    order = scores(history, monitor, remul.weighting)
+    if order[-1] <= min(order):
         history = {**history, "best_epoch": done}
         name = f"best_{done}.weights.h5"
         files[name] = save_weights(remul.model, folder / name)
@@ -150,6 +152,25 @@ def save(remul, folder, history, before, block, monitor):
     write_csv(folder / CSV, history, block)
     tidy(folder, needed)
     return history
+
+
+def scores(history, monitor, weighting):
+    """How bad each block is: how far above the constraint, then by `monitor`.
+
+    Args:
+        history: history of the run.
+        monitor: as for `save`.
+        weighting: the `LossWeighting` of the run.
+
+    Returns:
+        List of tuples of two floats.
+    """
+    values = history[monitor]
+    errors = history.get("val_equivariance_error", [0.0] * len(values))
+    return [
+        (weighting.excess(error), value)
+        for error, value in zip(errors, values, strict=True)
+    ]
 
 
 def save_result(folder, result, history):

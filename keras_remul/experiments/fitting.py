@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from keras_remul.experiments import checkpoints, same_run
+from keras_remul.training.checks import build_for
 from keras_remul.utils import atomic
 
 
@@ -100,8 +101,7 @@ def fit(recipe, remul, data, folder, identity, verbose, callbacks):
     batches = task.batches(recipe, remul.model, *data["train"])
     rate = _rate(recipe, recipe.epochs * len(batches))
     task.compile(remul, rate, recipe.weight_decay)
-    remul.model(keras.tree.map_structure(lambda a: a[:1], batches.x))
-    remul.built = True
+    build_for(remul, batches.x)
     remul.optimizer.build(remul.trainable_variables)
     run = same_run.digest(identity)
     history = checkpoints.last_whole(folder, run)

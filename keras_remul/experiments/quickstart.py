@@ -24,6 +24,9 @@ from rich.progress import (
 from rich.table import Table
 
 from keras_remul import datasets, models
+from keras_remul.datasets import registry
+from keras_remul.datasets.loading import is_installed
+from keras_remul.datasets.nbody_charged import splits
 from keras_remul.evaluation import evaluate_equivariance
 from keras_remul.evaluation.measures import EQUIVARIANCE_ERROR
 from keras_remul.presets import from_preset, save_to_preset, verify_preset
@@ -34,6 +37,7 @@ from keras_remul.utils.leaves import to_numpy
 from keras_remul.version import __version__
 
 DATASET = "nbody_charged"
+SPLITS = ("train", "validation", "test")
 # Of paths, which may hold what Rich takes for markup.
 AS_IT_IS = dict(markup=False, emoji=False, soft_wrap=True)
 
@@ -48,6 +52,26 @@ OBJECTIVES = {
     ),
 }
 ONE_ORIENTATION = ("plain", "augmented", "REMUL")
+
+
+def load_data(data_dir=None):
+    """The training, validation and test data; (x, y) of each.
+
+    Without TensorFlow Datasets they are simulated, and not kept.
+
+    Args:
+        data_dir: folder of the data sets, see `datasets.load`.
+    """
+    if data_dir is not None or is_installed("tensorflow_datasets"):
+        return datasets.load(DATASET, split=list(SPLITS), data_dir=data_dir)
+    target, arrays = registry.entry(DATASET).target, splits.simulated()
+    return [
+        registry.divide(
+            {key: a.astype("float32") for key, a in arrays[name].items()},
+            target,
+        )
+        for name in SPLITS
+    ]
 
 
 def align(symmetry, x, y):
@@ -163,9 +187,7 @@ def run(output="quickstart_output", epochs=30, seed=0, data_dir=None):
     )
     console.print("\n[bold]1. Data[/bold]: five charged bodies, simulated")
     symmetry = datasets.symmetry(DATASET)
-    training, (x_valid, y_valid), (x, y) = datasets.load(
-        DATASET, split=["train", "validation", "test"], data_dir=data_dir
-    )
+    training, (x_valid, y_valid), (x, y) = load_data(data_dir)
     some = {key: value[:500] for key, value in x_valid.items()}, y_valid[:500]
     everywhere = training, some
     one_way = align(symmetry, *training), align(symmetry, *some)

@@ -6,16 +6,13 @@ import runpy
 import sys
 import traceback
 
+from keras_remul.experiments import shipped
 from keras_remul.experiments.recipe import Recipe
-
-
-class UsageError(ValueError):
-    """The arguments of the command are not valid."""
 
 
 def split_address(address):
     """Splits `FILE.py:NAME` into path and name; None for `FILE.py`."""
-    found = re.fullmatch(r"(.+\.py):(\w+)", str(address))
+    found = re.fullmatch(r"(.+\.py|\w+):(\w+)", str(address))
     path, name = found.groups() if found else (address, None)
     return pathlib.Path(path), name
 
@@ -31,24 +28,42 @@ def load_recipe(address):
 
     Args:
         address: `FILE.py:NAME` for one of the dict `RECIPES` in a file, or
-            `FILE.py` for its `RECIPE`.
+            `FILE.py` for its `RECIPE`; without `.py` for a file of the package,
+            such as `nbody_charged:egnn`.
 
     Raises:
         ValueError: the file does not exist, holds no such recipe, or raises an
             error.
     """
     path, name = split_address(address)
+    if re.fullmatch(r"\w+", str(path)) and not path.exists():
+        path = shipped.path(str(path))
     if not path.is_file():
         here = sorted(map(str, path.parent.glob("*.py")))
-        raise ValueError(f"There is no recipe {path}. In its folder: {here}")
+        raise ValueError(
+            f"There is no recipe {path}. In its folder: {here}. `keras-remul "
+            "recipes` lists those of the package."
+        )
+    return _recipe_of(path, name, _names_of(path))
+
+
+def load_recipes(path):
+    """The dict `RECIPES` of a file, see `load_recipe`."""
+    names = _names_of(path)
+    return {
+        name: _recipe_of(path, name, names) for name in names.get("RECIPES", {})
+    }
+
+
+def _names_of(path):
+    """What a file defines."""
     sys.path.insert(0, str(path.parent.resolve()))
     try:
-        names = runpy.run_path(str(path))
+        return runpy.run_path(str(path))
     except (Exception, SystemExit) as error:
         raise ValueError(_of_file(path, error)) from error
     finally:
         sys.path.pop(0)
-    return _recipe_of(path, name, names)
 
 
 def _recipe_of(path, name, names):
@@ -95,12 +110,12 @@ def changes_of(settings):
     """A dict from texts such as `["epochs=5"]`.
 
     Raises:
-        UsageError: a text has no name or no value.
+        ValueError: a text has no name or no value.
     """
     pairs = [text.partition("=") for text in settings]
     for name, _, value in pairs:
         if not name or not value:
-            raise UsageError(
+            raise ValueError(
                 "Expected settings as NAME=VALUE, such as epochs=5. Received: "
                 f"{[*settings]}"
             )

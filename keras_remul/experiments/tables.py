@@ -33,6 +33,7 @@ from keras_remul.utils import atomic
 from keras_remul.utils.plain_files import read_json
 
 RESULTS = "results"
+HEADING = "# Results"
 ROUNDING = 1e-4  # a smaller equivariance error is that of an exact model
 LEGEND = dict(loc="outside right upper", fontsize=8, frameon=False)
 # What a table shows of each result that has it.
@@ -86,8 +87,8 @@ def read_tables(recipes):
     path = pathlib.Path(recipes) / "tables.json"
     if not path.is_file():
         raise ValueError(
-            f"There is no {path}. Give the folder of the recipes, for example "
-            "in a checkout, with --recipes."
+            f"There is no {path}. Give the folder of the recipes with "
+            "--recipes; `keras-remul recipes copy` makes one."
         )
     tables = read_json(path)
     for name, table in tables.items():
@@ -428,7 +429,7 @@ def report(recipes="recipes", output="docs/results.md"):
     images = output.parent / "images"
     atomic.make_folder(images)
     parts = [
-        "# Results",
+        HEADING,
         "",
         _paragraph(INTRODUCTION),
         "",

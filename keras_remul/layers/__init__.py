@@ -9,6 +9,7 @@ from keras_remul.layers.multivector import (
     MultivectorDense,
     MultivectorNormalization,
 )
+from keras_remul.layers.normformer_block import NormFormerBlock
 from keras_remul.layers.pair_bias import PairBias
 from keras_remul.layers.point_edge_block import PointEdgeBlock
 from keras_remul.layers.radial import RadialBasis
@@ -29,6 +30,7 @@ __all__ = [
     "MultiHeadSelfAttention",
     "MultivectorDense",
     "MultivectorNormalization",
+    "NormFormerBlock",
     "PairBias",
     "PointEdgeBlock",
     "RadialBasis",

@@ -32,6 +32,8 @@ class MultiHeadSelfAttention(keras.layers.Layer):
         mask: optional `(B, N)`, true or nonzero where a node is valid.
         bias: optional `(B, K, N, N)`, added to the logits q k^T: what is known
             of each pair of a query and a key.
+        query: optional `(B, M, C')`, nodes that ask in place of those of x;
+            there are M rows of the output then.
         training: whether dropout is applied.
 
     Returns:
@@ -79,24 +81,29 @@ class MultiHeadSelfAttention(keras.layers.Layer):
         if self.drop is not None:
             self.drop.build((None, self.num_heads, None, None))
 
-    def call(self, x, mask=None, bias=None, training=None):
+    def call(self, x, mask=None, bias=None, query=None, training=None):
         qkv = dense(self.qkv, x)  # (B, N, 3 C), of each head in turn
         if mask is not None:
             mask = ops.cast(mask, "bool")
-        if self.drop is None:
+        if self.drop is None and query is None:
             y = backend.attention(qkv, self.num_heads, mask, bias)
         else:
-            y = self._attend_with_dropout(qkv, mask, bias, training)
+            q, k, v = self._of_heads(qkv)
+            if query is not None:
+                q, _, _ = self._of_heads(dense(self.qkv, query))
+            y = self._attend(q, k, v, mask, bias, training)
         return dense(self.output_dense, y)
 
-    def _attend_with_dropout(self, qkv, mask, bias, training):
+    def _of_heads(self, qkv):
+        """Queries, keys and values, each `(B, K, N, C/K)`."""
         num_nodes = ops.shape(qkv)[1]
         qkv = ops.reshape(
             qkv, (-1, num_nodes, self.num_heads, 3 * self.dim // self.num_heads)
         )
-        qkv = ops.transpose(qkv, (0, 2, 1, 3))  # (B, K, N, 3 C/K)
         # Split, not sliced: the gradient of a slice is a whole array.
-        q, k, v = ops.split(qkv, 3, axis=-1)  # each (B, K, N, C/K)
+        return ops.split(ops.transpose(qkv, (0, 2, 1, 3)), 3, axis=-1)
+
+    def _attend(self, q, k, v, mask, bias, training):
         logits = ops.matmul(q * self.scale, ops.swapaxes(k, -1, -2))
         if self.compute_dtype in ("float16", "bfloat16"):
             logits = ops.cast(logits, "float32")
@@ -106,9 +113,10 @@ class MultiHeadSelfAttention(keras.layers.Layer):
             logits = ops.where(mask[:, None, None, :], logits, -1e30)
         weights = softmax(logits)
         weights = ops.cast(weights, self.compute_dtype)
-        weights = self.drop(weights, training=training)
+        if self.drop is not None:
+            weights = self.drop(weights, training=training)
         y = ops.transpose(ops.matmul(weights, v), (0, 2, 1, 3))
-        return ops.reshape(y, (-1, num_nodes, self.dim))
+        return ops.reshape(y, (-1, ops.shape(q)[2], self.dim))
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:-1], self.dim)

@@ -54,11 +54,11 @@ class ReferenceEnergies(keras.layers.Layer):
             trainable=False,
             name="table",
         )
+        # No call of a `Potential` builds it, and until then JAX would compute
+        # the first batch of each `predict` an operation at a time.
+        self.built = True
         if self.energies is not None:
             self.assign(self.energies)
-
-    def build(self, *_):
-        self.built = True
 
     def assign(self, energies):
         """Replaces all energies.

@@ -4,6 +4,8 @@ from keras_remul.models.egnn import EGNN
 from keras_remul.models.gatr import GATr
 from keras_remul.models.jets.jet_transformer import JetTransformer
 from keras_remul.models.jets.particle_net import ParticleNet
+from keras_remul.models.jets.particle_transformer import ParticleTransformer
+from keras_remul.models.jets.spurions import with_beam_spurions
 from keras_remul.models.linear.linear_nodes import LinearNodes
 from keras_remul.models.message_passing import MessagePassingNetwork
 from keras_remul.models.point_edge_transformer import PointEdgeTransformer
@@ -27,9 +29,11 @@ __all__ = [
     "MessagePassingNetwork",
     "OnSkeleton",
     "ParticleNet",
+    "ParticleTransformer",
     "PointEdgeTransformer",
     "Potential",
     "SE3Transformer",
     "Transformer",
     "VectorTransformer",
+    "with_beam_spurions",
 ]

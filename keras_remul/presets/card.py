@@ -1,7 +1,7 @@
 """Model cards, written from the metadata of a preset and nothing else."""
 
 from keras_remul.evaluation.measures import MEASURES, SUMMARIES, summary
-from keras_remul.utils.web import anonymous
+from keras_remul.utils.addresses import anonymous
 
 _FIGURES = (
     "test_mse",

@@ -60,16 +60,19 @@ def checked(config, where, packages=(), size=0, parts=True):
     return _Check(where, {OWN_PACKAGE, *packages}, size, parts).node(config)
 
 
-def make(config, where, **limits):
+def make(config, where, changes=None, **limits):
     """Creates the object of a configuration; nothing in it is executed.
 
     Args:
         config, where, **limits: see `checked`.
+        changes: `Changes` of the caller, who is trusted. Optional.
 
     Raises:
         ValueError: it names something that is not allowed or cannot be created.
     """
     config = checked(config, where, **limits)
+    if changes:
+        config = changes.applied(config, where)
     try:
         return keras.saving.deserialize_keras_object(config, safe_mode=True)
     except Exception as error:

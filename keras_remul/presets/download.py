@@ -1,9 +1,10 @@
 """The cache of downloads: only complete files with the right hash.
 
 A file is written under a temporary name, its size and hash are checked, and
-then it is renamed. So the cache never holds partial files, and processes that
-download the same preset do not disturb each other. An interrupted download
-continues with the first missing file. A wrong file is downloaded again.
+then it is renamed. So no partial file of the cache is ever read. An interrupted
+download continues with the first missing byte, if the server can; a wrong file
+is downloaded again. Of processes that download the same preset at once, one
+continues what is there, and the others begin anew, and disturb nobody.
 """
 
 import contextlib
@@ -12,12 +13,15 @@ import os
 import pathlib
 import shutil
 import time
+import uuid
 
 import platformdirs
+from filelock import FileLock
 from tqdm import tqdm
 
 from keras_remul.presets import files
 from keras_remul.utils import atomic, web
+from keras_remul.utils.addresses import anonymous, join, redact
 
 CACHE = "KERAS_REMUL_CACHE"
 # Of one preset: bytes, and number of files.
@@ -26,8 +30,8 @@ MOST_FILES = 1000
 # A download may take this many seconds, and one more for so many bytes.
 PATIENCE = 120
 SLOWEST = 10_000
-# Seconds after which a file that is being written has been abandoned.
-_ABANDONED = 24 * 3600
+# Seconds after which a download is no longer continued.
+_ABANDONED = 7 * 24 * 3600
 
 
 def cache_folder():
@@ -60,7 +64,7 @@ def check_online(address, remedy="download it beforehand"):
     """Raises ConnectionError where KERAS_REMUL_OFFLINE forbids network."""
     if offline():
         raise ConnectionError(
-            f"KERAS_REMUL_OFFLINE is set, and {web.redact(address)} is not in "
+            f"KERAS_REMUL_OFFLINE is set, and {redact(address)} is not in "
             f"the cache {cache_folder()}, or was damaged there. Unset it, or "
             f"{remedy}."
         )
@@ -116,17 +120,31 @@ def fetch_files(base_url, listing, folder):
         return
     check_online(base_url)
     check_total(base_url, listing)
-    total = sum(facts["size"] for facts in missing.values())
     with _writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(folder).free
-    if free < total:
-        raise OSError(
-            f"{web.redact(base_url)} takes {total:,} bytes; {free:,} are free "
-            f"in the cache {folder}. Free some, or set {CACHE} to another "
-            "folder."
-        )
     _remove_abandoned(folder)
+    with _turn(folder) as mine:
+        parts = {
+            name: _part_of(folder, name, facts, mine)
+            for name, facts in missing.items()
+        }
+        total = sum(facts["size"] for facts in missing.values())
+        needed = total - sum(map(_size, parts.values()))
+        if free < needed:
+            raise OSError(
+                f"{redact(base_url)} takes {needed:,} bytes; {free:,} are "
+                f"free in the cache {folder}. Free some, or set {CACHE} to "
+                "another folder."
+            )
+        try:
+            _fetch_parts(base_url, missing, folder, parts, total)
+        finally:
+            for part in () if mine else parts.values():
+                part.unlink(missing_ok=True)
+
+
+def _fetch_parts(base_url, missing, folder, parts, total):
     until = deadline(missing)
     with tqdm(
         total=total,
@@ -136,9 +154,34 @@ def fetch_files(base_url, listing, folder):
         disable=None,  # shown on a terminal only
     ) as progress:
         for name, facts in missing.items():
-            url = web.join(base_url, name)
-            sink = _into(url, folder / name, facts["sha256"], progress)
+            url = join(base_url, name)
+            sink = _into(url, folder / name, parts[name], facts, progress)
             web.receive(url, facts["size"], sink, until)
+
+
+@contextlib.contextmanager
+def _turn(folder):
+    """Whether this process alone continues what is in this folder."""
+    file = cache_folder() / "locks" / folder.name
+    with contextlib.ExitStack() as stack:
+        try:
+            file.parent.mkdir(exist_ok=True)
+            stack.enter_context(FileLock(file, timeout=0))
+            mine = True
+        # It is another's turn, or the file system has no locks.
+        except (OSError, NotImplementedError):
+            mine = False
+        yield mine
+
+
+def _part_of(folder, name, facts, mine):
+    """Where a file is written until it is complete."""
+    key = facts["sha256"][:16] if mine else uuid.uuid4().hex[:8]
+    return folder / f".{name}-{key}{atomic.PART}"
+
+
+def _size(part):
+    return part.stat().st_size if part.is_file() else 0
 
 
 def check_total(address, listing):
@@ -146,7 +189,7 @@ def check_total(address, listing):
     total = sum(facts["size"] for facts in listing.values())
     if total > LARGEST or len(listing) > MOST_FILES:
         raise ValueError(
-            f"{web.redact(address)} lists {len(listing)} files of {total:,} "
+            f"{redact(address)} lists {len(listing)} files of {total:,} "
             f"bytes. A preset has at most {MOST_FILES} files and {LARGEST:,} "
             "bytes; download such files by hand, and give their folder."
         )
@@ -188,7 +231,7 @@ def kept(key):
 
 def digest(text):
     """Name in the cache for an address; the same for all logins."""
-    text = web.anonymous(text)
+    text = anonymous(text)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -199,31 +242,75 @@ def _note(key):
 def _check_hash(url, found, known):
     if found.hexdigest() != known:
         raise ValueError(
-            f"{web.redact(url)} has the sha256 {found.hexdigest()}, which "
+            f"{redact(url)} has the sha256 {found.hexdigest()}, which "
             f"does not match the known hash {known}. It was changed there, or "
             "on the way."
         )
 
 
-def _into(url, file, known_hash, progress):
+class _Part:
+    """The part of a file that has arrived; see `web.receive` for its use.
+
+    Args:
+        path: where it is.
+        file: where the whole file will be.
+        size: of the whole file, in bytes.
+        progress: the bar, which shows all bytes that are there.
+    """
+
+    def __init__(self, path, file, size, progress):
+        self.path, self.file, self.progress = path, file, progress
+        self.begin = progress.n
+        with _writing(file):
+            if path.is_symlink() or not path.is_file() or _size(path) > size:
+                path.unlink(missing_ok=True)
+            self.stream = open(path, "a+b")
+            self.stream.seek(0)
+            self.digest = hashlib.file_digest(self.stream, "sha256")
+        self.received = _size(path)
+        progress.update(self.received)
+
+    def __call__(self, chunk):
+        with _writing(self.file):
+            self.stream.write(chunk)
+            self.stream.flush()  # for who continues, should this be killed
+        self.digest.update(chunk)
+        self.progress.update(len(chunk))
+
+    def restart(self):
+        """Forgets what has arrived."""
+        self.stream.truncate(0)
+        self.digest = hashlib.sha256()
+        self.progress.n = self.begin
+
+    def leave(self, keep):
+        """Closes the file.
+
+        Args:
+            keep: whether what has arrived is kept for the next time.
+        """
+        self.progress.n = self.begin
+        with contextlib.suppress(OSError):  # a full disk, once more
+            self.stream.close()
+        with contextlib.suppress(OSError):
+            if not keep or not _size(self.path):
+                self.path.unlink(missing_ok=True)
+
+
+def _into(url, file, path, facts, progress):
     """A function that makes the sinks of `web.receive` for one file."""
 
     @contextlib.contextmanager
     def sink():
-        found, begin = hashlib.sha256(), progress.n
-
-        def write(chunk):
-            with _writing(file):
-                stream.write(chunk)
-            found.update(chunk)
-            progress.update(len(chunk))
-
+        part = _Part(path, file, facts["size"], progress)
         try:
-            with _replacing(file) as stream:
-                yield write
-                _check_hash(url, found, known_hash)
-        except BaseException:
-            progress.n = begin
+            yield part
+            _check_hash(url, part.digest, facts["sha256"])
+            with _writing(file):
+                atomic.put(part.stream, path, file)
+        except BaseException as error:
+            # What is wrong, or finds no room, is not kept.
+            part.leave(keep=not isinstance(error, (ValueError, _Unwritable)))
             raise
 
     return sink
@@ -240,13 +327,17 @@ def _replacing(file):
             stack.close()
 
 
+class _Unwritable(OSError):
+    """The cache cannot be written."""
+
+
 @contextlib.contextmanager
 def _writing(path):
     """Adds to errors of the disk what to do."""
     try:
         yield
     except OSError as error:
-        raise OSError(
+        raise _Unwritable(
             f"{path} in the cache cannot be written: {error.strerror}. Free "
             f"space, move away what is there, or set {CACHE} to another "
             "folder."

@@ -14,8 +14,8 @@ from keras_remul.evaluation import (
 from keras_remul.models import Potential
 from keras_remul.presets.folder import load_preset
 from keras_remul.symmetry import Symmetry
+from keras_remul.utils.addresses import redact
 from keras_remul.utils.leaves import shaped_like
-from keras_remul.utils.web import redact
 
 ROTATED, ROTATIONS = 200, 20  # samples of a potential, rotations of each
 _NEEDED = {"dataset": (str, list), "metrics": dict, "symmetry": Symmetry}

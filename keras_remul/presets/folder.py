@@ -18,9 +18,10 @@ import tempfile
 import keras
 import numpy as np
 
-from keras_remul.backend.pending import make_to_load
+from keras_remul.backend.pending import make_fresh, make_to_load
 from keras_remul.presets import configuration, files, golden, places, proof
 from keras_remul.presets.card import card
+from keras_remul.presets.changes import Changes
 from keras_remul.presets.resolve import resolve
 from keras_remul.utils import atomic
 from keras_remul.utils.plain_files import read_json
@@ -272,7 +273,14 @@ def _state(model):
     return [v for v in model.variables if id(v) not in skipped]
 
 
-def from_preset(name_or_path, zoo=None, packages=()):
+def from_preset(
+    name_or_path,
+    load_weights=True,
+    dtype=None,
+    zoo=None,
+    packages=(),
+    **kwargs,
+):
     """Loads the model of a preset, on any backend.
 
     Nothing in a preset is executed. Each file is read once and compared with
@@ -285,6 +293,12 @@ def from_preset(name_or_path, zoo=None, packages=()):
             a preset: `https://`, `file://`, `hf://owner/name@revision` (extra
             `hf`) or `kaggle://owner/model/framework/variation` (extra
             `kaggle`).
+        load_weights: whether the model has the weights of the preset. If not,
+            it is a new model of that configuration, whose weights are drawn.
+            Defaults to True.
+        dtype: dtype or policy of the model and of all layers in it, such as
+            `"bfloat16"`, `"mixed_bfloat16"` or a `keras.DTypePolicy`. Weights
+            are cast when they are loaded. Defaults to those of the preset.
         zoo: address of another zoo, a folder with a `manifest.json`. Defaults
             to the presets of the package, and then those of
             `KERAS_REMUL_ZOO_URL`.
@@ -292,13 +306,18 @@ def from_preset(name_or_path, zoo=None, packages=()):
             with any arguments, in addition to this library: `["mine"]` for
             classes under `keras.saving.register_keras_serializable("mine")`.
             Import them first.
+        **kwargs: arguments of the model's constructor that replace those of
+            the preset, such as `dropout=0.1`; of a model around a model, its
+            own ones. With arguments that change the shapes of the weights, set
+            `load_weights=False`.
 
     Returns:
         The Keras model.
 
     Raises:
-        ValueError: the name is unknown, or a file is missing, changed or not
-            accepted.
+        ValueError: the name is unknown; a file is missing, changed or not
+            accepted; the model has no such argument; its weights do not fit
+            the arguments, or the dtype.
         OSError: it could not be downloaded.
 
     Example:
@@ -306,9 +325,17 @@ def from_preset(name_or_path, zoo=None, packages=()):
     >>> model = from_preset("nbody_charged_transformer_remul")
     >>> y = model.predict(x)
     """
+    changes = Changes(dtype, kwargs)
     path, pin = resolve(name_or_path, zoo)
     with files.opened(path, pin) as (folder, facts):
-        return _checked_model(folder, facts, path, packages)
+        if not load_weights:
+            _, size = files.weights_file(folder, facts)
+            return _make(folder, path, size, packages, changes, fresh=True)
+        if not changes:
+            return _checked_model(folder, facts, path, packages)
+        model = _load(folder, facts, path, packages, changes)
+        _check_changed(model, facts, path, changes)
+        return model
 
 
 def load_preset(name_or_path, zoo=None, packages=()):
@@ -337,16 +364,18 @@ def _checked_model(folder, facts, path, packages):
     return model
 
 
-def _load(folder, facts, path, packages):
+def _load(folder, facts, path, packages, changes=None):
     """The model from files that were checked; errors name `path`."""
     weights, size = files.weights_file(folder, facts)
-    model = _make(folder, path, size=size, packages=packages)
+    model = _make(folder, path, size, packages, changes)
     try:
         model.load_weights(weights)
     except Exception as error:
+        given = sorted(changes.arguments) if changes else ()
+        other = f" with other {given} (load_weights=False draws new ones)"
         raise ValueError(
             f"{path / weights.name} does not hold the weights of the model in "
-            f"{files.CONFIG}: {error}"
+            f"{files.CONFIG}{other if given else ''}: {error}"
         ) from error
     return model
 
@@ -361,24 +390,44 @@ def _check_digest(model, facts, path):
         )
 
 
-def _make(folder, path, size, packages):
+def _check_changed(model, facts, path, changes):
+    """Raises ValueError unless the model has the weights of the preset."""
+    count, saved = int(model.count_params()), facts.get("parameters")
+    same = count == saved
+    if same and changes.policy is None:
+        same = facts.get("weights_sha256") in (None, _digest(model))
+    if not same:
+        raise ValueError(
+            f"With other {sorted(changes.arguments)} the model has {count:,} "
+            f"weights, which are not the {saved} of preset {path}. Set "
+            "load_weights=False for a new model."
+        )
+    changes.check_cast(model)
+
+
+def _make(folder, path, size, packages, changes=None, fresh=False):
     """The model of config.json, before its weights are loaded."""
     where = path / files.CONFIG
     config = read_json(folder / files.CONFIG)
+    changes = changes or Changes()
+    # A new model of other arguments may be larger than the one in the file.
+    bounded = not (fresh and changes.arguments)
 
     def make():
-        model = configuration.make(config, where, size=size, packages=packages)
+        model = configuration.make(
+            config, where, changes, size=size, packages=packages
+        )
         if not isinstance(model, keras.Model):
             raise ValueError(f"{where} is not a Keras model.")
         needed = _bytes(model.weights)
-        if needed > size + _SLACK:
+        if bounded and needed > size * changes.wider + _SLACK:
             raise ValueError(
                 f"{where} asks for weights of {needed:,} bytes; the file of "
                 f"them has {size:,}."
             )
         return model
 
-    return make_to_load(make)
+    return make_fresh(make) if fresh else make_to_load(make)
 
 
 def _bytes(variables):

@@ -6,13 +6,15 @@ that it refers to now; the cache stores it, to detect changes.
 
 import contextlib
 import importlib
+import os
 import pathlib
 import re
 import warnings
 
 from keras_remul.presets import download, files
+from keras_remul.utils.addresses import redact
 from keras_remul.utils.plain_files import read_json
-from keras_remul.utils.web import in_time, redact
+from keras_remul.utils.web import UnreachedError, check_reached, in_time
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -25,6 +27,15 @@ def _client(module, extra):
             f"Presets at {extra}:// need the package {module}: "
             f'pip install "keras-remul[{extra}]"'
         ) from error
+
+
+def _reached():
+    """Whether the hub of Hugging Face answers; else its client tries long."""
+    try:
+        check_reached(os.environ.get("HF_ENDPOINT") or "https://huggingface.co")
+    except UnreachedError:
+        return False
+    return True
 
 
 def split_revision(address):
@@ -54,6 +65,7 @@ def from_hugging_face(address, pinned=False):
     repository, revision = split_revision(address)
     hub = _client("huggingface_hub", "hf")
     whole = f"hf://{address}"
+    local = download.offline() or not _reached()
 
     def get(names, revision, again, deadline):
         def work():
@@ -61,7 +73,7 @@ def from_hugging_face(address, pinned=False):
                 repository,
                 revision=revision,
                 allow_patterns=names,
-                local_files_only=download.offline(),
+                local_files_only=local,
                 force_download=again,
             )
 
@@ -77,13 +89,13 @@ def from_hugging_face(address, pinned=False):
         folder = get([files.METADATA], revision, again, deadline)
         listing = _listing(folder, whole)
         commit = folder.name
-        if not (download.offline() or download.is_complete(folder, listing)):
+        if not (local or download.is_complete(folder, listing)):
             sizes = in_time(lambda: sizes_at(commit), whole, deadline)
             _check_sizes(sizes, listing, whole)
         deadline = download.deadline(listing)
         return get([files.METADATA, *listing], commit, again, deadline)
 
-    folder = _whole(get_all, whole)
+    folder = _whole(get_all, whole, local)
     if not _COMMIT.fullmatch(revision or "") and not pinned:
         _tell(whole, folder.name, f"hf://{repository}@{folder.name}")
     return folder
@@ -131,16 +143,18 @@ def from_kaggle(address, pinned=False):
     return folder
 
 
-def _whole(get_all, address):
+def _whole(get_all, address, local=False):
     """The files from a client; downloaded again if its cache is damaged."""
     what = f"{address} could not be downloaded"
     if download.offline():
         what += ", for KERAS_REMUL_OFFLINE is set"
+    elif local:
+        what += ", for the hub cannot be reached, and it is not in the cache"
     try:
         with _errors_of_client(what):
             return _checked(get_all(False), address)
     except ValueError:
-        if download.offline():
+        if local or download.offline():
             raise
     with _errors_of_client(what):
         return _checked(get_all(True), address)
@@ -211,9 +225,9 @@ def check_target(address):
         split_revision(rest)
     elif scheme != "kaggle" or len(rest.split("/")) != 4:
         raise ValueError(
-            "Expected hf://owner/name or "
-            "kaggle://owner/model/framework/variation, to which presets are "
-            f"uploaded. Received: {redact(address)}"
+            "Expected hf://owner/name, "
+            "kaggle://owner/model/framework/variation or file:///path/name, to "
+            f"which presets are uploaded. Received: {redact(address)}"
         )
 
 

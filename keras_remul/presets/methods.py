@@ -1,33 +1,76 @@
-"""The methods of models that load and save presets.
+"""What `import keras_remul` does: classes for Keras, methods for models.
 
-Presets import models, so models cannot import presets: the methods are added
-to the base classes here, when the package is imported.
+Importing the classes makes them known to Keras, which loads saved models by
+their names. Presets import models, so models cannot import presets: the methods
+that load and save presets are added to the base classes here.
 """
+
+import inspect
 
 import keras
 
+import keras_remul.models  # noqa: F401  known to Keras from here on
 from keras_remul.models.base import NodeModel
+from keras_remul.models.jets.base import JetModel
 from keras_remul.models.wrappers.base import Wrapper
-from keras_remul.presets.folder import from_preset, save_to_preset
 from keras_remul.training import RemulModel
-from keras_remul.utils.web import redact
+from keras_remul.utils.addresses import redact
 
-MODELS = (NodeModel, Wrapper, RemulModel)
+MODELS = (NodeModel, JetModel, Wrapper, RemulModel)
 
 
-def _from_preset(cls, name_or_path, zoo=None, packages=()):
-    """Loads a preset of this class.
+class Presets:
+    """`Class.presets`: the published presets of a class and its subclasses.
+
+    A dict from their names to one sentence each, of the list in the package:
+    no network is needed.
+    """
+
+    def __get__(self, model, cls):
+        from keras_remul.presets.resolve import index
+
+        found = {}
+        for name, entry in index().items():
+            summary = entry.get("summary", {})
+            registered = keras.saving.get_registered_object(
+                summary.get("class", "")
+            )
+            if inspect.isclass(registered) and issubclass(registered, cls):
+                found[name] = summary.get("description", "")
+        return found
+
+
+def _from_preset(
+    cls,
+    name_or_path,
+    load_weights=True,
+    dtype=None,
+    zoo=None,
+    packages=(),
+    **kwargs,
+):
+    """Loads a preset of this class or of a subclass.
 
     Args:
-        name_or_path, zoo: as for `keras_remul.from_preset`.
+        name_or_path, load_weights, dtype, zoo, **kwargs: as for
+            `keras_remul.from_preset`.
         packages: as there; the package of this class is trusted as well.
 
     Raises:
         ValueError: the preset holds a model of another class, or cannot be
             loaded, see `keras_remul.from_preset`.
     """
+    from keras_remul.presets.folder import from_preset
+
     own = keras.saving.get_registered_name(cls).rpartition(">")[0]
-    model = from_preset(name_or_path, zoo, {own, *packages} - {""})
+    model = from_preset(
+        name_or_path,
+        load_weights,
+        dtype,
+        zoo,
+        {own, *packages} - {""},
+        **kwargs,
+    )
     if not isinstance(model, cls):
         found = type(model).__name__
         raise ValueError(
@@ -45,11 +88,12 @@ def _save_to_preset(self, path, **kwargs):
         path: folder to write.
         **kwargs: the other arguments of `keras_remul.save_to_preset`.
     """
+    from keras_remul.presets.folder import save_to_preset
+
     save_to_preset(self, path, **kwargs)
 
 
-def add_to_models():
-    """Gives the base classes of models `from_preset` and `save_to_preset`."""
-    for model in MODELS:
-        model.from_preset = classmethod(_from_preset)
-        model.save_to_preset = _save_to_preset
+for model in MODELS:
+    model.presets = Presets()
+    model.from_preset = classmethod(_from_preset)
+    model.save_to_preset = _save_to_preset

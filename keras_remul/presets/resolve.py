@@ -1,10 +1,13 @@
 """Finds the folder of a preset from its name or address.
 
-It is looked for in this order: a local folder; the presets of the package; the
-cache; a download.
+It is looked for in this order: a local folder; the presets in the package; the
+cache; a download. The package lists the hashes of all published presets, and
+holds the files of a few.
 """
 
+import contextlib
 import difflib
+import functools
 import hashlib
 import json
 import os
@@ -14,8 +17,8 @@ import urllib.parse
 import urllib.request
 
 from keras_remul.presets import download, files, hubs
+from keras_remul.utils.addresses import join, redact
 from keras_remul.utils.plain_files import parse_json, read_json
-from keras_remul.utils.web import join, redact
 
 MANIFEST = "manifest.json"
 ZOO_URL = "KERAS_REMUL_ZOO_URL"
@@ -43,7 +46,10 @@ def resolve(name_or_path, zoo=None):
             if files.is_preset(folder):
                 return folder, None
         zoo = default_zoo()
-    presets = read_manifest(zoo, wanted=text) if zoo else {}
+        if text in index():
+            return _listed(text, index()[text]["files"], zoo)
+    with _naming(text):
+        presets = read_manifest(zoo, wanted=text) if zoo else {}
     if text not in presets:
         _unknown(text, zoo, presets, own_zoo)
     listing = presets[text]["files"]
@@ -63,8 +69,9 @@ def list_presets(zoo=None):
     """The names of presets.
 
     Args:
-        zoo: address of a zoo. Defaults to the presets of the package and
-            those of the environment variable `KERAS_REMUL_ZOO_URL`.
+        zoo: address of a zoo. Defaults to the published presets, of which the
+            package holds a few and the hashes of all, and those of the
+            environment variable `KERAS_REMUL_ZOO_URL`.
 
     Returns:
         A sorted list of names.
@@ -74,7 +81,7 @@ def list_presets(zoo=None):
     """
     names = set()
     if zoo is None:
-        names |= _bundled_names()
+        names |= {*bundled_names(), *index()}
         zoo = default_zoo()
     if zoo:
         names |= set(read_manifest(zoo))
@@ -110,6 +117,22 @@ def bundled():
     return installed if installed.is_dir() else package.parent / "zoo"
 
 
+def bundled_names():
+    """The names of the presets whose files are here, a set."""
+    return {file.parent.name for file in bundled().glob(f"*/{files.METADATA}")}
+
+
+def index():
+    """The published presets, as the package lists them; see `read_manifest`."""
+    file = bundled() / MANIFEST
+    return _index(file, file.stat().st_mtime_ns) if file.is_file() else {}
+
+
+@functools.lru_cache(maxsize=1)
+def _index(file, _changed):
+    return _check_manifest(read_json(file), file)
+
+
 def read_manifest(zoo, wanted=None):
     """The presets of a zoo: name -> files and a summary.
 
@@ -128,7 +151,7 @@ def read_manifest(zoo, wanted=None):
             f"{redact(start)}#... has a '#', which pins nothing in the address "
             "of a zoo. Leave it out, or pin the address of a preset."
         )
-    local = _local(zoo)
+    local = local_folder(zoo)
     if local is not None:
         file = local / MANIFEST
         if not file.is_file():
@@ -172,12 +195,16 @@ def _check_manifest(content, where):
 
 
 def _listed(name, listing, zoo):
-    """The folder of a preset whose files are listed with their hashes."""
-    local, pin = _local(zoo), listing[files.METADATA]["sha256"]
+    """The folder of a preset whose files are listed with their hashes.
+
+    Without a zoo it is found in the cache only.
+    """
+    pin = listing[files.METADATA]["sha256"]
+    local = None if zoo is None else local_folder(zoo)
     if local is None:
         digest = download.digest(json.dumps(listing, sort_keys=True))
         folder = download.cache_folder() / "presets" / f"{name}-{digest}"
-        download.fetch_files(join(zoo, name), listing, folder)
+        _complete(name, listing, zoo, folder)
         return folder, pin
     if not download.is_complete(local / name, listing):
         raise ValueError(
@@ -186,10 +213,38 @@ def _listed(name, listing, zoo):
     return local / name, pin
 
 
+def _complete(name, listing, zoo, folder):
+    """Downloads what is missing in a folder of the cache."""
+    if zoo is None:
+        if not download.is_complete(folder, listing):
+            raise ValueError(
+                f"Preset {name!r} is not among the {len(bundled_names())} in "
+                f"the package, nor in the cache {download.cache_folder()}, and "
+                f"no zoo is known to download it from: set {ZOO_URL}, or give "
+                "`zoo`."
+            )
+        return
+    with _naming(name):
+        download.fetch_files(join(zoo, name), listing, folder)
+
+
+@contextlib.contextmanager
+def _naming(name):
+    """Adds to errors of the network which preset is missing, and where."""
+    try:
+        yield
+    except (ConnectionError, TimeoutError) as error:
+        said = " ".join(str(error).split())
+        raise type(error)(
+            f"Preset {redact(name)!r} was not found in the cache "
+            f"{download.cache_folder()}: {said}"
+        ) from None
+
+
 def _at_address(address):
     address, pin = _split_pin(address)
     scheme, _, rest = address.partition("://")
-    local = _local(address)
+    local = local_folder(address)
     if scheme == "hf":
         folder = hubs.from_hugging_face(rest, pinned=pin is not None)
     elif scheme == "kaggle":
@@ -278,7 +333,7 @@ def _path(text):
         return pathlib.Path(text)
 
 
-def _local(address):
+def local_folder(address):
     """The folder of a file:// address or a path; None for other addresses."""
     if not address.startswith("file://"):
         return None if "://" in address else _path(address)
@@ -309,12 +364,9 @@ def _check_url(address, known):
         raise ValueError(f"{shown} is not a valid address: {known}.")
 
 
-def _bundled_names():
-    return {file.parent.name for file in bundled().glob(f"*/{files.METADATA}")}
-
-
 def _unknown(name, zoo, presets, own_zoo):
-    names = sorted(set(presets) | (set() if own_zoo else _bundled_names()))
+    here = set() if own_zoo else {*bundled_names(), *index()}
+    names = sorted({*presets} | here)
     near = difflib.get_close_matches(name, names, n=3)
     raise ValueError(
         f"No preset {redact(name)!r}: there is no such folder with a "

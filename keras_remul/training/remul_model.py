@@ -348,9 +348,8 @@ class RemulModel(
 
     def _objective(self, x, y, y_pred, sample_weight):
         """l(f(x), y); 0 if it has no weight, and no labels or no loss."""
-        loss = keras_internals.compiled_loss(self)
-        if self.only_moved:
-            loss = self._nested_loss
+        compiled = keras_internals.compiled_loss(self)
+        loss = self._nested_loss if self.only_moved else compiled
         if not self.weighting.uses_objective and (loss is None or y is None):
             return ops.zeros(())
         leaves = self._leaves(x.x, y_pred.clean, y_pred.clean_mask)
@@ -364,8 +363,7 @@ class RemulModel(
         """The total of a step on x only, or on moved data."""
         alpha, beta = self.weighting.loss_weights()
         if self.pairs:  # a step between two of `interval`
-            n = pair.batch_size(x.x)
-            self._update_trackers(n, objective, alpha, beta)
+            self._update_trackers(pair.batch_size(x.x), objective, alpha, beta)
         weight = alpha if self.weighting.uses_objective else beta
         return ops.cast(weight, objective.dtype) * objective
 
@@ -452,8 +450,7 @@ class RemulModel(
             self.train_function = None
         devices.synchronize(self)
         history = super().fit(x, y, *args, **kwargs)
-        warning = self.weighting.warning()
-        if warning:
+        if warning := self.weighting.warning():
             warnings.warn(warning, stacklevel=2)
         return history
 
@@ -462,7 +459,10 @@ class RemulModel(
         x = self._checks.checked(*data)
         if self._checks.is_new("test", data):
             self.test_function = None
-        return super().evaluate(x, y, *args, **kwargs)
+        result = super().evaluate(x, y, *args, **kwargs)
+        if keras_internals.is_validation(kwargs):
+            self.weighting.validated(result)
+        return result
 
     # Saving.
 

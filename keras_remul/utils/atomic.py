@@ -71,16 +71,30 @@ def replacing(path):
     stream = open(part, "xb")
     try:
         yield stream
-        stream.flush()
-        os.fsync(stream.fileno())
-        stream.close()
-        os.replace(part, path)
+        put(stream, part, path)
     except BaseException:
         with contextlib.suppress(OSError):  # a full disk, once more
             stream.close()
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
         raise
+
+
+def put(stream, part, path):
+    """Flushes a file that was written, and gives it its name.
+
+    Args:
+        stream: the stream to which it was written; it is closed.
+        part: its path.
+        path: its new path, in the same folder.
+
+    Raises:
+        OSError: its text is that of the system.
+    """
+    stream.flush()
+    os.fsync(stream.fileno())
+    stream.close()
+    os.replace(part, path)
     _keep_names(path.parent)
 
 

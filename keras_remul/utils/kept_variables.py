@@ -4,6 +4,7 @@ import contextlib
 import functools
 
 import keras
+import numpy as np
 
 from keras_remul import backend
 from keras_remul.backend import keras_internals
@@ -24,6 +25,20 @@ def _new_functions(model):
         model.test_function = None
         model.predict_function = None
         raise
+
+
+def _build(model, x=None, y=None, *args, sample_weight=None, **kwargs):
+    """Makes the variables, if x, and y if there is one, are arrays."""
+    data = x, y, sample_weight
+    leaves = [leaf for leaf in keras.tree.flatten(data) if leaf is not None]
+    if leaves and all(_is_array(leaf) for leaf in leaves):
+        backend.build_early(model, data)
+
+
+def _is_array(leaf):
+    if isinstance(leaf, np.ndarray):
+        return leaf.ndim > 0 and leaf.dtype.kind in "biuf"
+    return keras.ops.is_tensor(leaf) and len(leaf.shape) > 0
 
 
 class KeepsVariables:
@@ -53,11 +68,13 @@ class KeepsVariables:
     @functools.wraps(keras.Model.fit)
     def fit(self, *args, **kwargs):
         with backend.restored(self), _new_functions(self):
+            _build(self, *args, **kwargs)
             return super().fit(*args, **kwargs)
 
     @functools.wraps(keras.Model.evaluate)
     def evaluate(self, *args, **kwargs):
         with backend.restored(self), _new_functions(self):
+            _build(self, *args, **kwargs)
             return super().evaluate(*args, **kwargs)
 
     def make_train_function(self, force=False):
@@ -75,7 +92,9 @@ class KeepsVariables:
 
     @functools.wraps(keras.Model.predict)
     def predict(self, *args, **kwargs):
+        x = args[0] if args else kwargs.get("x")
         with backend.restored(self), _new_functions(self):
+            _build(self, x)
             y = super().predict(*args, **kwargs)
-        check_no_overflow(args[0] if args else kwargs.get("x"), y)
+        check_no_overflow(x, y)
         return y

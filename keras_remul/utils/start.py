@@ -10,11 +10,8 @@ import importlib.util
 import json
 import os
 import pathlib
-import platform
 import re
 import sys
-
-from keras_remul.version import __version__
 
 VARIABLE = "KERAS_BACKEND"
 # In the order in which they are taken; the first is the default of Keras.
@@ -123,30 +120,11 @@ def _listed(names):
 def begin():
     """Chooses the backend, unless the program has imported Keras before.
 
-    The command `keras-remul` ends here where that fails, with one line: status
-    2, or the report and status 1 if it is `keras-remul doctor`.
-
     Raises:
         ImportError: see `check_keras` and `choose`.
     """
-    arguments = _arguments_of_the_command()
-    if arguments == ["--version"]:
-        print(_COMMAND, __version__)
-        raise SystemExit
-    if arguments is not None:
-        # Else TensorFlow writes its start-up notes to the terminal.
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    try:
-        check_keras()
-        said = None if _keras_has_begun() else choose()
-    except ImportError as error:
-        if arguments is None:
-            raise
-        if arguments[:1] == ["doctor"]:
-            print(report(error))
-            raise SystemExit(1) from None
-        print(f"{_COMMAND}: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+    check_keras()
+    said = None if _keras_has_begun() else choose()
     if said:
         print(said, file=sys.stderr)
 
@@ -156,31 +134,10 @@ def _keras_has_begun():
     return any(name.partition(".")[0] == "keras" for name in sys.modules)
 
 
-def _arguments_of_the_command():
-    """The arguments of `keras-remul`, None where another program runs."""
+def is_command():
+    """Whether this program is the command `keras-remul`."""
     program, *arguments = sys.argv or [""]
     if program == "-m":  # Python's name for a module that it still looks for
         module = sys.orig_argv[-len(arguments) - 1]
-        return arguments if module.removeprefix("-m") == _MODULE else None
-    return arguments if pathlib.Path(program).stem == _COMMAND else None
-
-
-def report(error):
-    """What `keras-remul doctor` says where Keras cannot be imported.
-
-    Args:
-        error: why it cannot.
-    """
-    name, source = asked_for()
-    lines = {
-        "keras_remul": __version__,
-        "Python": platform.python_version(),
-        "machine": platform.platform(),
-        "backends": ", ".join(installed()) or "none is installed",
-        "asked for": f"{name} ({source})",
-        "WRONG": error,
-    }
-    return "\n".join(f"{key}: {value}" for key, value in lines.items())
-
-
-begin()
+        return module.removeprefix("-m") == _MODULE
+    return pathlib.Path(program).stem == _COMMAND

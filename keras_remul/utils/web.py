@@ -1,12 +1,12 @@
 """Downloads from a web server, limited in size and time.
 
-Addresses may hold credentials, `https://user:password@host/` or
-`?token=...`. They are sent only to that server; messages show `redact` of the
-address.
+Credentials in an address are sent only to that server; messages show `redact`
+of the address.
 """
 
 import http
 import re
+import socket
 import threading
 import time
 import urllib.parse
@@ -14,6 +14,10 @@ import urllib.parse
 import requests
 import urllib3
 
+from keras_remul.utils.addresses import redact, secure
+
+# Seconds in which a server has to accept a connection.
+CONNECT = 2
 # Seconds without a byte before a server is given up.
 TIMEOUT = 30
 RETRIES = 2
@@ -21,43 +25,8 @@ RETRIES = 2
 PAUSE = 1
 # Largest file whose size nobody has told, in bytes.
 LARGEST_UNTOLD = 16 * 2**20
-
-# In hf://owner/name@revision it is no user that stands before the @. A path
-# object of an address has one slash of two left.
-_USER = re.compile(
-    r"(?<=[a-zA-Z]{2})(?<!hf):/{1,2}\S*@|(?<=hf):/{1,2}[^\s/@]+@"
-)
-_QUERY = re.compile(r"\?[^\s#]+")
-# Of an address that a server can be asked at, so that all else stays.
-_PLAIN_USER = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*://)[^\s/?#]*@")
-
-
-def redact(text):
-    """The text without user, password and query of the addresses in it.
-
-    Everything before the last `@` is hidden, since a password may hold a slash,
-    and everything after `?`.
-    """
-    return _QUERY.sub("?***", _USER.sub("://***@", str(text)))
-
-
-def anonymous(text):
-    """The text without user and password in its addresses."""
-    return _PLAIN_USER.sub(r"\1", text)
-
-
-def join(url, name):
-    """The address of a file in the folder at an address, query kept."""
-    parts = urllib.parse.urlsplit(url)
-    path = f"{parts.path.rstrip('/')}/{name}"
-    return urllib.parse.urlunsplit(parts._replace(path=path))
-
-
-def secure(url):
-    """Whether data cannot be changed on the way: https, or this machine."""
-    parts = urllib.parse.urlsplit(url)
-    here = parts.hostname in ("localhost", "127.0.0.1", "::1")
-    return parts.scheme == "https" or (parts.scheme == "http" and here)
+# Bytes that are handed on at once; of a cut transfer so many may be lost.
+CHUNK = 2**16
 
 
 def receive(url, size, open_sink, deadline, largest=LARGEST_UNTOLD):
@@ -67,7 +36,10 @@ def receive(url, size, open_sink, deadline, largest=LARGEST_UNTOLD):
         url: https:// or http://.
         size: in bytes, or None if it is not known; then at most `largest`.
         open_sink: makes, for each attempt, a context manager whose value
-            takes bytes. Its ValueError on leaving means a bad transfer.
+            takes bytes. Its ValueError on leaving means a bad transfer. If the
+            value has an attribute `received`, so many bytes are there already;
+            only the others are asked for, and `restart()` is called where the
+            server sends all of them. Then the size must be known.
         deadline: value of `time.monotonic()` after which to give up.
         largest: limit in bytes if the size is not known. Defaults to 16 MiB.
 
@@ -76,12 +48,15 @@ def receive(url, size, open_sink, deadline, largest=LARGEST_UNTOLD):
         FileNotFoundError: the server has no such file.
         PermissionError: it refuses access, or leads from https to http.
         TimeoutError: the deadline has passed.
-        ConnectionError: the transfer failed, or the server is busy.
+        ConnectionError: the server cannot be reached (UnreachedError), the
+            transfer failed, or the server is busy.
     """
     for attempt in range(1, RETRIES + 2):
         try:
             with open_sink() as write:
                 return _in_time(url, size, largest, write, deadline)
+        except UnreachedError:
+            raise  # another attempt would find nobody either
         except (ValueError, ConnectionError) as error:
             wait = getattr(error, "wait", PAUSE * attempt)
             if attempt <= RETRIES and wait <= TIMEOUT:
@@ -166,19 +141,27 @@ class _Session(requests.Session):
 
 def _transfer(url, size, largest, write, given_up):
     most = largest if size is None else size
-    received = 0
+    received = getattr(write, "received", 0)
+    if received and received == size:
+        return
+    headers = {"Accept-Encoding": "identity"}
+    if received:
+        headers["Range"] = f"bytes={received}-"
     try:
         with (
             _Session() as session,
             session.get(
                 url,
                 stream=True,
-                timeout=TIMEOUT,
-                headers={"Accept-Encoding": "identity"},
+                timeout=(CONNECT, TIMEOUT),
+                headers=headers,
             ) as response,
         ):
-            _check_answer(url, response)
-            for chunk in response.iter_content(2**16):
+            if received and response.status_code == 200:
+                write.restart()
+                received = 0
+            _check_answer(url, response, received, size)
+            for chunk in response.iter_content(CHUNK):
                 received += len(chunk)
                 if received > most:
                     raise ValueError(
@@ -189,12 +172,54 @@ def _transfer(url, size, largest, write, given_up):
                     return
                 write(chunk)
     except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+        if _nobody_listens(error):
+            raise UnreachedError(url) from None
         # Not chained: its text and its parts name the address.
         raise ConnectionError(redact(error)) from None
     if size is not None and received != size:
         raise ValueError(
             f"{redact(url)} has {received} bytes; {size} were expected."
         )
+
+
+class UnreachedError(ConnectionError):
+    """Nobody listens at an address, or there is no network."""
+
+    def __init__(self, url):
+        super().__init__(
+            f"{redact(url)} cannot be reached. Check the address and the "
+            "network, or get the files where there is one; files that were "
+            "downloaded before need none."
+        )
+
+
+def check_reached(url):
+    """Raises UnreachedError where a server accepts no connection in time.
+
+    Args:
+        url: https:// or http://. What is reached through a proxy is not tried.
+    """
+    if requests.utils.get_environ_proxies(url):
+        return
+    parts = urllib.parse.urlsplit(url)
+    port = parts.port or {"http": 80, "https": 443}[parts.scheme]
+
+    def connect():
+        socket.create_connection((parts.hostname, port), CONNECT).close()
+
+    try:
+        # The names of servers are looked up without a limit.
+        in_time(connect, url, time.monotonic() + CONNECT)
+    except (OSError, UnicodeError):  # TimeoutError is one
+        raise UnreachedError(url) from None
+
+
+def _nobody_listens(error):
+    """Whether no connection was made: refused, timed out, or no such name."""
+    reason = getattr(error.args[0] if error.args else None, "reason", None)
+    return isinstance(error, requests.ConnectTimeout) or isinstance(
+        reason, urllib3.exceptions.NewConnectionError
+    )
 
 
 class _Busy(ConnectionError):
@@ -205,10 +230,20 @@ class _Busy(ConnectionError):
         self.wait = wait
 
 
-def _check_answer(url, response):
+def _check_answer(url, response, received, size):
+    """Raises unless the bytes after the first `received` ones will come."""
     status = response.status_code
     if status == 200:
         return
+    if received and status in (206, 416):
+        found = response.headers.get("Content-Range", "")
+        rest = rf"bytes {received}-{size - 1}/({size}|\*)"
+        if status == 206 and re.fullmatch(rest, found.strip()):
+            return
+        raise ValueError(
+            f"{redact(url)} was to be continued after {received} of {size} "
+            f"bytes; the server answers {status}, {found[:80]!r}."
+        )
     try:
         answer = f"the server answers {status} {http.HTTPStatus(status).phrase}"
     except ValueError:

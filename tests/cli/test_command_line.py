@@ -82,6 +82,7 @@ SETTINGS = [
 ]
 
 
+@pytest.mark.backend_independent
 @pytest.mark.parametrize("setting, message", SETTINGS)
 def test_settings(setting, message, mine, capsys):
     line = fails(capsys, "train", mine, "--set", setting, status=2)
@@ -112,12 +113,14 @@ RECIPES = [
 ]
 
 
+@pytest.mark.backend_independent
 @pytest.mark.parametrize("text, message", RECIPES)
 def test_recipes_with_faults(text, message, mine, capsys):
     mine.write_bytes(text if isinstance(text, bytes) else text.encode())
     assert_says(fails(capsys, "train", mine), message)
 
 
+@pytest.mark.backend_independent
 @pytest.mark.parametrize(
     "text, message",
     [
@@ -131,6 +134,7 @@ def test_recipes_of_a_name_with_faults(text, message, mine, capsys):
     assert_says(fails(capsys, "train", f"{mine}:b"), message)
 
 
+@pytest.mark.backend_independent
 def test_a_recipe_that_is_no_file(tmp_path, capsys):
     assert_says(fails(capsys, "train", tmp_path), "There is no recipe")
     assert_says(fails(capsys, "train", "no.py"), "There is no recipe no.py")
@@ -156,6 +160,7 @@ ERRORS = [
 ]
 
 
+@pytest.mark.backend_independent
 @pytest.mark.parametrize("error, message", ERRORS)
 def test_errors_of_all_kinds(error, message, mine, capsys, monkeypatch):
     def run(*arguments, **kwargs):
@@ -178,6 +183,7 @@ def test_errors_of_the_framework(mine, capsys, monkeypatch):
     fails(capsys, "train", mine)
 
 
+@pytest.mark.backend_independent
 def test_the_traceback_is_there_for_who_asks(mine, capsys, monkeypatch):
     def run(*arguments, **kwargs):
         raise KeyError("positions")
@@ -188,6 +194,7 @@ def test_the_traceback_is_there_for_who_asks(mine, capsys, monkeypatch):
     assert "Traceback" in capsys.readouterr().err
 
 
+@pytest.mark.backend_independent
 def test_interrupted(mine, capsys, monkeypatch):
     def run(*arguments, **kwargs):
         raise KeyboardInterrupt
@@ -221,6 +228,7 @@ def test_a_pipe_that_is_closed():
     assert "keras-remul much: the program that read" in said
 
 
+@pytest.mark.backend_independent
 @pytest.mark.parametrize(
     "command",
     [
@@ -236,6 +244,7 @@ def test_a_folder_that_is_a_file(command, mine, capsys, monkeypatch):
     assert_says(line, "file( is a file|.*could not be written: Not a dir)")
 
 
+@pytest.mark.backend_independent
 @pytest.mark.skipif(os.name != "posix", reason="rights of POSIX")
 def test_a_folder_without_permission(mine, capsys):
     """In a child, which is not root any more where this process is."""
@@ -340,6 +349,7 @@ TABLES = [
 ]
 
 
+@pytest.mark.backend_independent
 @pytest.mark.parametrize("content, message", TABLES)
 @pytest.mark.parametrize("command", ["reproduce", "report"])
 def test_tables_with_faults(command, content, message, tmp_path, capsys):
@@ -349,6 +359,7 @@ def test_tables_with_faults(command, content, message, tmp_path, capsys):
     assert_says(line, message)
 
 
+@pytest.mark.backend_independent
 def test_a_damaged_result_of_a_table(tmp_path, capsys, monkeypatch):
     table = dict(title="t", text="t", dataset="d", recipes=["a"], seeds=[0])
     atomic.write_json(tmp_path / "tables.json", {"small": table})
@@ -376,11 +387,13 @@ USAGE = [
 ]
 
 
+@pytest.mark.backend_independent
 @pytest.mark.parametrize("command", USAGE, ids=" ".join)
 def test_usage(command, capsys):
     assert_says(fails(capsys, *command, status=2), "error: ")
 
 
+@pytest.mark.backend_independent
 @pytest.mark.parametrize(
     "command, near",
     [
@@ -393,6 +406,7 @@ def test_the_nearest_command(command, near, capsys):
     assert line.endswith(f"Did you mean {near!r}?")
 
 
+@pytest.mark.backend_independent
 @pytest.mark.parametrize(
     "command, message",
     [
@@ -409,6 +423,7 @@ def test_names_of_nothing(command, message, capsys, cache):
     assert_says(fails(capsys, *command), message)
 
 
+@pytest.mark.backend_independent
 def test_a_quickstart_that_finds_the_disk_full(capsys, monkeypatch):
     def run(**arguments):
         quickstart.atomic.write("/proc/keras_remul", "x")

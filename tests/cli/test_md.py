@@ -146,7 +146,7 @@ def test_a_cell_and_a_time_step_that_is_too_long(preset, capsys):
     command = ["md", "mine", "cell.xyz", "--steps", "4", "--interval", "2"]
     assert cli.main(command) == 1
     assert "Give the argument `cutoff`" in capsys.readouterr().err
-    command += ["--cutoff", "3", "--timestep", "1000"]
+    command += ["--cutoff", "3", "--timestep", "1000", "--output", "a.xyz"]
     assert cli.main(command) == 0
     assert "The time step is too long" in " ".join(
         capsys.readouterr().out.split()

@@ -1,14 +1,18 @@
 """What commands print: paths as they are, and no password."""
 
+import argparse
+import csv
+import json
 import pathlib
 
 import pytest
-from rich.table import Table
 from test_command_line import GOOD
 
 from keras_remul import __version__, cli, datasets
 from keras_remul.cli import doctor, output, secrets
 from keras_remul.datasets import loading
+
+pytestmark = pytest.mark.backend_independent
 
 ODD = "a[/b] [red]x[/red] [onnx] :smile:"
 PIN = "sha256=" + "0a" * 32
@@ -25,11 +29,42 @@ def here(tmp_path, monkeypatch, bodies):
 def test_text_and_tables_as_they_are(capsys):
     output.say(ODD * 20)
     assert capsys.readouterr().out == f"{ODD * 20}\n"
-    table = Table(f"1 {ODD}", f"2 {ODD}", title=f"3 {ODD}", caption=f"4 {ODD}")
-    table.add_row(f"5 {ODD}", f"6 {ODD}")
-    output.show(table)
+    columns = {"a": f"1 {ODD}", "b": f"2 {ODD}"}
+    rows = [{"a": f"5 {ODD}", "b": f"6 {ODD}"}]
+    output.show(None, columns, rows, title=f"3 {ODD}", caption=f"4 {ODD}")
     said = capsys.readouterr().out
     assert all(f"{k} {ODD}" in said for k in range(1, 7))
+
+
+COLUMNS = {"name": "name", "mse": ("test MSE", ".2g"), "in": "inputs"}
+ROWS = [{"name": "n" * 60, "mse": 0.1234, "in": ["a", "b"]}, {"name": "m"}]
+
+
+def test_tables_for_programs(capsys):
+    """One table of rows with all digits; what is said besides goes aside."""
+    for name in ("json", "csv"):
+        arguments = argparse.Namespace(printed_as=name)
+        output.show(arguments, COLUMNS, ROWS, title="t", caption="c")
+        output.say("more", arguments)
+        said, aside = capsys.readouterr()
+        assert aside == "more\n"
+        if name == "json":
+            empty = {"name": "m", "mse": None, "in": None}
+            assert json.loads(said) == [ROWS[0], empty]
+        else:
+            rows = [*csv.reader(said.splitlines())]
+            assert rows == [
+                [*COLUMNS],
+                ["n" * 60, "0.1234", "a, b"],
+                ["m", "", ""],
+            ]
+
+
+def test_a_narrow_terminal_cuts_no_name(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    output.show(None, COLUMNS, ROWS)
+    said = capsys.readouterr().out
+    assert said.count("n") >= 60 and "…" not in said
 
 
 def test_no_command_prints_but_through_there():
@@ -70,6 +105,7 @@ def test_doctor(capsys, monkeypatch, tmp_path):
 
     monkeypatch.setenv("KERAS_REMUL_CACHE", "c[/x]")
     monkeypatch.setattr(doctor, "CHECKS", {"one": fails})
+    monkeypatch.setattr(doctor, "_try", lambda: 1 / 0)  # not after that
     assert cli.main(["doctor"]) == 1
     said = capsys.readouterr().out
     assert 'WRONG: one: pip install "keras-remul[onnx]", x[/b]' in said

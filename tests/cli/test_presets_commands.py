@@ -2,15 +2,16 @@
 
 import json
 import re
+import socket
 
 import keras
 import numpy as np
 import pytest
 
 from keras_remul import cli, datasets, list_presets, save_to_preset
-from keras_remul.cli import doctor
+from keras_remul.cli import cuda, doctor, trial
 from keras_remul.cli import presets as commands
-from keras_remul.presets import card
+from keras_remul.presets import card, folder
 
 NAME = "nbody_charged_mpn_remul"
 
@@ -71,7 +72,7 @@ def test_no_command_shows_credentials(capfd, zoo, cache, server, monkeypatch):
     status, _, error = run(capfd, "verify", address)
     assert status == 1 and "is not there" in error
     monkeypatch.setenv("KERAS_REMUL_ZOO_URL", f"{url}?token=top-secret")
-    monkeypatch.setattr(doctor, "CHECKS", {})
+    monkeypatch.setattr(doctor, "_try", lambda: {"facts": {}, "wrong": {}})
     status, table, _ = run(capfd, "doctor")
     assert status == 0 and "://***@127.0.0.1" in table
     assert "top-secret" not in said + more + error + table
@@ -156,37 +157,96 @@ def test_export(capsys, tmp_path):
     save_to_preset(model, tmp_path / "p")
     again = ("export", str(tmp_path / "p"), "--output", output)
     status, _, error = run(capsys, *again)
-    assert status == 1 and "exists. --force replaces it" in error
+    assert status == 2 and "exists. --force replaces it" in error
     status, _, error = run(capsys, *again, "--force")
     assert status == 1 and "no inputs" in error
 
 
-def test_doctor(capsys, tmp_path, monkeypatch):
-    monkeypatch.setenv("KERAS_REMUL_CACHE", str(tmp_path))
-    verify, asked = doctor.verify_preset, []
+def test_what_the_doctor_tries(monkeypatch):
+    asked = []
 
     def one_of_them(name):
         """What tests/presets/test_zoo.py does for each."""
         asked.append(name)
-        return verify(name) if name == NAME else None
+        return folder.verify_preset(name) if name == NAME else None
 
-    monkeypatch.setattr(doctor, "verify_preset", one_of_them)
-    status, said, _ = run(capsys, "doctor")
-    assert status == 0
+    monkeypatch.setattr(trial, "verify_preset", one_of_them)
+    report = trial.report()
     assert sorted(asked) == list_presets() and NAME in asked
-    assert "ok: the presets of the package" in said
-    assert keras.__version__ in said and "ok: one training step" in said
-    assert f"backend in use │ {keras.backend.backend()} " in said
+    assert report["facts"]["backend in use"] == keras.backend.backend()
+    assert {*report["wrong"].values()} == {None}
 
     def fails():
         raise OSError("no space")
 
-    checks = {"right": lambda: None, "the cache can be written": fails}
-    monkeypatch.setattr(doctor, "CHECKS", checks)
-    status, said, error = run(capsys, "doctor")
-    assert status == 1
-    assert "WRONG: the cache can be written: no space" in said
-    assert "1 of 2 checks failed" in error
+    monkeypatch.setattr(trial, "CHECKS", {"one": fails})
+    assert trial.report()["wrong"] == {"one": "OSError: no space"}
+
+
+@pytest.mark.backend_independent
+def test_doctor(capsys, tmp_path, monkeypatch):
+    tried = {"facts": {"devices": "cpu"}, "wrong": {"one step": None}}
+    monkeypatch.setattr(doctor, "_try", lambda: tried)
+    monkeypatch.setenv("KERAS_REMUL_CACHE", str(tmp_path / "cache"))
+    status, said, _ = run(capsys, "doctor")
+    assert status == 0 and "ok: one step" in said and "│ cpu " in said
+    status, said, _ = run(capsys, "doctor", "--json")
+    facts = {row["fact"]: row["value"] for row in json.loads(said)}
+    assert facts["keras"] == keras.__version__ and facts["one step"] == "ok"
+    (tmp_path / "file").touch()
+    with socket.socket() as taken:  # nobody listens there
+        taken.bind(("127.0.0.1", 0))
+        zoo = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        monkeypatch.setenv("KERAS_REMUL_ZOO_URL", zoo)
+        monkeypatch.setenv("KERAS_REMUL_CACHE", str(tmp_path / "file" / "c"))
+        tried["wrong"]["one step"] = "no"
+        status, said, error = run(capsys, "doctor")
+    assert status == 1 and "3 of 5 checks failed" in error
+    assert "Not a directory. Set KERAS_REMUL_CACHE" in said
+    assert re.search("127.0.0.1:[0-9]+ cannot be reached. Check the", said)
+    monkeypatch.setenv("KERAS_REMUL_OFFLINE", "1")
+    assert "OFFLINE is set, so it is not" in run(capsys, "doctor")[1]
+
+
+@pytest.mark.backend_independent
+def test_a_framework_that_ends_its_process(monkeypatch, tmp_path):
+    monkeypatch.setattr(doctor.sys, "executable", "/bin/false")
+    wrong = doctor._try()["wrong"]
+    assert wrong == {"Keras can be imported": "it ended with 1"}
+
+
+REQUIRED = {
+    "torch": ["nvidia-cudnn-cu12==9.1; platform_system != 'x'", "sympy"],
+    "tensorflow": ["nvidia-cudnn-cu12==9.3; extra == 'and-cuda'"],
+    "jax_cuda12_plugin": ["nvidia-cudnn-cu12>=9.1; extra == 'with-cuda'"],
+}
+STACKS = [
+    (["torch"], "9.1", None),
+    (["torch", "tensorflow"], None, None),
+    (["torch", "jax_cuda12_plugin"], "9.1", "their libraries fit"),
+    (["torch", "tensorflow"], "9.1", "tensorflow wants .*==9.3, 9.1 is"),
+    (["torch", "jax_cuda12_plugin"], "9.0", "torch wants .* jax wants"),
+]
+
+
+@pytest.mark.backend_independent
+@pytest.mark.parametrize("names, cudnn, message", STACKS)
+def test_two_stacks_of_cuda(names, cudnn, message, tmp_path, monkeypatch):
+    """Read from the metadata of what is installed, here in a folder."""
+    for name in [*names, "nvidia_cudnn_cu12"][: len(names) + bool(cudnn)]:
+        version = cudnn if name.startswith("nvidia") else "2.0"
+        lines = ["Metadata-Version: 2.1", f"Name: {name}"]
+        lines += [f"Version: {version}"]
+        lines += [f"Requires-Dist: {one}" for one in REQUIRED.get(name, ())]
+        info = tmp_path / f"{name}-{version}.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text("\n".join(lines))
+    monkeypatch.setattr("sys.path", [str(tmp_path)])
+    try:
+        found = cuda.check()
+    except ValueError as error:
+        found = str(error)
+    assert found is None if message is None else re.search(message, found)
 
 
 @pytest.mark.parametrize("command", ["download", "evaluate", "export"])

@@ -18,7 +18,7 @@ from keras_remul.datasets.cmu_mocap import builder as mocap
 from keras_remul.datasets.dft import builder as dft
 from keras_remul.datasets.md17 import builder as md17
 from keras_remul.datasets.top_jets import builder as jets
-from keras_remul.utils import web
+from keras_remul.utils import addresses, web
 
 CONTENT = b"0123456789" * 1000
 SIZE = len(CONTENT)
@@ -229,7 +229,7 @@ def test_the_table():
         md17.REVISED_URL,
         mocap.URL,
     ):
-        assert web.secure(url) and "127" not in url
+        assert addresses.secure(url) and "127" not in url
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from keras_remul import datasets
+from keras_remul.datasets.nbody_charged import splits
 from keras_remul.datasets.nbody_charged.builder import (
     NbodyCharged,
     NbodyChargedConfig,
@@ -18,6 +19,7 @@ from keras_remul.datasets.nbody_charged.builder import (
 from keras_remul.datasets.nbody_charged.forces import Coulomb
 from keras_remul.datasets.nbody_charged.initial import initial_states
 from keras_remul.datasets.nbody_charged.simulator import simulate
+from keras_remul.experiments import quickstart
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
 SHARED = pathlib.Path(
@@ -49,6 +51,21 @@ def data_dir(tmp_path_factory):
     path = tmp_path_factory.mktemp("tfds")
     load_small(path)
     return path
+
+
+@pytest.mark.backend_independent
+def test_the_same_without_tensorflow_datasets(data_dir, monkeypatch):
+    """For `keras-remul quickstart`, which needs no extra."""
+    assert splits.BENCHMARK == NbodyChargedConfig(name="any").ranges()
+    monkeypatch.setattr(splits, "BENCHMARK", small_config().ranges())
+    monkeypatch.setattr(quickstart, "is_installed", lambda _: False)
+    found = quickstart.load_data()
+    for name, (x, y) in zip(quickstart.SPLITS, found, strict=True):
+        expected = load_small(data_dir, name)
+        np.testing.assert_array_equal(y, expected[1])
+        assert {*x} == {*expected[0]} and y.dtype == "float32"
+        for key, value in x.items():
+            np.testing.assert_array_equal(value, expected[0][key])
 
 
 # Simulator.

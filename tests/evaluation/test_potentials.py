@@ -11,6 +11,8 @@ from keras_remul.evaluation.rotations import POLYHEDRAL, spread_rotations
 from keras_remul.evaluation.testing import assert_conservative
 from keras_remul.graphs import periodic_graph
 
+pytestmark = pytest.mark.usefixtures("untraced")
+
 ENERGIES = {1: -13.5, 6: -1030.25, 8: -2040.125}
 
 

@@ -10,6 +10,9 @@ from keras_remul.evaluation.search.data import Data
 from keras_remul.evaluation.search.orientation import shared_orientation
 from keras_remul.evaluation.search.power import detectable
 
+# Of figures that NumPy computes; what a group does is tested elsewhere, and
+# each kind of question is put on every backend once.
+ONCE = pytest.mark.backend_independent
 AXES = {axis: groups.SO2(axis=axis) for axis in "xyz"}
 
 
@@ -59,6 +62,7 @@ def test_data_with_gravity(falling):
         report[groups.O3()]
 
 
+@ONCE
 def test_relation_and_law_differ(rng):
     """y = 2x keeps all rotations, though x comes in one direction only."""
     x = (0.1 * rng.normal(size=(200, 3)) + [3.0, 0, 0]).astype("float32")
@@ -70,6 +74,7 @@ def test_relation_and_law_differ(rng):
     assert evidence.verdict == "not detected"
 
 
+@ONCE
 def test_p_value_is_uniform_under_an_invariant_law(rng):
     """Samples of one trial are copies: only trials are independent."""
     p_values = []
@@ -148,6 +153,7 @@ def test_points_padding_and_other_regressors(bodies):
     assert again.figures["p"] == first.figures["p"]
 
 
+@ONCE
 def test_errors(falling):
     x, y = falling
     one = candidates(groups.SO3())
@@ -176,6 +182,7 @@ def trap(rng, n=400, size=0.5):
     return x, y.astype("float32")
 
 
+@ONCE
 def test_what_a_linear_regressor_cannot_see_is_not_called_kept(rng):
     data = trap(rng, size=0.2)
     one = candidates(groups.SO3())
@@ -191,6 +198,7 @@ def test_what_a_linear_regressor_cannot_see_is_not_called_kept(rng):
     assert seen.figures["detectable_quadratic"] is None
 
 
+@ONCE
 def test_power_of_the_quadratic_regressor(rng):
     """It finds nothing where there is nothing, and says how little."""
     data = trap(rng, size=0.0)
@@ -212,6 +220,7 @@ def test_power_of_the_quadratic_regressor(rng):
     )
 
 
+@ONCE
 @pytest.mark.parametrize(
     "group, inputs, outputs",
     [
@@ -250,6 +259,7 @@ def test_a_breaking_of_the_size_that_is_detectable_is_found(
     np.testing.assert_allclose(sizes, [0.125, 0.03125, 0.0625], rtol=1e-3)
 
 
+@ONCE
 def test_a_group_that_does_nothing_has_no_breaking(rng):
     x = rng.normal(size=(40, 3)).astype("float32")
     symmetry = Symmetry(groups.SO3(), "scalar", "scalar")
@@ -258,6 +268,7 @@ def test_a_group_that_does_nothing_has_no_breaking(rng):
     assert figures["detectable_quadratic"] == np.inf
 
 
+@ONCE
 def test_quadratic_ridge_on_relations_of_second_order(rng):
     x = rng.normal(size=(300, 4))
     x[:, 3] = 2.0  # does not vary
@@ -283,6 +294,7 @@ WITH_TRANSLATIONS = [
 ]
 
 
+@ONCE
 @pytest.mark.parametrize("group", WITH_TRANSLATIONS, ids=repr)
 def test_translations_are_not_kept_because_the_origin_is_taken_out(rng, group):
     """A trap at the origin: y = x - 0.5 x."""
@@ -301,6 +313,7 @@ def test_translations_are_not_kept_because_the_origin_is_taken_out(rng, group):
     assert find_symmetry((x, y), vectors, **FEW).evidence[0].figures
 
 
+@ONCE
 def test_the_centre_of_points_at_several_times(rng):
     x = rng.normal(size=(30, 4, 3)).astype("float32")
     y = np.stack([x, 2 * x], axis=2)  # (30, 4, 2, 3)
@@ -322,6 +335,7 @@ def test_the_centre_of_points_at_several_times(rng):
 # Data of all kinds.
 
 
+@ONCE
 def test_labels_without_their_last_axis_trials_and_integers(rng):
     x = rng.normal(size=(60, 3)).astype("float32")
     y = (np.linalg.norm(x, axis=1) * 10).astype("int32")
@@ -334,6 +348,7 @@ def test_labels_without_their_last_axis_trials_and_integers(rng):
     assert a.figures == b.figures == c.figures
 
 
+@ONCE
 def test_outputs_in_several_units(rng):
     """Energies in the thousands do not hide forces that are broken."""
     x = rng.normal(size=(80, 3)).astype("float32")
@@ -350,6 +365,7 @@ def test_outputs_in_several_units(rng):
         assert evidence.verdict == "broken"
 
 
+@ONCE
 @pytest.mark.parametrize("noise", [0.0, 0.1])
 def test_targets_that_are_constant_or_exact(rng, noise):
     x = rng.normal(size=(60, 3)).astype("float32")
@@ -429,6 +445,7 @@ def with_any_direction(runs, axis):
     return x, ops.convert_to_numpy(symmetry.transform_outputs(g, y)), trials
 
 
+@ONCE
 def test_motion_as_recorded_has_one_heading(runs):
     x, y, trials = runs
     report = find_symmetry((x, y), MOTION, trials=trials, num_permutations=99)
@@ -440,6 +457,7 @@ def test_motion_as_recorded_has_one_heading(runs):
     assert report[groups.SO3()].figures["cost_low"] > 2 * cost["y"]
 
 
+@ONCE
 def test_motion_of_any_heading_singles_out_the_vertical(runs):
     x, y, trials = with_any_direction(runs, "y")
     report = find_symmetry((x, y), MOTION, trials=trials, num_permutations=99)

@@ -36,6 +36,8 @@ from keras_remul.utils import atomic
 RECIPES = pathlib.Path(__file__).parents[2] / "recipes"
 TABLES = json.loads((RECIPES / "tables.json").read_text()).values()
 NAMES = sorted({r.split()[0] for table in TABLES for r in table["recipes"]})
+# Of files, settings and figures; what is trained is tested with the models.
+ONCE = pytest.mark.backend_independent
 
 
 @pytest.fixture(autouse=True)
@@ -82,6 +84,7 @@ def linear(**changes):
     ).replace(**changes)
 
 
+@ONCE
 @pytest.mark.parametrize("name", NAMES)
 def test_recipe_loads(name, tmp_path):
     loaded = load_recipe(RECIPES / name.replace(":", ".py:"))
@@ -270,6 +273,7 @@ def identity_of(recipe):
     return found[0]
 
 
+@ONCE
 @pytest.mark.parametrize("field, changes", OTHERS)
 def test_a_folder_gives_no_result_of_another_recipe(field, changes, tmp_path):
     """Neither a finished run's, nor one's that was stopped."""
@@ -293,6 +297,7 @@ def test_a_folder_gives_no_result_of_another_recipe(field, changes, tmp_path):
         (tmp_path / file).unlink()
 
 
+@ONCE
 def test_every_field_of_a_recipe_is_compared():
     fields = {field.name for field in dataclasses.fields(Recipe)}
     tried = {key for _, changes in OTHERS for key in changes}
@@ -302,12 +307,14 @@ def test_every_field_of_a_recipe_is_compared():
     assert set(arguments) <= given
 
 
+@ONCE
 def test_names_that_keras_numbers_make_no_other_recipe(tmp_path):
     first = identity_of(base())
     functional()
     assert identity_of(base()) == first
 
 
+@ONCE
 def test_a_folder_of_an_earlier_version(tmp_path):
     facts = identity_of(base())
     atomic.write_json(tmp_path / "result.json", {"test_mse": 0.5})
@@ -329,7 +336,9 @@ def test_a_folder_of_an_earlier_version(tmp_path):
         base().run(tmp_path)
 
 
-@pytest.mark.parametrize("key", ["train", "validation"])
+@pytest.mark.parametrize(
+    "key", ["train", pytest.param("validation", marks=ONCE)]
+)
 def test_a_training_that_diverges_says_so(key, tmp_path, bodies, monkeypatch):
     x, y = bodies
     # Large, but finite: the square is not.
@@ -343,6 +352,7 @@ def test_a_training_that_diverges_says_so(key, tmp_path, bodies, monkeypatch):
     assert not (tmp_path / "result.json").exists()
 
 
+@ONCE
 def test_warnings_of_the_weighting_come_once(tmp_path):
     recipe = base(
         objective=lambda: dict(weighting=weighting.Constrained(1e-9)),
@@ -356,6 +366,7 @@ def test_warnings_of_the_weighting_come_once(tmp_path):
     assert sum("above the tolerance" in text for text in texts) == 1
 
 
+@ONCE
 def test_other_warnings_of_an_epoch_are_passed_on(tmp_path):
     class Warns(weighting.Constant):
         def warning(self):
@@ -388,6 +399,7 @@ def test_command(tmp_path, capsys):
         load_recipe(file)
 
 
+@ONCE
 def test_the_best_epoch_on_validation_is_kept(tmp_path):
     result = linear(checkpoint_every=1, learning_rate=0.5, epochs=6).run(
         tmp_path, verbose=0
@@ -399,6 +411,7 @@ def test_the_best_epoch_on_validation_is_kept(tmp_path):
     assert result["validation_mse"] == min(errors) < max(errors)
 
 
+@ONCE
 def test_many_passes_are_one_epoch(tmp_path):
     recipe = linear(passes=3, epochs=1)
     recipe.run(tmp_path, verbose=0)
@@ -449,6 +462,7 @@ def test_callbacks_see_each_epoch_once(tmp_path, monkeypatch):
     assert len(set(orders)) == len({order for _, order in orders}) == 4
 
 
+@ONCE
 def test_progress(tmp_path, capsys):
     linear().run(tmp_path / "bar", verbose=1)
     assert "4/4" in capsys.readouterr().out
@@ -460,6 +474,7 @@ def test_progress(tmp_path, capsys):
     assert capsys.readouterr().out == ""
 
 
+@ONCE
 @pytest.mark.parametrize("name", ["beta", "tolerance"])
 def test_weighting_from_the_command_line(name, tmp_path):
     recipe = small(**{name: "0.5"})
@@ -469,6 +484,7 @@ def test_weighting_from_the_command_line(name, tmp_path):
     assert getattr(found, name) == 0.5
 
 
+@ONCE
 def test_moved_by_further_groups(tmp_path):
     def symmetries():
         return {
@@ -483,6 +499,7 @@ def test_moved_by_further_groups(tmp_path):
         assert abs(error / result["test_mse"] - 1) > 1e-4
 
 
+@ONCE
 def test_the_mean_with_ridge_regression(tmp_path):
     x, y = datasets.load_all("")["test"]
     alone = small().run(tmp_path / "alone", verbose=0)
@@ -498,6 +515,7 @@ def test_the_mean_with_ridge_regression(tmp_path):
     )
 
 
+@ONCE
 def test_the_correction_of_ridge_regression(tmp_path):
     """Fitted before the training, and not trained."""
     symmetry = datasets.symmetry("nbody_charged")

@@ -209,7 +209,11 @@ def test_one_process_at_a_time(tmp_path):
             recipe().run(tmp_path, verbose=0)
 
 
-@pytest.mark.parametrize("cause", ["data", "weights", "rate"])
+@pytest.mark.parametrize(
+    "cause",
+    [pytest.param("data", marks=ONCE), pytest.param("weights", marks=ONCE)]
+    + ["rate"],
+)
 def test_no_number_from_the_start(cause, data, tmp_path):
     """The reason is told, and the folder is free for the next try."""
     changes, match = {}, "data.*validation.*NaN"
@@ -239,6 +243,7 @@ def test_no_number_from_the_start(cause, data, tmp_path):
     assert np.isfinite(recipe().run(tmp_path, verbose=0)["test_mse"])
 
 
+@ONCE
 def test_batches_of_an_epoch(data):
     """Their order is that of the seed and the epoch, whatever came before."""
     x, y = data["train"]
@@ -258,6 +263,7 @@ def test_batches_of_an_epoch(data):
         )
 
 
+@ONCE
 def test_a_callback_that_stops_the_training(tmp_path, straight):
     def stops(epoch, logs):
         callback.model.stop_training = True
@@ -282,6 +288,7 @@ FIELDS = [
 ]
 
 
+@ONCE
 @pytest.mark.parametrize(
     "name, value", [(name, value) for name, all in FIELDS for value in all]
 )

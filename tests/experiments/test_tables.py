@@ -41,6 +41,7 @@ def folder(tmp_path, bodies, monkeypatch):
     return recipes
 
 
+@pytest.mark.backend_independent
 def test_reproduce_and_report(folder, tmp_path, capsys):
     runs = tmp_path / "runs"
     runs.mkdir()

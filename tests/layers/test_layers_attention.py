@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from compiled import once
 from keras import ops
 
 from keras_remul import layers
@@ -121,3 +122,31 @@ def test_dropout_acts_in_training_only():
 def test_dim_must_be_a_multiple_of_heads():
     with pytest.raises(ValueError, match="multiple of `num_heads`.*dim=10"):
         layers.MultiHeadSelfAttention(10, 4)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.1])
+def test_queries_of_some_nodes(dropout):
+    x, mask = inputs()
+    layer = build(dropout)
+    bias = np.random.default_rng(1).normal(size=(BATCH, HEADS, NODES, NODES))
+    bias = bias.astype("float32")
+    whole = call(layer, x, mask=mask, bias=bias)
+    found = call(layer, x, mask=mask, bias=bias[:, :, 1:3], query=x[:, 1:3])
+    np.testing.assert_allclose(found[:2], whole[:2, 1:3], atol=2e-6)
+
+
+def test_a_class_token_asks_itself_and_the_valid_nodes():
+    x, mask = inputs()
+    block = layers.NormFormerBlock(DIM, HEADS)
+    block.build((None, None, DIM))
+    token = x[:, :1] + 1.0
+    run = once(lambda x, mask: block(x, mask=mask, token=token))
+    y = ops.convert_to_numpy(run(x, mask))
+    assert y.shape == (BATCH, 1, DIM)
+    dirty = ops.convert_to_numpy(run(np.where(mask[..., None], x, 7.0), mask))
+    np.testing.assert_allclose(dirty, y, atol=1e-6)
+    whole = ops.convert_to_numpy(run(x, np.ones_like(mask)))
+    assert np.abs(whole - y)[1:].max() > 1e-2
+    bias = np.zeros((BATCH, HEADS, NODES, NODES), "float32")
+    with pytest.raises(ValueError, match="no `bias` beside a `token`"):
+        block(x, bias=bias, token=token)

@@ -208,6 +208,7 @@ def test_says_where_the_rotation_is_not_determined(group, body):
     np.testing.assert_array_equal(model.determined(x), [True, False, True])
 
 
+@pytest.mark.usefixtures("untraced")
 @pytest.mark.parametrize("ready", [True, False])
 @pytest.mark.parametrize("group", [GROUPS[0], GROUPS[3]], ids=repr)
 def test_gradients_are_finite(group, ready, body):

@@ -1,7 +1,6 @@
 """Taggers of jets: the public ParticleNet, invariances, padding."""
 
 import hashlib
-import importlib.util
 import pathlib
 
 import keras
@@ -12,11 +11,14 @@ from compiled import outputs
 import keras_remul as kr
 from keras_remul.experiments import tagging
 from keras_remul.models.jets import kinematics
+from keras_remul.presets.converting import particle_net, particle_transformer
+from keras_remul.presets.converting.jets import sample
 
-TOOL = pathlib.Path(__file__).parents[2] / "tools/convert_particlenet.py"
+GOLDEN = pathlib.Path(__file__).parents[1] / "golden/particle_transformer.npz"
 STORED = "particlenet_jetclass/particlenet_kin.npz"
 SHA256 = "b6ed8258f8276ddffe25e9f40b6032d275dc75a6034a3b412c2fe7a59238a842"
-# Of the jets of the tool, in float64, by weaver-core 0.5.3 with these weights.
+# Of the sample of the conversion, in float64, by weaver-core 0.5.3 with these
+# weights.
 EXPECTED = [
     [
         *(-2.607645, -4.754447, -5.691769, -2.323321, -4.834192),
@@ -34,39 +36,56 @@ EXPECTED = [
 SMALL = dict(widths=[8], neighbors=4, hidden_dim=8)
 
 
-@pytest.fixture(scope="module")
-def tool():
-    spec = importlib.util.spec_from_file_location("convert_particlenet", TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def test_public_weights(tool, shared_data):
+def test_public_weights(shared_data):
     path = shared_data / STORED
     if not path.is_file():
         pytest.skip(f"no reference data: {STORED} is not there")
     assert hashlib.sha256(path.read_bytes()).hexdigest() == SHA256
     with np.load(path) as state:
-        model = tool.convert(dict(state))
-    found = outputs(model, {k: a[:3] for k, a in tool.jets().items()})
+        model = particle_net.convert(state)
+    found = outputs(model, {k: a[:3] for k, a in sample().items()})
     np.testing.assert_allclose(found, EXPECTED, rtol=1e-5, atol=1e-5)
 
 
+@pytest.fixture(scope="module")
+def stored():
+    """Weights, jets and logits of weaver-core."""
+    with np.load(GOLDEN) as arrays:
+        weights = dict(arrays)
+    y = weights.pop("logits")
+    return weights, {k: weights.pop(k) for k in ("four_momenta", "mask")}, y
+
+
+def test_particle_transformer_of_weaver(stored):
+    weights, x, y = stored
+    found = outputs(particle_transformer.convert(weights), x)
+    assert np.ptp(y, axis=0).min() > 0.2
+    np.testing.assert_allclose(found, y, rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.backend_independent
-def test_another_file_is_refused(tool, tmp_path):
-    (tmp_path / "weights.pt").write_bytes(b"other")
-    with pytest.raises(ValueError, match="sha256 73aff.*Get the file again"):
-        tool.read(tmp_path / "weights.pt")
+def test_weights_of_another_architecture(stored):
+    def converted(changes):
+        return particle_transformer.convert({**stored[0], **changes})
+
+    gate = {"mod.blocks.0.fc1_g.weight": np.ones((32, 8))}
+    with pytest.raises(ValueError, match="no further weights.*blocks.0.fc1_g"):
+        converted(gate)
+    with pytest.raises(ValueError, match="7 kinematic.* those for 17"):
+        converted({"mod.embed.input_bn.weight": np.ones(17)})
+    with pytest.raises(ValueError, match=r"'norm.weight' as an array \(8,\)"):
+        converted({"mod.norm.weight": np.ones(9)})
+    with pytest.raises(ValueError, match="named 'bn_fts.weight'. .* mod"):
+        particle_net.convert({"mod": np.ones(3)})
 
 
-def few(tool):
-    jets = tool.jets(sizes=(20, 12, 3, 0))
+def few():
+    jets = sample(sizes=(20, 12, 3, 0))
     return {key: a[:, :20] for key, a in jets.items()}
 
 
-def test_padding_and_order(tool, rng):
-    x = few(tool)
+def test_padding_and_order(rng):
+    x = few()
     dirty = np.where(x["mask"][..., None] > 0, x["four_momenta"], np.nan)
     order = rng.permutation(24)
     wide = {
@@ -78,6 +97,7 @@ def test_padding_and_order(tool, rng):
     for model in (
         kr.models.ParticleNet(**SMALL),
         kr.models.JetTransformer(num_layers=1, hidden_dim=8, num_heads=2),
+        kr.models.ParticleTransformer([8], [4], 1, 1, num_heads=2),
     ):
         y = outputs(model, x)
         assert y.shape == (4, 1) and np.isfinite(y).all()
@@ -88,24 +108,48 @@ def test_padding_and_order(tool, rng):
 
 
 @pytest.mark.parametrize("invariance", [None, "beam", "lorentz"])
-def test_invariances(tool, invariance):
+def test_invariances(invariance):
     keras.utils.set_random_seed(0)
     model = kr.models.JetTransformer(
         num_layers=1, hidden_dim=8, num_heads=2, invariance=invariance
     )
-    x = {key: a[:2] for key, a in few(tool).items()}
+    x = {key: a[:2] for key, a in few().items()}
     y = outputs(model, x)
     beam = {"boost": kr.groups.Boosts("z", 1.5), "turn": kr.groups.SO2("z")}
     kept = {None: 1, "beam": 2, "lorentz": 3}[invariance]
     for i, group in enumerate(
         (kr.groups.SO2("z"), beam, kr.groups.Lorentz(0.5)), 1
     ):
-        symmetry = kr.Symmetry(group, {"four_momenta": "four_vector"}, "scalar")
-        g = symmetry.sample(2, seed=0)
-        moved = symmetry.transform_inputs(g, x)
-        moved = {k: keras.ops.convert_to_numpy(a) for k, a in moved.items()}
-        away = np.abs(outputs(model, moved) - y).max()
+        there = moved(group, {"four_momenta": "four_vector"}, x)
+        away = np.abs(outputs(model, there) - y).max()
         assert away < 5e-3 if i <= kept else away > 1e-2, (group, away)
+
+
+def moved(group, representations, x):
+    symmetry = kr.Symmetry(group, representations, "scalar")
+    x = symmetry.transform_inputs(symmetry.sample(len(x["mask"]), seed=0), x)
+    return {k: keras.ops.convert_to_numpy(a) for k, a in x.items()}
+
+
+def test_spurions(float64):
+    """Moved along, they break nothing; fixed, all but turns about the beam."""
+    model = kr.models.JetTransformer(
+        num_layers=1, hidden_dim=8, num_heads=2, invariance="lorentz"
+    )
+    jets = {key: a[:2].astype("float64") for key, a in few().items()}
+    x = kr.models.with_beam_spurions(jets)
+    y = outputs(model, x)
+    for group, spurions, kept in (
+        (kr.groups.Lorentz(0.5), "four_vector per sample", True),
+        (kr.groups.SO2("z"), "scalar per sample", True),
+        (kr.groups.Boosts("z", 1.5), "scalar per sample", False),
+        (kr.groups.Lorentz(0.5), "scalar per sample", False),
+    ):
+        inputs = {"four_momenta": "four_vector", "spurions": spurions}
+        away = np.abs(outputs(model, moved(group, inputs, x)) - y)
+        assert away.max() < 1e-5 if kept else away.max() > 1e-4, group
+    with pytest.raises(ValueError, match="'mask'.*Received: .*spurions"):
+        kr.models.JetTransformer(invariance="beam")(x)
 
 
 def test_minkowski_products_do_not_cancel():
@@ -145,7 +189,7 @@ def test_errors():
         kr.models.ParticleNet(units=0)
 
 
-@pytest.mark.parametrize("name", ["JetTransformer", "ParticleNet"])
+@pytest.mark.parametrize("name", ["JetTransformer", "ParticleTransformer"])
 def test_no_constituents(name):
     with pytest.raises(ValueError, match="no nodes"):
         getattr(kr.models, name)()({"four_momenta": np.zeros((3, 0, 4))})

@@ -131,6 +131,7 @@ def test_each_registered_model_keeps_its_variables():
     assert all(issubclass(cls, KeepsVariables) for cls in found)
 
 
+@pytest.mark.usefixtures("untraced")
 @pytest.mark.parametrize("name", MODELS)
 def test_gradients_of_single_nodes_and_empty_samples(name):
     # Valid nodes: none, one, two at one place and at rest, all.

@@ -294,6 +294,7 @@ def test_forces_are_the_gradient(name):
     np.testing.assert_allclose(p["forces"].sum(1), 0.0, atol=1e-4 * scale)
 
 
+@pytest.mark.usefixtures("untraced")
 def test_direct_forces_have_no_sum_and_conserve_nothing():
     x, y = molecules()
     model = potential(units=4, forces="direct")
@@ -319,6 +320,7 @@ def crystal(batch=2, atoms=4):
     return x, y
 
 
+@pytest.mark.usefixtures("untraced")
 def test_stress_is_the_derivative_by_strain():
     x, _ = crystal()
     model = potential(stress=True)
@@ -366,6 +368,7 @@ def torque(x, forces):
     return np.cross(r, forces).sum(axis=1)
 
 
+@pytest.mark.usefixtures("untraced")
 def test_the_torque_is_the_derivative_by_a_rotation():
     x, _ = molecules(3)
     model = potential()
@@ -382,6 +385,7 @@ def test_the_torque_is_the_derivative_by_a_rotation():
     np.testing.assert_allclose(found, expected, rtol=2e-2, atol=2e-3)
 
 
+@pytest.mark.usefixtures("untraced")
 @pytest.mark.parametrize("make", [molecules, crystal])
 def test_the_torque_is_added_to_the_loss(make):
     """Without a cell by hand; in a cell by a rotation of all of it."""

@@ -199,6 +199,7 @@ def test_says_where_axes_are_not_determined(wrapper):
     assert found.tolist() == [name in DETERMINED for name in SHAPES]
 
 
+@pytest.mark.usefixtures("untraced")
 @pytest.mark.parametrize("wrapper", WRAPPERS)
 def test_forces_are_finite_wherever_atoms_are(wrapper):
     sym = Symmetry(

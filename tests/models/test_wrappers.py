@@ -17,6 +17,7 @@ from keras_remul import (
     groups,
     models,
 )
+from keras_remul.backend import keras_internals
 from keras_remul.models import MessagePassingNetwork
 from keras_remul.models.wrappers.base import Wrapper
 from keras_remul.models.wrappers.symmetrized import Symmetrized
@@ -151,6 +152,14 @@ def test_saved_and_loaded(cls, tmp_path):
     model.save_to_preset(tmp_path / "preset")
     assert_close(outputs(cls.from_preset(tmp_path / "preset"), x), y)
     assert type(from_preset(tmp_path / "preset")) is cls
+
+
+@every
+def test_nothing_is_left_to_build(cls):
+    """Else `predict` on JAX first computes a batch, an operation at a time."""
+    model = make(cls)
+    keras_internals.build(model, (bodies(), None, None))
+    assert all(layer.built for layer in keras_internals.with_sublayers(model))
 
 
 @every

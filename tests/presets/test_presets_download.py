@@ -6,13 +6,16 @@ import pathlib
 import resource
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 
 import keras
 import numpy as np
 import pytest
+from filelock import FileLock
 from presets_zoo import NAME, WEIGHTS, kept, parts, write_manifest
 
 from keras_remul import (
@@ -55,11 +58,14 @@ def test_download_once_then_cache(server, cache, monkeypatch):
     assert NAME in list_presets()
 
 
-def test_offline_and_not_in_the_cache(server, monkeypatch):
+def test_offline_and_not_in_the_cache(server, cache, monkeypatch):
     monkeypatch.setenv("KERAS_REMUL_OFFLINE", "1")
-    with pytest.raises(ConnectionError, match="KERAS_REMUL_OFFLINE"):
+    with pytest.raises(ConnectionError, match="KERAS_REMUL_OFFLINE") as caught:
         from_preset(NAME, zoo=server.url)
     assert server.asked == []
+    said = str(caught.value)
+    assert f"Preset {NAME!r}" in said and server.url in said
+    assert str(cache) in said and "\n" not in said
 
 
 @pytest.mark.parametrize(
@@ -120,7 +126,8 @@ def test_lasting_faults(fault, error, message, server, cache, monkeypatch):
         from_preset(NAME, zoo=server.url)
     assert ".part" not in str(caught.value)
     assert "model.weights.h5" not in kept(cache)
-    assert not parts(cache)
+    # What is wrong is not kept; what is right is continued.
+    assert len(parts(cache)) == (fault == "cut")
     # The cache is as good as before: the rest arrives with the next call.
     server.faults.clear()
     server.asked.clear()
@@ -219,6 +226,8 @@ def test_files_and_folders(zoo, server):
 DOWNLOAD = """
 import sys
 from keras_remul import download_preset
+from keras_remul.utils import web
+web.CHUNK = 2**8
 print(download_preset("small", zoo=sys.argv[1]))
 """
 
@@ -390,18 +399,100 @@ def test_sizes_that_are_refused(server, zoo, cache, monkeypatch):
             from_preset(NAME, zoo=server.url)
 
 
-def test_killed_in_the_middle(server, cache):
+def kill_in_the_middle(server, cache):
+    """The part that a killed process leaves, in a list."""
     server.faults[WEIGHTS] = ["drip"]
     worker = start(DOWNLOAD, server.url)
-    while server.faults[WEIGHTS] and worker.poll() is None:
+    while server.faults[WEIGHTS] or not parts(cache):
+        assert worker.poll() is None
         time.sleep(0.02)
-    left = parts(cache)
+    while not (size := parts(cache)[0].stat().st_size):
+        time.sleep(0.02)
     worker.kill()
     worker.communicate()
-    assert len(left) == 1 and left[0].exists()
+    assert size > 0
+    return parts(cache)
+
+
+def test_killed_in_the_middle(server, cache):
+    (left,) = kill_in_the_middle(server, cache)
+    size = left.stat().st_size
+    server.faults[WEIGHTS] = ["rest"]
     assert verify_preset(NAME, zoo=server.url) < 1e-6
-    assert left[0].exists()  # another process might be writing it
-    os.utime(left[0], (0, 0))
-    (left[0].parent / "config.json").unlink()
+    assert server.ranges == [f"bytes={size}-"]
+    assert not parts(cache)
+
+
+@pytest.mark.parametrize("answers", ["all", "other_rest", "416", "other bytes"])
+def test_what_cannot_be_continued_begins_anew(answers, server, cache):
+    server.faults[WEIGHTS] = ["cut"] * 2
+    with pytest.raises(ConnectionError, match="'small' was not found in"):
+        from_preset(NAME, zoo=server.url)
+    (left,) = parts(cache)
+    size = left.stat().st_size
+    server.ranges.clear()
+    if answers == "other bytes":
+        left.write_bytes(b"x" * size)
+    fault = {"all": None, "416": (416, {}), "other bytes": "rest"}
+    server.faults[WEIGHTS] = [fault.get(answers, answers)]
     assert verify_preset(NAME, zoo=server.url) < 1e-6
-    assert not left[0].exists()
+    assert server.ranges == [f"bytes={size}-"]
+    assert not parts(cache)
+
+
+@pytest.mark.parametrize("kind", ["fifo", "dangling", "huge", "whole"])
+def test_odd_parts(kind, server, zoo, cache, soon):
+    server.faults[WEIGHTS] = ["cut"] * 2
+    with pytest.raises(ConnectionError):
+        from_preset(NAME, zoo=server.url)
+    server.ranges.clear()
+    (left,) = parts(cache)
+    if kind == "whole":
+        shutil.copyfile(zoo / NAME / "model.weights.h5", left)
+        server.asked.clear()
+    else:
+        replace(left, kind)
+    assert verify_preset(NAME, zoo=server.url) < 1e-6
+    assert (WEIGHTS in server.asked) == (kind != "whole")
+    assert server.ranges == [] and not parts(cache)
+
+
+def test_a_process_that_waits_for_none(server, cache):
+    """While another one continues a part, it begins anew, and keeps none."""
+    server.faults[WEIGHTS] = ["cut"] * 2
+    with pytest.raises(ConnectionError):
+        from_preset(NAME, zoo=server.url)
+    (left,) = parts(cache)
+    size, folder = left.stat().st_size, left.parent
+    with FileLock(cache / "locks" / folder.name):
+        server.faults[WEIGHTS] = ["cut"] * 2
+        with pytest.raises(ConnectionError):
+            from_preset(NAME, zoo=server.url)
+        assert parts(cache) == [left] and left.stat().st_size == size
+        assert verify_preset(NAME, zoo=server.url) < 1e-6
+    assert left.stat().st_size == size
+    os.utime(left, (0, 0))
+    (folder / "config.json").unlink()
+    assert verify_preset(NAME, zoo=server.url) < 1e-6
+    assert not left.exists()  # nobody will continue it
+
+
+@pytest.mark.backend_independent
+def test_nobody_listens(cache, monkeypatch):
+    """One attempt, and a limit for names that are looked up for long."""
+    monkeypatch.setattr(web, "PAUSE", 1e9)
+    monkeypatch.setattr(web, "CONNECT", 0.1)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(
+            web.UnreachedError, match="127.0.0.1.* cannot be re"
+        ):
+            list_presets(zoo=url)
+        with pytest.raises(web.UnreachedError):
+            web.check_reached(url)
+    waits = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *a, **k: waits.wait(5))
+    with pytest.raises(ConnectionError, match="host.invalid cannot be reached"):
+        web.check_reached("https://host.invalid")
+    waits.set()

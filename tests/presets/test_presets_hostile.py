@@ -192,6 +192,7 @@ def test_nothing_is_accepted_but_what_is_listed(tmp_path):
         assert found[key + " class"] == found["class"]
 
 
+@pytest.mark.backend_independent
 def test_what_is_listed_is_what_keras_has():
     exists = set(NAMES)
     for table in (CLASSES, FUNCTIONS):
@@ -209,6 +210,7 @@ def variants(cls, tmp_path):
             yield {name: ["file://outside"]}
 
 
+@pytest.mark.backend_independent
 def test_what_is_listed_does_nothing(tmp_path):
     made = 0
     for module, names in CLASSES.items():
@@ -281,6 +283,7 @@ def attacks(outside):
 CASES = len(list(attacks("outside")))
 
 
+@pytest.mark.backend_independent
 @pytest.mark.parametrize("case", range(CASES))
 def test_attacks(case, tmp_path):
     outside = tmp_path / "outside.png"
@@ -308,6 +311,7 @@ def theirs(x):
 CALLED = []
 
 
+@pytest.mark.backend_independent
 @pytest.mark.parametrize(
     "config",
     [
@@ -377,6 +381,7 @@ def assert_bounded(config, load):
             assert_quick(attempt, 5.0)
 
 
+@pytest.mark.backend_independent
 @pytest.mark.parametrize("name", ["Sequential", *MODELS])
 def test_sizes_of_models_are_bounded(name, tmp_path):
     """A few bytes of JSON take neither minutes nor all memory."""
@@ -391,6 +396,7 @@ def test_sizes_of_models_are_bounded(name, tmp_path):
     assert_bounded(json.loads((path / "config.json").read_text()), load)
 
 
+@pytest.mark.backend_independent
 @pytest.mark.parametrize(
     "thing",
     [*GROUPS, *REPRESENTATIONS, *WEIGHTINGS],
@@ -401,6 +407,7 @@ def test_sizes_of_other_things_are_bounded(thing):
     assert_bounded(config, lambda c: configuration.make(c, "metadata.json"))
 
 
+@pytest.mark.backend_independent
 def test_many_layers_are_refused_before_they_are_made():
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dropout(0.1)])
     config = json.loads(json.dumps(keras.saving.serialize_keras_object(model)))
@@ -427,6 +434,7 @@ def repeated(name, **arguments):
     return config
 
 
+@pytest.mark.backend_independent
 def test_layers_of_many_models_are_counted_together():
     """Each of them asks for as many as one model may have."""
     one = repeated("Transformer", num_layers=256)

@@ -14,8 +14,13 @@ import numpy as np
 import pytest
 from web import Handler, serve
 
-from keras_remul import from_preset, save_to_preset, upload_preset
-from keras_remul.presets import download, files, hubs
+from keras_remul import (
+    from_preset,
+    save_to_preset,
+    upload_preset,
+    verify_preset,
+)
+from keras_remul.presets import download, files, hubs, upload
 from keras_remul.utils.plain_files import read_json
 
 pytestmark = pytest.mark.backend_independent
@@ -418,3 +423,26 @@ def test_upload_of_a_verified_copy(preset, monkeypatch, tmp_path):
     with pytest.raises(ValueError, match="damaged"):
         upload_preset(tmp_path / "small", "hf://me/small")
     assert len(calls) == 2
+
+
+def test_upload_to_a_folder(preset, monkeypatch, tmp_path):
+    monkeypatch.setenv("KERAS_REMUL_OFFLINE", "1")  # it needs no network
+    target = tmp_path / "shared" / "mine"
+    upload_preset(preset, target.as_uri())
+    assert verify_preset(target.as_uri()) < 1e-6
+    assert sorted(os.listdir(target)) == sorted(os.listdir(preset))
+    assert os.listdir(target.parent) == ["mine"]
+    for there in (target, tmp_path / "file"):
+        there.touch() if there.name == "file" else None
+        with pytest.raises(ValueError, match="exists, and is not overwritten"):
+            upload_preset(preset, there.as_uri())
+    for bad in ("file://host/mine", "file:mine", f"{target.as_uri()}#x"):
+        with pytest.raises(ValueError, match="file:///path|uploaded|'#'"):
+            upload_preset(preset, bad)
+    # Nothing is left where it fails, and one of two at once wins.
+    with monkeypatch.context() as patch:
+        patch.setattr(upload, "verify_preset", lambda _: os.mkdir(other))
+        other = target.parent / "other"
+        with pytest.raises(ValueError, match="exists, and is not overwritten"):
+            upload_preset(preset, other.as_uri())
+    assert sorted(os.listdir(target.parent)) == ["mine", "other"]

@@ -39,6 +39,7 @@ def tree(folder):
 LISTED = {"format": 1, "files": {"a.npy": {"sha256": "0" * 64, "size": 1}}}
 
 
+@pytest.mark.backend_independent
 @pytest.mark.parametrize("facts", [{}, [1], {"format": 1}, LISTED, None])
 def test_folders_of_others_are_left_alone(model, tmp_path, facts):
     """Many programs call a file metadata.json."""
@@ -55,6 +56,7 @@ def test_folders_of_others_are_left_alone(model, tmp_path, facts):
     assert os.listdir(tmp_path) == ["thesis"]
 
 
+@pytest.mark.backend_independent
 @pytest.mark.parametrize("name", ["mine.txt", ".hidden", "folder/x", ".git/x"])
 def test_what_lies_beside_a_preset_is_left_alone(model, preset, name):
     (preset / name).parent.mkdir(exist_ok=True)
@@ -70,6 +72,7 @@ def test_what_lies_beside_a_preset_is_left_alone(model, preset, name):
         assert tree(preset) == before
 
 
+@pytest.mark.backend_independent
 def test_a_damaged_preset_is_replaced(model, preset):
     (preset / files.GOLDEN).unlink()
     (preset / files.CONFIG).write_text("x")
@@ -78,6 +81,7 @@ def test_a_damaged_preset_is_replaced(model, preset):
     assert verify_preset(preset) == 0.0
 
 
+@pytest.mark.backend_independent
 def test_the_working_folder_is_left_alone(model, preset, monkeypatch):
     monkeypatch.chdir(preset)
     before = tree(preset)
@@ -89,6 +93,7 @@ def test_the_working_folder_is_left_alone(model, preset, monkeypatch):
     assert tree(pathlib.Path(".")) == before
 
 
+@pytest.mark.backend_independent
 def test_paths(model, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
@@ -115,6 +120,7 @@ def test_paths(model, tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == ["p"]
 
 
+@pytest.mark.backend_independent
 def test_a_link_to_another_disk(model, tmp_path, monkeypatch):
     """What is moved to its place was made beside it, and not by the link."""
     disk, here = tmp_path / "disk", tmp_path / "here"
@@ -199,6 +205,7 @@ def test_an_export_leaves_a_folder_alone(model, tmp_path):
     assert tree(tmp_path) == before
 
 
+@pytest.mark.backend_independent
 def test_cards_and_weights_in_shards_are_part_of_a_preset(model, tmp_path):
     save_to_preset(model, tmp_path / "p", max_shard_size=1e-3)
     (tmp_path / "p" / "plot.png").write_bytes(b"x")

@@ -149,6 +149,7 @@ def rewrite(preset, member, name=KEY):
     sign(preset)
 
 
+@pytest.mark.backend_independent
 @pytest.mark.parametrize(
     "member",
     [
@@ -182,6 +183,7 @@ def directory(raw, place, new):
     raw[start + place : start + place + len(new)] = new
 
 
+@pytest.mark.backend_independent
 @pytest.mark.parametrize(
     "place, new",
     [
@@ -201,6 +203,7 @@ def test_directories_of_zip_files_that_lie(preset, place, new):
     refused(preset, "golden.npz is not used")
 
 
+@pytest.mark.backend_independent
 def test_a_small_file_takes_no_memory(preset):
     """It claims an array of 128 MB, and one array a hundred times."""
     rewrite(preset, described((2**25,)))
@@ -231,6 +234,7 @@ def test_a_small_file_takes_no_memory(preset):
     assert peak < 20 * 2**20
 
 
+@pytest.mark.backend_independent
 def test_bytes_that_are_cut_out(preset):
     whole = (preset / "golden.npz").read_bytes()
     for start in range(0, len(whole), 97):
@@ -240,6 +244,7 @@ def test_bytes_that_are_cut_out(preset):
             verify_preset(preset)
 
 
+@pytest.mark.backend_independent
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_arrays_that_are_there_twice(preset):
     content = arrays(preset)
@@ -254,17 +259,20 @@ def test_arrays_that_are_there_twice(preset):
     refused(preset, "not an array of numbers")
 
 
+@pytest.mark.backend_independent
 def test_the_order_of_bytes_is_no_matter(preset):
     put(preset, {k: v.astype(">f4") for k, v in arrays(preset).items()})
     assert verify_preset(preset) == 0.0
 
 
+@pytest.mark.backend_independent
 @pytest.mark.parametrize("number", [True, -5, 0, 2, None, "1"])
 def test_formats_that_are_none(preset, number):
     facts(preset, format=number)
     refused(preset, f"has the format {number}")
 
 
+@pytest.mark.backend_independent
 @pytest.mark.parametrize(
     "changes, missing",
     [

@@ -19,7 +19,7 @@ from keras_remul import (
     verify_preset,
 )
 from keras_remul.presets import download, files
-from keras_remul.utils import web
+from keras_remul.utils import addresses
 
 pytestmark = [
     pytest.mark.usefixtures("cache"),
@@ -173,7 +173,7 @@ def test_credentials_are_in_no_error(server, zoo, cache, monkeypatch, capfd):
 
 @pytest.mark.parametrize("separator", ["'", '"', ")", "&b="])
 def test_a_query_is_hidden_to_its_end(separator):
-    shown = web.redact(f"https://host/a?token=ab{separator}SECRET#part")
+    shown = addresses.redact(f"https://host/a?token=ab{separator}SECRET#part")
     assert shown == "https://host/a?***#part"
 
 
@@ -188,12 +188,12 @@ def test_places_in_the_cache_differ_but_for_users():
 def test_cards_keep_addresses_but_for_users():
     text = "https://cdn.example/gh/a/zoo@v1 and ftp://me:x@y@host/b@c"
     expected = "https://cdn.example/gh/a/zoo@v1 and ftp://host/b@c"
-    assert web.anonymous(text) == expected
+    assert addresses.anonymous(text) == expected
 
 
 def test_redact_leaves_the_rest():
     text = "hf://owner/name@v1 and /home/me@host/x, really? (https://host/x#a)"
-    assert web.redact(text) == text
+    assert addresses.redact(text) == text
 
 
 @pytest.mark.parametrize("fault", ["drip", "drip_headers"])
@@ -203,7 +203,7 @@ def test_servers_that_are_too_slow(fault, server, cache, monkeypatch):
     server.faults[WEIGHTS] = [fault]
     with pytest.raises(TimeoutError, match="model.weights.h5.*too slow"):
         from_preset(NAME, zoo=server.url)
-    assert not parts(cache)
+    assert len(parts(cache)) == (fault == "drip")  # to be continued
     assert "model.weights.h5" not in kept(cache)
 
 

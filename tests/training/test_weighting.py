@@ -20,6 +20,7 @@ from keras_remul import (
     models,
     weighting,
 )
+from keras_remul.experiments.checkpoints import scores
 from keras_remul.training.weighting import (
     Constant,
     Constrained,
@@ -279,6 +280,68 @@ def test_constrained_by_hand():
         np.testing.assert_allclose(numbers(constrained), [1.0, beta], rtol=1e-5)
 
 
+def test_constrained_keeps_a_margin_for_data_not_trained_on():
+    constrained = Constrained(0.1, memory=0.0)
+    for logs in ({}, {"equivariance_error": 0.3}):  # no step was taken yet
+        constrained.validated(logs)
+    constrained.update(measured(error=0.1))
+    assert numbers(constrained)[1] == pytest.approx(1.0, rel=1e-6)
+    for error, margin in ((0.125, 1.25), (0.08, 1.0), (3.0, 2.0)):
+        constrained.validated({"equivariance_error": error})
+        found = np.exp(keras.ops.convert_to_numpy(constrained.log_margin))
+        np.testing.assert_allclose(found, margin, rtol=1e-6)
+    before = numbers(constrained)[1]
+    constrained.update(measured(error=0.05))  # with the margin the tolerance
+    assert numbers(constrained)[1] == before
+    constrained.update(measured(error=0.1))  # twice the tolerance
+    grown = numbers(constrained)[1] / before
+    assert grown == pytest.approx(2.0**0.02, rel=1e-5)
+
+
+def test_constrained_of_before_there_was_a_margin():
+    config = Constrained(0.1).get_config()
+    assert Constrained.from_config(config).margin
+    del config["margin"]
+    old = Constrained.from_config(config)
+    assert len(old.weights) == 2
+    old.update(measured(error=0.1))
+    old.validated({"equivariance_error": 0.2})
+    old.update(measured(error=0.1))
+    assert numbers(old)[1] == pytest.approx(1.0, rel=1e-6)
+
+
+def test_the_best_epoch_keeps_to_the_tolerance():
+    history = {
+        "val_mse": [1.0, 3.0, 2.0, 2.5],
+        "val_equivariance_error": [0.5, 0.1, 0.09, 0.2],
+    }
+    order = scores(history, "val_mse", Constrained(0.1))
+    assert order.index(min(order)) == 2
+    assert order[0] == (pytest.approx(4.0), 1.0)
+    for free in (Constant(), Constrained(0.1, "relative_equivariance_error")):
+        order = scores(history, "val_mse", free)
+        assert order.index(min(order)) == 0
+    del history["val_equivariance_error"]
+    assert scores(history, "val_mse", Constant())[1] == (0.0, 3.0)
+
+
+def test_fit_tells_the_weighting_of_validation_data_only(bodies):
+    class Told(Constant):
+        def validated(self, logs):
+            self.logs.append(logs)
+
+    x, y = bodies
+    weighting = Told()
+    weighting.logs = []
+    wrapper = remul(weighting)
+    history = wrapper.fit(
+        x, y, validation_data=(x, y), epochs=2, verbose=0
+    ).history
+    wrapper.evaluate(x, y, verbose=0)
+    found = [logs["equivariance_error"] for logs in weighting.logs]
+    assert found == history["val_equivariance_error"]
+
+
 def test_constrained_relative_error_and_limit():
     constrained = Constrained(
         0.1, "relative_equivariance_error", memory=0.0, max_beta=2.0
@@ -383,6 +446,7 @@ EXAMPLES = [
         learning_rate=0.1,
         memory=0.5,
         max_beta=7.0,
+        margin=False,
         name="mine",
     ),
 ]

@@ -5,14 +5,15 @@ import dataclasses
 import tensorflow_datasets as tfds
 
 from keras_remul.datasets.builder import ArrayBuilder
-from keras_remul.datasets.nbody_charged.initial import initial_states
 from keras_remul.datasets.nbody_charged.simulator import (
     SAVE_EVERY,
     TIME_STEP,
-    simulate,
 )
-
-INPUT_FRAME, TARGET_FRAME = 30, 40
+from keras_remul.datasets.nbody_charged.splits import (
+    INPUT_FRAME,
+    TARGET_FRAME,
+    simulated,
+)
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -144,26 +145,6 @@ symmetric under E(3), up to the clipping.
 
     def _arrays(self, dl_manager):
         config = self.builder_config
-        ranges = config.ranges()
-        order = sorted(self.SPLITS, key=ranges.get)
-        c, x, v = initial_states(
-            [ranges[split] for split in order],
-            config.seed,
-            config.num_bodies,
+        return simulated(
+            config.ranges(), config.seed, config.num_bodies, self.verbose
         )
-        x, v = simulate(
-            c, x, v, frames=(INPUT_FRAME, TARGET_FRAME), verbose=self.verbose
-        )
-        data = {
-            "positions": x[:, 0],
-            "velocities": v[:, 0],
-            "charges": c[:, :, None],
-            "targets": x[:, 1],
-        }
-        arrays, first = {}, 0
-        for split in order:
-            start, stop = ranges[split]
-            rows = slice(first, first + stop - start)
-            first = rows.stop
-            arrays[split] = {key: array[rows] for key, array in data.items()}
-        return arrays

@@ -27,8 +27,19 @@ class JetModel(Variants, KeepsVariables, keras.Model):
             )
         self.units = units
 
+    @property
+    def optional_keys(self):
+        """The inputs that may be left out, and their number of axes."""
+        return {"mask": 2}
+
     def build(self, input_shape):
         self._check(input_shape)
+
+    @property
+    def dtype_of_momenta(self):
+        """That of the variables, and float32 at least."""
+        short = self.variable_dtype in ("float16", "bfloat16")
+        return "float32" if short else self.variable_dtype
 
     def read(self, inputs):
         """The constituents of the jets.
@@ -44,9 +55,8 @@ class JetModel(Variants, KeepsVariables, keras.Model):
             ValueError: a key is missing or unknown, or a shape is another one.
         """
         self._check({key: tuple(x.shape) for key, x in inputs.items()})
-        short = self.variable_dtype in ("float16", "bfloat16")
-        dtype = "float32" if short else self.variable_dtype
-        p = ops.cast(ops.convert_to_tensor(inputs["four_momenta"]), dtype)
+        p = ops.convert_to_tensor(inputs["four_momenta"])
+        p = ops.cast(p, self.dtype_of_momenta)
         mask = inputs.get("mask")
         mask = p[..., 0] > 0 if mask is None else ops.cast(mask, "bool")
         jet = kinematics.total(p, mask)
@@ -54,21 +64,20 @@ class JetModel(Variants, KeepsVariables, keras.Model):
         some = ops.any(mask, axis=1)[:, None]
         return kinematics.filled(p, mask), mask, kinematics.filled(jet, some)
 
-    @staticmethod
-    def _check(shapes):
-        momenta = shapes.get("four_momenta", ())
-        expected = {"four_momenta", "mask"}
+    def _check(self, shapes):
+        axes = {"four_momenta": 3, **self.optional_keys}
         if (
-            set(shapes) - {"mask"} != {"four_momenta"}
-            or len(momenta) != 3
-            or momenta[-1] != 4
-            or ("mask" in shapes and len(shapes["mask"]) != 2)
+            "four_momenta" not in shapes
+            or any(len(shapes[key]) != axes.get(key) for key in shapes)
+            or any(shapes[key][-1] != 4 for key in shapes if axes[key] == 3)
         ):
+            expected = {3: "(B, N, 4)", 2: "(B, N)"}
             raise ValueError(
-                f"Expected `inputs` to have the keys {sorted(expected)}, of "
-                "the shapes (B, N, 4) and (B, N); the mask may be left out. "
-                f"Received: {dict(shapes)}"
+                "Expected `inputs` to have the keys and shapes "
+                f"{ {key: expected[n] for key, n in axes.items()} }; all but "
+                f"the first may be left out. Received: {dict(shapes)}"
             )
+        momenta = shapes["four_momenta"]
         check_some_nodes('inputs["four_momenta"]', momenta)
 
     def get_config(self):

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from keras_remul.layers import TransformerBlock
-from keras_remul.layers.plain import apply
+from keras_remul.layers.plain import apply, norm
 from keras_remul.models.jets import kinematics
 from keras_remul.models.jets.base import JetModel, masked_mean
 
@@ -36,14 +36,16 @@ class JetTransformer(JetModel):
         invariance: `"beam"`: energies are left out, so that boosts along the
             beam change nothing either; `"lorentz"`: only Minkowski products of
             constituents and jet are seen, which no element of the Lorentz
-            group changes. Defaults to None.
+            group changes. Defaults to None. Only then there may be spurions.
         units: number of logits.
         **kwargs: `name` and `dtype`, for `keras.Model`.
 
     Call arguments:
         inputs: dict of `"four_momenta"` `(B, N, 4)`, (E, px, py, pz) in GeV;
             optional `"mask"` `(B, N)`, true or 1 where a constituent is valid;
-            by default where E > 0.
+            by default where E > 0; optional `"spurions"` `(B, S, 4)`, further
+            four-vectors that constituents attend to, but no part of the jet,
+            see `with_beam_spurions`.
         training: whether dropout is applied.
 
     Returns:
@@ -115,6 +117,11 @@ class JetTransformer(JetModel):
         )
         self.head = keras.layers.Dense(units, dtype=dtype, name="head")
 
+    @property
+    def optional_keys(self):
+        keys = super().optional_keys
+        return keys | {"spurions": 3} if self.invariance == "lorentz" else keys
+
     def build(self, input_shape):
         super().build(input_shape)
         width = {None: 8, "beam": 6, "lorentz": 3}[self.invariance]
@@ -129,7 +136,13 @@ class JetTransformer(JetModel):
         self.head.build((None, self.hidden_dim))
 
     def call(self, inputs, training=None):
-        p, mask, jet = self.read(inputs)
+        p, valid, jet = self.read(inputs)
+        mask, nodes = valid, ops.shape(p)[1]
+        if "spurions" in inputs:
+            more = ops.cast(inputs["spurions"], p.dtype)
+            p = ops.concatenate([p, more], axis=1)
+            there = ops.ones(ops.shape(more)[:2], "bool")
+            mask = ops.concatenate([mask, there], axis=1)
         h = self.embedding(self._features(p, jet))
         biases = self._biases(p, jet)
         for block, bias in zip(self.blocks, biases, strict=True):
@@ -141,7 +154,8 @@ class JetTransformer(JetModel):
                 bias=bias,
                 training=training,
             )
-        y = self.head(self.norm(masked_mean(h, mask)))
+        h = masked_mean(h[:, :nodes], valid)
+        y = self.head(norm(self.norm, h))
         return ops.cast(y, jet.dtype)
 
     def _features(self, p, jet):
@@ -170,24 +184,16 @@ class JetTransformer(JetModel):
 
     def _pairs(self, p, jet):
         """Features of pairs `(B, N, N, F)`."""
-        a, b = p[:, :, None], p[:, None]
-        product = kinematics.product(a, b)
-        masses = kinematics.square_mass(p)
-        masses = masses[:, :, None] + masses[:, None] + 2 * product
-        log_mass = kinematics.log(masses)
+        log_mass = kinematics.log(kinematics.square_masses(p))
         if self.invariance == "lorentz":
             along = kinematics.log(kinematics.product(p, jet))
             rest = along[:, :, None] + along[:, None]
             rest = rest - kinematics.log(kinematics.square_mass(jet))[:, None]
+            product = kinematics.product(p[:, :, None], p[:, None])
             angle = kinematics.log(product) - rest
             return kinematics.scaled([log_mass, angle], [PAIRS[3], (-2.0, 0.5)])
-        y = kinematics.rapidity(p)
-        phi = kinematics.azimuth_between(a, b)
-        away = ops.square(y[:, :, None] - y[:, None]) + ops.square(phi)
-        away = 0.5 * kinematics.log(away)
-        pt = kinematics.transverse(p)
-        low = ops.minimum(pt[:, :, None], pt[:, None])
-        share = low / (pt[:, :, None] + pt[:, None])
+        away = 0.5 * kinematics.log(kinematics.square_distances(p))
+        low, share = kinematics.softer(p)
         return kinematics.scaled(
             [away, kinematics.log(low) + away, kinematics.log(share), log_mass],
             PAIRS,

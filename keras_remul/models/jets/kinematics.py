@@ -42,6 +42,13 @@ def azimuth_between(p, q):
     return ops.arctan2(cross, p[..., 1] * q[..., 1] + p[..., 2] * q[..., 2])
 
 
+def polar_from(p, jet):
+    """eta of p less that of the jet, which flies to positive eta."""
+    eta = pseudorapidity(jet)
+    away = pseudorapidity(p) - eta
+    return ops.where(eta < 0, -away, away)
+
+
 def total(p, mask):
     """The four-momentum of the jet `(B, 1, 4)`."""
     return ops.sum(ops.where(mask[..., None], p, 0.0), axis=1, keepdims=True)
@@ -76,6 +83,41 @@ def product(p, q):
     angle = 0.5 * ops.sum(ops.square(units[0] - units[1]), axis=-1)
     slow = slow[0] + slow[1] + slow[0] * slow[1]
     return sizes[0] * sizes[1] * (angle + slow)
+
+
+def square_masses(p):
+    """(p_i + p_j)^2 of all pairs `(..., N, N)` of `(..., N, 4)`."""
+    own = square_mass(p)
+    own = own[..., :, None] + own[..., None, :]
+    return own + 2 * product(p[..., :, None, :], p[..., None, :, :])
+
+
+def square_distances(p):
+    """Delta R^2, in y and phi, of all pairs `(..., N, N)` of `(..., N, 4)`.
+
+    It is exactly 0 from a particle to itself.
+    """
+    y = rapidity(p)
+    y = y[..., :, None] - y[..., None, :]
+    phi = azimuth_between(p[..., :, None, :], p[..., None, :, :])
+    nodes = ops.arange(ops.shape(p)[-2])
+    same = nodes[:, None] == nodes[None]
+    return ops.where(same, 0.0, ops.square(y) + ops.square(phi))
+
+
+def softer(p):
+    """The lower pT of each pair, and its share z of their sum.
+
+    Args:
+        p: four-momenta `(..., N, 4)`.
+
+    Returns:
+        Two arrays `(..., N, N)`.
+    """
+    pt = transverse(p)
+    a, b = pt[..., :, None], pt[..., None, :]
+    low = ops.minimum(a, b)
+    return low, low / (a + b)
 
 
 def log(x):

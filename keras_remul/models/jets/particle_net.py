@@ -19,7 +19,7 @@ class ParticleNet(JetModel):
     Delta eta (signed so that the jet flies to positive eta) and Delta phi. The
     first neighbors are nearest in eta and phi, those of the others in the
     features of the layer before. The features are those of the public weights
-    that were trained on JetClass; `tools/convert_particlenet.py` reads them.
+    that were trained on JetClass; `keras-remul convert particlenet` reads them.
 
     Invariant by construction to permutations of the constituents and to
     rotations about the beam.
@@ -98,9 +98,7 @@ class ParticleNet(JetModel):
 
     def call(self, inputs, training=None):
         h = self.drop(self.embed(inputs, training), training=training)
-        h = self.head(h)
-        short = self.variable_dtype in ("float16", "bfloat16")
-        return ops.cast(h, "float32" if short else self.variable_dtype)
+        return ops.cast(self.head(h), self.dtype_of_momenta)
 
     def embed(self, inputs, training=None):
         """The features of each jet before the last layer.
@@ -113,9 +111,7 @@ class ParticleNet(JetModel):
             Array `(B, hidden_dim)`.
         """
         p, mask, jet = self.read(inputs)
-        eta = kinematics.pseudorapidity(jet)
-        polar = kinematics.pseudorapidity(p) - eta
-        polar = ops.where(eta < 0, -polar, polar)
+        polar = kinematics.polar_from(p, jet)
         features = kinematics.kinematics(p, jet, polar)
         features = ops.where(mask[..., None], features, 0.0)
         points = ops.stack([polar, kinematics.azimuth_between(p, jet)], axis=-1)

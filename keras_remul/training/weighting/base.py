@@ -75,6 +75,22 @@ class LossWeighting(keras.layers.Layer):
         That includes the plain steps of `RemulModel(interval=...)`.
         """
 
+    def validated(self, logs):
+        """Called by `fit` on validation data, between two steps.
+
+        Args:
+            logs: dict of the figures of the whole validation data, such as
+                `"equivariance_error"`.
+        """
+
+    def excess(self, error):
+        """By how much an error is above what was asked for, 0 or more.
+
+        Args:
+            error: the equivariance error E' of validation data.
+        """
+        return 0.0
+
     def gradient_variables(self, model):
         """The variables of the model for `StepMeasures.gradient_norms`.
 

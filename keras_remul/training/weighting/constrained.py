@@ -6,6 +6,7 @@ from keras import ops
 
 from keras_remul.training.weighting.base import LossWeighting, check_positive
 
+MAX_MARGIN = 2.0  # of more, the model is overfitted, which no beta mends
 MEASURES = ("equivariance_error", "relative_equivariance_error")
 
 
@@ -15,13 +16,18 @@ class Constrained(LossWeighting):
 
     beta is the multiplier of the constraint. Each step changes it by
 
-        log beta <- log beta + learning_rate clip(log(e / tolerance), -1, 1)
+        log beta <- log beta + learning_rate clip(v, -1, 1)
+        v = log(margin e / tolerance)
 
     with e the running mean of the error of the batches: beta grows while the
     error is above the tolerance, and falls while it is below. The step is taken
     in log beta because the error falls as a power of beta over several decades,
     so that one learning rate fits all of them (mirror ascent on the dual
     problem).
+
+    The margin is 1 until `fit` has validation data; from then on it is the
+    ratio of the error there to that of the batches, if above 1, so that the
+    tolerance is held on data that were not trained on.
 
     Args:
         tolerance: the required error, positive; in the units of the output for
@@ -37,6 +43,7 @@ class Constrained(LossWeighting):
         memory: decay of the running mean. Defaults to 0.95.
         max_beta: beta stays between 1 / max_beta and max_beta. Defaults to
             1e4.
+        margin: whether there is one. Defaults to True.
         **kwargs: `name`, for `keras.Layer`.
 
     Raises:
@@ -59,6 +66,7 @@ class Constrained(LossWeighting):
         learning_rate=0.02,
         memory=0.95,
         max_beta=1e4,
+        margin=True,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -86,6 +94,7 @@ class Constrained(LossWeighting):
         self.learning_rate = float(learning_rate)
         self.memory = float(memory)
         self.max_beta = float(max_beta)
+        self.margin = bool(margin)
 
         def state(name, value):
             return self.add_weight(
@@ -98,6 +107,7 @@ class Constrained(LossWeighting):
         self.log_beta = state("log_beta", float(np.log(initial_beta)))
         # Negative stands for "not seen yet".
         self.running_error = state("running_error", -1.0)
+        self.log_margin = state("log_margin", 0.0) if margin else 0.0
 
     def loss_weights(self):
         return self.alpha, ops.exp(ops.convert_to_tensor(self.log_beta))
@@ -109,16 +119,28 @@ class Constrained(LossWeighting):
         old = ops.convert_to_tensor(self.running_error)
         mixed = self.memory * old + (1 - self.memory) * error
         running = ops.where(old < 0, error, mixed)
-        violation = ops.log(ops.maximum(running, 1e-12) / self.tolerance)
-        log_beta = self.log_beta + self.learning_rate * ops.clip(
-            violation, -1.0, 1.0
-        )
+        log_error = ops.log(ops.maximum(running, 1e-12) / self.tolerance)
+        violation = ops.clip(log_error + self.log_margin, -1.0, 1.0)
+        log_beta = self.log_beta + self.learning_rate * violation
         limit = float(np.log(self.max_beta))
         self.running_error.assign(running)
         self.log_beta.assign(ops.clip(log_beta, -limit, limit))
 
+    def validated(self, logs):
+        trained = float(ops.convert_to_numpy(self.running_error))
+        error = logs.get("equivariance_error", 0.0)
+        if self.margin and trained > 0 and error > 0:
+            log_margin = np.log(max(error / trained, 1.0))
+            self.log_margin.assign(min(log_margin, np.log(MAX_MARGIN)))
+
+    def excess(self, error):
+        if self.measure != "equivariance_error":
+            return 0.0  # the norm of the outputs is not known here
+        return max(error / self.tolerance - 1.0, 0.0)
+
     def warning(self):
-        error = float(ops.convert_to_numpy(self.running_error))
+        margin = float(np.exp(ops.convert_to_numpy(self.log_margin)))
+        error = margin * float(ops.convert_to_numpy(self.running_error))
         if error <= 1.2 * self.tolerance:
             return None
         beta = float(np.exp(ops.convert_to_numpy(self.log_beta)))
@@ -145,4 +167,10 @@ class Constrained(LossWeighting):
             "learning_rate": self.learning_rate,
             "memory": self.memory,
             "max_beta": self.max_beta,
+            "margin": self.margin,
         }
+
+    @classmethod
+    def from_config(cls, config):
+        # Configurations of before there was one.
+        return cls(**{"margin": False, **config})

@@ -1,0 +1,1 @@
+"""Public weights of other libraries as presets."""
