@@ -33,6 +33,7 @@ from keras_remul.presets import (
 )
 from keras_remul.presets.folder import update_metadata
 from keras_remul.utils import atomic
+from keras_remul.utils.plain_files import read_json
 
 ZOO = pathlib.Path(__file__).parents[1] / "zoo"
 PICTURE = "predictions.png"
@@ -46,12 +47,12 @@ def publish(run, name, recipe, description, zoo=ZOO):
         shutil.rmtree(target)
     shutil.copytree(source, target)
     facts = read_metadata(target)
-    picture = draw(target, facts)
+    figure, text = draw(target, facts)
     builder = registry.builder_class(facts["dataset"])
     update_metadata(
         target,
         description=description,
-        picture={"file": PICTURE, "text": picture},
+        picture={"file": PICTURE, "text": text},
         dataset_version=str(builder.VERSION),
         latency=latency(target),
         licenses={
@@ -61,10 +62,14 @@ def publish(run, name, recipe, description, zoo=ZOO):
         },
         training=facts["training"] | {"recipe": recipe},
     )
+    figure.savefig(target / PICTURE, dpi=70)
+    facts = read_json(target / files.METADATA)
+    facts["files"] = files.describe(target)
+    atomic.write_json(target / files.METADATA, facts)
 
 
 def draw(target, facts):
-    """The picture of the card, from the test split; returns what it shows."""
+    """The picture of the card, from the test split, and what it shows."""
     data = datasets.load(facts["dataset"], split="test", verbose=0)
     model = from_preset(target)
     if isinstance(model, Potential):
@@ -75,8 +80,7 @@ def draw(target, facts):
         x, y = keras.tree.map_structure(lambda a: a[:3], data)
         figure = figures.predictions_figure(model, facts["symmetry"], x, y)
         text = "Predictions for systems moved by g"
-    figure.savefig(target / PICTURE, dpi=70)
-    return text
+    return figure, text
 
 
 def latency(path, repeats=30):
