@@ -347,17 +347,18 @@ def figure(name, recipes="recipes"):
         if max(error for error, _ in some) < ROUNDING
     }
     picture = Figure(figsize=(7.5, 4), layout="constrained")
-    widths = [1, 6] if exact else [1]
+    # A panel for exact models, and one for others, if there are any.
+    some_others = bool(sweeps) or len(exact) < len(points)
+    widths = [1] * bool(exact) + [6] * some_others
     axes = picture.subplots(
         1, len(widths), sharey=True, width_ratios=widths, squeeze=False
     )[0]
     for label, some in points.items():
         axis = axes[0] if label in exact else axes[-1]
         axis.plot(*zip(*some, strict=True), "o", label=label)
-        if label in exact:  # the next colour of the other panel
-            axes[-1].plot([], [], "o", label=label)
-        elif exact:
-            axes[0].plot([], [], "o")
+        if len(axes) == 2:  # the next colour of the other panel
+            other = axes[-1] if label in exact else axes[0]
+            other.plot([], [], "o", label=label)
     # Settings are written to the right of one recipe, to the left of the next.
     sides = itertools.cycle([(5, "left"), (-5, "right")])
     for (place, side), (label, sweep) in zip(
@@ -381,8 +382,9 @@ def figure(name, recipes="recipes"):
     for axis in axes:
         axis.set(xscale="log", yscale="log")
         axis.grid(alpha=0.3, which="both")
-        _tick(axis.xaxis)
         _tick(axis.yaxis)
+    if some_others:
+        _tick(axes[-1].xaxis)
     if exact:
         axes[0].set(xlabel="exact", xticks=[], xlim=(ROUNDING / 1e5, ROUNDING))
         axes[0].set_xticks([], minor=True)
@@ -419,7 +421,9 @@ def _points(found):
 
 
 def report(recipes="recipes", output="docs/results.md"):
-    """Writes all tables into one Markdown file, and a plot of each beside it.
+    """Writes all tables into one Markdown file, and plots beside it.
+
+    There is a plot of each table of two recipes or more.
 
     Args:
         recipes: folder of the recipes.
@@ -435,8 +439,10 @@ def report(recipes="recipes", output="docs/results.md"):
         "",
     ]
     for name, table in read_tables(recipes).items():
-        if results(table, recipes):
+        found = results(table, recipes)
+        if found:
             parts += [markdown(name, recipes)]
+        if len(found) > 1:  # one recipe has nothing to be compared with
             image = f"results_{name}.png"
             atomic.write_figure(images / image, figure(name, recipes), dpi=80)
             parts += [f"![{table['title']}](images/{image})", ""]

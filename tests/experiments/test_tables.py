@@ -7,11 +7,11 @@ import pytest
 from filelock import FileLock
 
 from keras_remul import cli, datasets
-from keras_remul.experiments import Recipe
+from keras_remul.experiments import Recipe, tables
 
 RECIPE = '''"""A small run."""
 from keras_remul import models
-from keras_remul.experiments import Recipe
+from keras_remul.experiments import Recipe, tables
 RECIPE = Recipe(
     "nbody_charged",
     models.LinearNodes,
@@ -122,6 +122,21 @@ def test_learning_rates_are_chosen_on_validation(
     out = capsys.readouterr().out
     assert "| one learning_rate=1e-06 |" in out and "=0.1 |" not in out
     assert "p against two learning_rate=1e-06" in out
+
+
+@pytest.mark.backend_independent
+def test_a_figure_has_a_panel_for_each_kind_that_is_there(folder):
+    (folder / "results").mkdir()
+    for errors, panels in (((1e-6, 1e-7), 1), ((1e-6, 0.1), 2), ((0.2, 1), 1)):
+        for name, error in zip(("one", "two"), errors, strict=True):
+            result = {"test_mse": 0.1, "equivariance_error": error}
+            path = folder / "results" / f"{name}_seed0.json"
+            path.write_text(json.dumps(result))
+        figure = tables.figure("small", folder)
+        assert len(figure.axes) == panels
+        figure.canvas.draw()
+        texts = [text.get_text() for text in figure.legends[0].get_texts()]
+        assert texts == ["one", "two"]
 
 
 def test_errors(folder, tmp_path, capsys):
