@@ -105,7 +105,7 @@ def test_recipes_load(name):
     loaded.task.compile(remul, loaded.learning_rate, loaded.weight_decay)
     # As many rows in each step, and as many steps.
     rows = loaded.batch_size * (2 if name == "pet_remul" else 1)
-    assert (rows, loaded.epochs / loaded.batch_size) == (16, 1.5)
+    assert (rows, loaded.epochs / loaded.batch_size) == (16, 0.75)
 
 
 def test_batches_by_size_hold_each_sample_once():
