@@ -16,17 +16,13 @@ training in seconds, with compilation.
 """
 
 import argparse
-import csv
-import io
-import pathlib
 import time
 
 import keras
 import numpy as np
-from potentials import ROWS, fit, measure, rmse
+from potentials import ROWS, Table, fit, measure, rmse
 
 import keras_remul as kr
-from keras_remul.utils import atomic
 
 ARMS = ("fine-tuned", "from nothing")
 
@@ -65,40 +61,6 @@ def run(preset, arm, data, samples, steps, rate, seed):
         **measure(potential, data),
         "CPU s": seconds,
     }
-
-
-class Table:
-    """Rows of figures in a CSV file, each found by its first columns."""
-
-    def __init__(self, path):
-        self.path, self.rows = pathlib.Path(path), []
-        if self.path.exists():
-            with self.path.open(newline="") as file:
-                self.rows = list(csv.DictReader(file))
-
-    def find(self, **keys):
-        """The row with these entries, or None."""
-        for row in self.rows:
-            if all(row[key] == str(value) for key, value in keys.items()):
-                return row
-        return None
-
-    def add(self, **row):
-        """Writes a further row."""
-        row = {
-            key: f"{value:.4g}" if isinstance(value, float) else str(value)
-            for key, value in row.items()
-        }
-        self.rows.append(row)
-        print(row, flush=True)
-        text = io.StringIO()
-        heads = dict.fromkeys(key for row in self.rows for key in row)
-        writer = csv.DictWriter(text, list(heads))
-        writer.writeheader()
-        writer.writerows(self.rows)
-        with atomic.replacing(self.path) as file:
-            file.write(text.getvalue().encode())
-        return row
 
 
 def main():

@@ -137,6 +137,40 @@ def measure(potential, data):
     return row
 
 
+class Table:
+    """Rows of figures in a CSV file, each found by its first columns."""
+
+    def __init__(self, path):
+        self.path, self.rows = pathlib.Path(path), []
+        if self.path.exists():
+            with self.path.open(newline="") as file:
+                self.rows = list(csv.DictReader(file))
+
+    def find(self, **keys):
+        """The row with these entries, or None."""
+        for row in self.rows:
+            if all(row[key] == str(value) for key, value in keys.items()):
+                return row
+        return None
+
+    def add(self, **row):
+        """Writes a further row."""
+        row = {
+            key: f"{value:.4g}" if isinstance(value, float) else str(value)
+            for key, value in row.items()
+        }
+        self.rows.append(row)
+        print(row, flush=True)
+        text = io.StringIO()
+        heads = dict.fromkeys(key for row in self.rows for key in row)
+        writer = csv.DictWriter(text, list(heads))
+        writer.writeheader()
+        writer.writerows(self.rows)
+        with atomic.replacing(self.path) as file:
+            file.write(text.getvalue().encode())
+        return row
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=1500)
@@ -146,11 +180,7 @@ def main():
     parser.add_argument("--data-dir", default=None)
     parser.add_argument("--output", default="potentials.csv")
     arguments = parser.parse_args()
-    path, rows = pathlib.Path(arguments.output), []
-    if path.exists():
-        with path.open(newline="") as file:
-            rows = list(csv.DictReader(file))
-    done = {(row["arm"], row["steps"], row["seed"]) for row in rows}
+    table = Table(arguments.output)
     data = kr.datasets.load_all(
         "dft_acac",
         data_dir=arguments.data_dir,
@@ -159,22 +189,11 @@ def main():
     for seed in arguments.seeds:
         for arm in arguments.arms:
             key = dict(arm=arm, steps=arguments.steps, seed=seed)
-            if tuple(map(str, key.values())) in done:
+            if table.find(**key):
                 continue
             potential, seconds = train(data, arguments.steps, seed, **ARMS[arm])
-            row = {**key, **measure(potential, data), "CPU s": seconds}
-            row = {
-                k: f"{v:.4g}" if isinstance(v, float) else v
-                for k, v in row.items()
-            }
-            rows.append(row)
-            print(rows[-1], flush=True)
-            text = io.StringIO()
-            writer = csv.DictWriter(text, list(row))
-            writer.writeheader()
-            writer.writerows(rows)
-            with atomic.replacing(path) as file:
-                file.write(text.getvalue().encode())
+            figures = measure(potential, data)
+            table.add(**key, **figures, **{"CPU s": seconds})
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from keras_remul.models.reading import IDENTITY, NodeReader
 from keras_remul.models.shapes import node_shapes
 from keras_remul.models.variants import Variants
 from keras_remul.models.writing import READOUTS, NodeWriter
+from keras_remul.utils.dtypes import at_least_float32
 from keras_remul.utils.kept_variables import KeepsVariables
 from keras_remul.utils.masking import AttachMask
 
@@ -119,8 +120,7 @@ class NodeModel(NodeReader, NodeWriter, Variants, KeepsVariables, keras.Model):
     @property
     def geometry_dtype(self):
         """The dtype of the variables, or float32 if that is wider."""
-        short = self.variable_dtype in ("float16", "bfloat16")
-        return "float32" if short else self.variable_dtype
+        return at_least_float32(self.variable_dtype)
 
     def get_config(self):
         return {

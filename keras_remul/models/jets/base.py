@@ -6,6 +6,7 @@ from keras import ops
 from keras_remul.models.jets import kinematics
 from keras_remul.models.shapes import check_some_nodes
 from keras_remul.models.variants import Variants
+from keras_remul.utils.dtypes import at_least_float32
 from keras_remul.utils.kept_variables import KeepsVariables
 
 
@@ -38,8 +39,7 @@ class JetModel(Variants, KeepsVariables, keras.Model):
     @property
     def dtype_of_momenta(self):
         """That of the variables, and float32 at least."""
-        short = self.variable_dtype in ("float16", "bfloat16")
-        return "float32" if short else self.variable_dtype
+        return at_least_float32(self.variable_dtype)
 
     def read(self, inputs):
         """The constituents of the jets.

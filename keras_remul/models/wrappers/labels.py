@@ -5,13 +5,15 @@ import warnings
 import numpy as np
 from keras import ops
 
-from keras_remul.models.wrappers.consistency import check_consistency
+from keras_remul.models.wrappers.consistency import (
+    HARTREE,
+    check_consistency,
+)
 from keras_remul.utils.elements import counts
 
 SAMPLES = 512  # on which scale and references of a model are fitted
 LEAST_GAIN = 1e-3
 SAME_PLACE = 1e-2  # Angstrom; whatever the data are, these are no two atoms
-ELECTRON_VOLTS = 27.211386245988  # in one hartree, CODATA 2018
 
 
 class PotentialLabels:
@@ -317,5 +319,5 @@ def _check_unit(energies, number):
         raise ValueError(
             "These energies are those of all electrons in hartree: "
             f"{energies[0, 0]:.6g} in sample 0. Expected eV, with forces in "
-            f"eV/Angstrom. Multiply energies (and forces) by {ELECTRON_VOLTS}."
+            f"eV/Angstrom. Multiply energies (and forces) by {HARTREE}."
         )
