@@ -37,6 +37,9 @@ class Recipe:
         passes: number of passes over the training data in each epoch; take more
             than one for small data sets.
         seed: seed of the weights, the order of the samples and g.
+        validation_size: number of samples of the validation split that choose
+            the epoch, the first ones: as many as a user would have. Defaults to
+            None: all of them.
         checkpoint_every: number of epochs between two checkpoints, a block.
         beta: weight of the equivariance task, instead of the weighting of
             `objective`. Defaults to None: that of `objective`.
@@ -67,6 +70,7 @@ class Recipe:
     weight_decay: float = 1e-4
     passes: int = 1
     seed: int = 0
+    validation_size: int | None = None
     checkpoint_every: int = 10
     beta: float | None = None
     tolerance: float | None = None

@@ -10,6 +10,7 @@ _TEXT_TO = {
     str: str,
     str | None: str,
     int: int,
+    int | None: int,
     float: float,
     float | None: float,
 }
@@ -20,8 +21,9 @@ _WHOLE = {
     "passes": 1,
     "checkpoint_every": 1,
     "seed": 0,
+    "validation_size": 1,
 }
-_OPTIONAL = ("beta", "tolerance")
+_OPTIONAL = ("validation_size", "beta", "tolerance")
 _POSITIVE = ("positive", lambda value: value > 0)
 _NOT_NEGATIVE = ("at least 0", lambda value: value >= 0)
 _REAL = {
@@ -80,6 +82,8 @@ def check(recipe):
     """Raises ValueError for numbers with which no training is possible."""
     for name, low in _WHOLE.items():
         value = getattr(recipe, name)
+        if value is None and name in _OPTIONAL:
+            continue
         whole = isinstance(value, int) and not isinstance(value, bool)
         if not (whole and low <= value < 2**32):
             raise ValueError(

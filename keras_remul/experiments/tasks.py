@@ -65,15 +65,36 @@ class NextState:
 
 
 class EnergiesAndForces(NextState):
-    """Energies per atom and forces, by their mean absolute errors, with Muon.
+    """Energies per atom and forces.
 
     The model is a `models.Potential`, which is adapted to the training data;
     reference energies are taken out of the labels. In units of eV and
-    Angstrom the error of energies weighs ten times as much. Molecules of about
-    the same size share a batch.
+    Angstrom the error of energies weighs ten times as much as that of forces,
+    a squared one a hundred times. Molecules of about the same size share a
+    batch.
+
+    Args:
+        loss: `"mae"`, mean absolute errors, with Muon; or `"mse"`, mean squared
+            errors, with Adam, for networks that stay where all forces are near
+            zero under the first. Defaults to `"mae"`.
+
+    Raises:
+        ValueError: the loss is another one.
     """
 
     monitor, words = "val_forces_mae", "validation MAE of forces"
+
+    def __init__(self, loss="mae"):
+        if loss not in ("mae", "mse"):
+            raise ValueError(
+                "Argument `loss` must be 'mae' or 'mse'. Received: "
+                f"loss={loss!r}"
+            )
+        self.loss = loss
+
+    def __repr__(self):
+        loss = "" if self.loss == "mae" else f"loss={self.loss!r}"
+        return f"{type(self).__name__}({loss})"
 
     def symmetry(self, recipe, model):
         _check_potential(model)
@@ -93,17 +114,25 @@ class EnergiesAndForces(NextState):
         return self.batches(recipe.replace(passes=1), model, x, y)
 
     def compile(self, remul, rate, weight_decay):
-        remul.compile(
-            keras.optimizers.Muon(
+        if self.loss == "mae":
+            weight = 10.0
+            optimizer = keras.optimizers.Muon(
                 rate,
                 adam_lr_ratio=0.5,
                 exclude_layers=["head"],
                 weight_decay=weight_decay,
                 adam_weight_decay=weight_decay,
                 global_clipnorm=1.0,
-            ),
-            loss={"energy_per_atom": "mae", "forces": "mae"},
-            loss_weights={"energy_per_atom": 10.0, "forces": 1.0},
+            )
+        else:
+            weight = 100.0
+            optimizer = keras.optimizers.AdamW(
+                rate, weight_decay=weight_decay, global_clipnorm=10.0
+            )
+        remul.compile(
+            optimizer,
+            loss={"energy_per_atom": self.loss, "forces": self.loss},
+            loss_weights={"energy_per_atom": weight, "forces": 1.0},
             metrics={
                 key: keras.metrics.MeanAbsoluteError("mae")
                 for key in ("energy_per_atom", "forces")

@@ -6,6 +6,7 @@ import numpy as np
 from keras import ops
 
 from keras_remul.models.wrappers.consistency import (
+    BOHR,
     HARTREE,
     check_consistency,
 )
@@ -319,5 +320,6 @@ def _check_unit(energies, number):
         raise ValueError(
             "These energies are those of all electrons in hartree: "
             f"{energies[0, 0]:.6g} in sample 0. Expected eV, with forces in "
-            f"eV/Angstrom. Multiply energies (and forces) by {HARTREE}."
+            f"eV/Angstrom. Multiply energies by {HARTREE}, and forces in "
+            f"hartree/bohr by {HARTREE / BOHR:.8g}."
         )
