@@ -69,6 +69,10 @@ downloads, in `xtb_organic`, are used as they are.
 The law is symmetric under E(3) and permutations of equal atoms.
 """
     CITATION = XtbMd.CITATION
+    LIMITS = """
+Other elements than H, C, N, O and F, charged or open-shell molecules,
+reactions, crystals and liquids. Its labels are GFN2-xTB, not DFT.
+"""
     HOMEPAGE = XtbMd.HOMEPAGE
     LICENSE = XtbMd.LICENSE
     SPLITS = ("train", "validation", "test", "test_large", "test_hot")
