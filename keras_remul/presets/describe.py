@@ -33,9 +33,7 @@ def describe_preset(name_or_path, zoo=None, packages=()):
     """
     path, pin = resolve(name_or_path, zoo)
     with files.opened(path, pin) as (folder, facts):
-        stored = {}
-        if files.GOLDEN in facts["files"]:
-            stored = golden.read(folder / files.GOLDEN, path / files.GOLDEN)
+        stored = golden_of(folder, path)
     symmetry = proof.symmetry_of(facts, path, packages)
     kind = str(facts["class"]).rpartition(">")[2]
     parts = [
@@ -101,6 +99,18 @@ def _figures(metrics):
         if isinstance((metrics or {}).get(key), (int, float))
     ]
     return ["figures:", *found, ""] if found else []
+
+
+def golden_of(folder, where=None):
+    """The arrays of golden.npz in the folder; none without one.
+
+    Args:
+        folder: where its files are.
+        where: the folder that errors name. Defaults to `folder`.
+    """
+    file = folder / files.GOLDEN
+    where = (where or folder) / files.GOLDEN
+    return golden.read(file, where) if file.exists() else {}
 
 
 def interface(stored):

@@ -22,7 +22,7 @@ from keras_remul.backend.pending import make_fresh, make_to_load
 from keras_remul.presets import configuration, files, golden, places, proof
 from keras_remul.presets.card import card
 from keras_remul.presets.changes import Changes
-from keras_remul.presets.describe import interface
+from keras_remul.presets.describe import golden_of, interface
 from keras_remul.presets.resolve import resolve
 from keras_remul.utils import atomic
 from keras_remul.utils.plain_files import read_json
@@ -264,9 +264,7 @@ def update_metadata(path, packages=(), **changes):
 
 def _describe(folder, name, facts):
     """Writes card and metadata."""
-    if (folder / files.GOLDEN).exists():
-        stored = golden.read(folder / files.GOLDEN, folder / files.GOLDEN)
-        facts["interface"] = interface(stored)
+    facts["interface"] = interface(golden_of(folder))
     atomic.write_hidden(folder / files.CARD, card(name, facts))
     facts["files"] = files.describe(folder)
     atomic.write_hidden(folder / files.METADATA, atomic.as_json(facts))
