@@ -14,15 +14,15 @@ from keras_remul.utils.leaves import to_numpy
 _TRUE = "0.55"
 
 
-def quickstart_figure(curves, models, symmetry, data, sample=0):
+def quickstart_figure(curves, models, symmetry, data):
     """Training curves, and predictions before and after a rotation.
 
     Args:
         curves: name -> history of `fit`, with `val_mse`.
         models: name -> model trained on systems in one orientation.
         symmetry: the `Symmetry` of the data.
-        data: (x, y), test systems in that orientation.
-        sample: which of the systems to draw.
+        data: (x, y), test systems in that orientation, of whose first 20 the
+            one is drawn with the bodies closest to each other.
 
     Returns:
         A matplotlib Figure. (No pyplot, so no window and no global state.)
@@ -31,6 +31,8 @@ def quickstart_figure(curves, models, symmetry, data, sample=0):
     left, right = figure.subfigures(1, 2, width_ratios=[1, 2.1])
     _draw_curves(left.subplots(), curves)
     x, _ = data
+    # In a box around bodies far from each other, no motion could be seen.
+    sample = np.ptp(x["positions"][:20], axis=1).max(axis=1).argmin()
     x = {key: value[sample : sample + 1] for key, value in x.items()}
     path = true_path(x)
     scenes = []
