@@ -1,7 +1,10 @@
 """Direct products of groups."""
 
+from __future__ import annotations
+
 import itertools
 import math
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -11,6 +14,10 @@ from keras_remul import backend
 from keras_remul.groups.base import Group
 from keras_remul.groups.orthogonal import O3
 from keras_remul.utils.dtypes import same_dtype
+from keras_remul.utils.typing import Array, Config, Elements
+
+if TYPE_CHECKING:
+    from typing import Self
 
 
 @keras.saving.register_keras_serializable(package="keras_remul")
@@ -38,7 +45,7 @@ class Product(Group):
     >>> g["space"], g["nodes"]    # (8, 3, 3) and (8, 5)
     """
 
-    def __init__(self, factors):
+    def __init__(self, factors: dict[str, Group]) -> None:
         if not isinstance(factors, dict) or not factors:
             raise ValueError(
                 "Argument `factors` must be a dict of names to groups. "
@@ -64,7 +71,7 @@ class Product(Group):
         grid = self.names("grid_axes")
         self.grid_axes = factors[grid[0]].grid_axes if len(grid) == 1 else 0
 
-    def names(self, attribute):
+    def names(self, attribute: str) -> list[str]:
         """Names of the factors for which an attribute is set.
 
         Args:
@@ -98,7 +105,7 @@ class Product(Group):
             )
         return names[0], self.factors[names[0]]
 
-    def from_normal(self, z):
+    def from_normal(self, z: Array) -> Elements:
         elements, start = {}, 0
         for name, factor in self.factors.items():
             stop = start + factor.num_normals
@@ -107,11 +114,11 @@ class Product(Group):
         return elements
 
     @property
-    def num_elements(self):
+    def num_elements(self) -> int | None:
         counts = [factor.num_elements for factor in self.factors.values()]
         return None if None in counts else math.prod(counts)
 
-    def even_elements(self, count):
+    def even_elements(self, count: int) -> Elements | None:
         """Those of the infinite factor, each with all elements of the others.
 
         One finite factor of two elements, such as `Negation`, may also go with
@@ -153,16 +160,16 @@ class Product(Group):
             elements[name] = factor._pick(part, dtype)
         return elements
 
-    def identity(self, n, dtype=None):
+    def identity(self, n: int | Array, dtype: str | None = None) -> Elements:
         return {k: f.identity(n, dtype) for k, f in self.factors.items()}
 
-    def compose(self, a, b):
+    def compose(self, a: Elements, b: Elements) -> Elements:
         return self._map("compose", a, b)
 
-    def inverse(self, g):
+    def inverse(self, g: Elements) -> Elements:
         return self._map("inverse", g)
 
-    def linear(self, g):
+    def linear(self, g: Elements) -> Array:
         linear = None
         for name in self._vectors:
             factor = self.factors[name].linear(g[name])
@@ -175,16 +182,16 @@ class Product(Group):
             )
         return linear
 
-    def translation(self, g):
+    def translation(self, g: Elements) -> Array | None:
         if not self.has_translations:
             return None
         (name,) = self._vectors
         return self.factors[name].translation(g[name])
 
-    def parity(self, g):
+    def parity(self, g: Elements) -> Array | None:
         return self._multiplied("parity", g)
 
-    def scale(self, g):
+    def scale(self, g: Elements) -> Array | None:
         return self._multiplied("scale", g)
 
     def _multiplied(self, method, g):
@@ -196,13 +203,13 @@ class Product(Group):
         found = [number for number in found if number is not None]
         return math.prod(found[1:], start=found[0]) if found else None
 
-    def sign(self, g):
+    def sign(self, g: Elements) -> Array | None:
         if not self.negates:
             return None
         name, factor = self._single("negates")
         return factor.sign(g[name])
 
-    def generators(self):
+    def generators(self) -> dict[str, Any]:
         """A basis of the Lie algebra: the generators of each factor.
 
         Returns:
@@ -219,24 +226,24 @@ class Product(Group):
             for key, matrix in factor.generators().items()
         }
 
-    def permute(self, g, x):
+    def permute(self, g: Elements, x: Array) -> Array:
         name, factor = self._single("num_nodes")
         return factor.permute(g[name], x)
 
-    def check_grid(self, sizes):
+    def check_grid(self, sizes: tuple[int, ...]) -> None:
         _, factor = self._single("grid_axes")
         factor.check_grid(sizes)
 
-    def move_grid(self, g, x):
+    def move_grid(self, g: Elements, x: Array) -> Array:
         name, factor = self._single("grid_axes")
         return factor.move_grid(g[name], x)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         serialize = keras.saving.serialize_keras_object
         return {"factors": {k: serialize(f) for k, f in self.factors.items()}}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: Config) -> Self:
         restore = keras.saving.deserialize_keras_object
         return cls({k: restore(f) for k, f in config["factors"].items()})
 

@@ -1,6 +1,9 @@
 """The base class of representations."""
 
+from __future__ import annotations
+
 import math
+from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
@@ -9,6 +12,10 @@ from keras import ops
 from keras_remul import backend
 from keras_remul.utils.configurable import Configurable
 from keras_remul.utils.dtypes import floating, widened
+from keras_remul.utils.typing import Array, Elements, Shape
+
+if TYPE_CHECKING:
+    from keras_remul.groups.base import Group
 
 
 class Representation(Configurable):
@@ -47,7 +54,7 @@ class Representation(Configurable):
     moves_origin = False
     per_node = None
 
-    def shape(self, group):
+    def shape(self, group: Group) -> tuple[int, ...]:
         """Trailing axes of the feature that the group acts on.
 
         Args:
@@ -58,7 +65,7 @@ class Representation(Configurable):
         """
         raise NotImplementedError
 
-    def transform(self, group, g, x):
+    def transform(self, group: Group, g: Elements, x: Array) -> Array:
         """Acts on a feature.
 
         Args:
@@ -71,7 +78,7 @@ class Representation(Configurable):
         """
         raise NotImplementedError
 
-    def check(self, group):
+    def check(self, group: Group) -> None:
         """Checks that the representation is one of this group.
 
         Args:
@@ -81,7 +88,7 @@ class Representation(Configurable):
             ValueError: the group does not act on such a feature.
         """
 
-    def check_data(self, group, shape):
+    def check_data(self, group: Group, shape: Shape) -> None:
         """Checks that the group can transform an array of this shape.
 
         Args:
@@ -92,7 +99,9 @@ class Representation(Configurable):
             ValueError: it cannot.
         """
 
-    def restrict(self, group, g=None):
+    def restrict(
+        self, group: Group, g: Elements | None = None
+    ) -> tuple[Representation, Group, Elements]:
         """The representation, group and elements that act on the feature.
 
         Most representations return themselves and the arguments. `OnFactor`
@@ -104,7 +113,7 @@ class Representation(Configurable):
         """
         return self, group, g
 
-    def rho(self, group, g):
+    def rho(self, group: Group, g: Elements) -> Array:
         """The matrix rho(g) on the flattened feature.
 
         Args:
@@ -134,7 +143,7 @@ class Representation(Configurable):
         return ops.swapaxes(images, -1, -2)
 
 
-def act(matrix, x):
+def act(matrix: Array, x: Array) -> Array:
     """A matrix for each sample, on the last axis.
 
     Args:

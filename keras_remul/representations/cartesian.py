@@ -1,6 +1,9 @@
 """Scalars, vectors, points and tensors, by their Cartesian components."""
 
+from __future__ import annotations
+
 import itertools
+from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
@@ -14,12 +17,18 @@ from keras_remul.representations.base import (
     times,
 )
 from keras_remul.utils.dtypes import floating, widened
+from keras_remul.utils.typing import Array, Config, Elements
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from keras_remul.groups.base import Group
 
 
 class _Spatial(Representation):
     """A feature that has a meaning only where the group acts on vectors."""
 
-    def check(self, group):
+    def check(self, group: Group) -> None:
         check_vectors(self, group)
 
 
@@ -27,10 +36,10 @@ class _Spatial(Representation):
 class Scalar(Representation):
     """Numbers that no transformation changes: charge, mass, energy."""
 
-    def shape(self, group):
+    def shape(self, group: Group) -> tuple[int, ...]:
         return ()
 
-    def transform(self, group, g, x):
+    def transform(self, group: Group, g: Elements, x: Array) -> Array:
         return x
 
 
@@ -38,10 +47,10 @@ class Scalar(Representation):
 class Pseudoscalar(_Spatial):
     """Numbers that change sign under reflections: x -> det(R) x."""
 
-    def shape(self, group):
+    def shape(self, group: Group) -> tuple[int, ...]:
         return ()
 
-    def transform(self, group, g, x):
+    def transform(self, group: Group, g: Elements, x: Array) -> Array:
         parity = group.parity(g)
         return x if parity is None else times(parity, x)
 
@@ -50,10 +59,10 @@ class Pseudoscalar(_Spatial):
 class Vector(_Spatial):
     """Displacements, velocities, forces: x -> R x. Last axis d."""
 
-    def shape(self, group):
+    def shape(self, group: Group) -> tuple[int, ...]:
         return (group.dimension,)
 
-    def transform(self, group, g, x):
+    def transform(self, group: Group, g: Elements, x: Array) -> Array:
         return act(group.linear(g), x)
 
 
@@ -61,7 +70,7 @@ class Vector(_Spatial):
 class Pseudovector(_Spatial):
     """Angular momenta, magnetic fields: x -> det(R) R x. Last axis 3."""
 
-    def check(self, group):
+    def check(self, group: Group) -> None:
         if group.dimension == 2:
             raise ValueError(
                 "Pseudovector() has a meaning in three dimensions only; in "
@@ -70,10 +79,10 @@ class Pseudovector(_Spatial):
             )
         check_vectors(self, group, dimensions=(3,))
 
-    def shape(self, group):
+    def shape(self, group: Group) -> tuple[int, ...]:
         return (3,)
 
-    def transform(self, group, g, x):
+    def transform(self, group: Group, g: Elements, x: Array) -> Array:
         x = act(group.linear(g), x)
         parity = group.parity(g)
         return x if parity is None else times(parity, x)
@@ -89,10 +98,10 @@ class Point(_Spatial):
 
     moves_origin = True
 
-    def shape(self, group):
+    def shape(self, group: Group) -> tuple[int, ...]:
         return (group.dimension,)
 
-    def transform(self, group, g, x):
+    def transform(self, group: Group, g: Elements, x: Array) -> Array:
         translation = group.translation(g)
         if translation is None:
             return act(group.linear(g), x)
@@ -112,7 +121,7 @@ class Tensor(_Spatial):
         rank: number of indices, 1 to 4. Rank 1 is a `Vector`.
     """
 
-    def __init__(self, rank):
+    def __init__(self, rank: int) -> None:
         if not isinstance(rank, int) or not 1 <= rank <= 4:
             raise ValueError(
                 "Argument `rank` must be an integer from 1 to 4. Received: "
@@ -120,10 +129,10 @@ class Tensor(_Spatial):
             )
         self.rank = rank
 
-    def shape(self, group):
+    def shape(self, group: Group) -> tuple[int, ...]:
         return (group.dimension,) * self.rank
 
-    def transform(self, group, g, x):
+    def transform(self, group: Group, g: Elements, x: Array) -> Array:
         d = group.dimension
         linear = widened(group.linear(g))
         # The Kronecker power of R acts on the flattened indices.
@@ -135,7 +144,7 @@ class Tensor(_Spatial):
         flat = ops.reshape(x, ops.shape(x)[: -self.rank] + (d**self.rank,))
         return ops.reshape(act(power, flat), ops.shape(x))
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {"rank": self.rank}
 
 
@@ -160,10 +169,10 @@ class SymmetricMatrix(_Spatial):
         ]
         return [i * d + j for i, j in pairs], unpack
 
-    def shape(self, group):
+    def shape(self, group: Group) -> tuple[int, ...]:
         return (group.dimension * (group.dimension + 1) // 2,)
 
-    def transform(self, group, g, x):
+    def transform(self, group: Group, g: Elements, x: Array) -> Array:
         d = group.dimension
         pack, unpack = self._tables(d)
         matrix = ops.take(x, np.array(unpack, "int32"), axis=-1)
@@ -182,13 +191,13 @@ class FourVector(_Spatial):
     be compared with its subgroup of rotations on the same data.
     """
 
-    def check(self, group):
+    def check(self, group: Group) -> None:
         check_vectors(self, group, dimensions=(3, 4))
 
-    def shape(self, group):
+    def shape(self, group: Group) -> tuple[int, ...]:
         return (4,)
 
-    def transform(self, group, g, x):
+    def transform(self, group: Group, g: Elements, x: Array) -> Array:
         linear = group.linear(g)
         if group.dimension == 4:
             return act(linear, x)
@@ -217,7 +226,7 @@ class MirrorPermutation(Representation):
     >>> joints = MirrorPermutation([0, 2, 1])    # head, left hand, right hand
     """
 
-    def __init__(self, partners):
+    def __init__(self, partners: Sequence[int]) -> None:
         self.partners = [int(i) for i in partners]
         order = range(len(self.partners))
         back = [self.partners[i] if i in order else None for i in self.partners]
@@ -228,10 +237,10 @@ class MirrorPermutation(Representation):
                 f"partners={self.partners}"
             )
 
-    def shape(self, group):
+    def shape(self, group: Group) -> tuple[int, ...]:
         return (len(self.partners),)
 
-    def transform(self, group, g, x):
+    def transform(self, group: Group, g: Elements, x: Array) -> Array:
         parity = group.parity(g)
         if parity is None:
             return x
@@ -239,5 +248,5 @@ class MirrorPermutation(Representation):
         swapped = ops.take(x, partners, axis=-1)
         return ops.where(per_sample(parity, x) < 0, swapped, x)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {"partners": self.partners}
