@@ -45,7 +45,7 @@ def standard_box(box, batch, dim):
     samples = shape[0] if len(shape) > 1 else 1
     fits = (
         len(shape) in (1, 2, 3)
-        and shape[-1] == dim
+        and shape[-1:] == (dim,)
         and rows in (1, dim)
         and (samples in (None, 1, batch) or batch is None)
     )

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Self
 
 import keras
 from keras import ops
 
 from keras_remul import representations
 from keras_remul.groups import Group, Product
+from keras_remul.representations.base import Representation
 from keras_remul.utils.configurable import Configurable
 from keras_remul.utils.typing import Array, Config, Elements, Seed, Tree
-
-if TYPE_CHECKING:
-    from typing import Self
-
-    from keras_remul.representations.base import Representation
 
 
 def _check(structure, data, path):
@@ -48,7 +44,7 @@ def _check(structure, data, path):
             )
 
 
-def _map(fn, structure, data, path):
+def _map(fn, structure, data, path) -> Tree:
     """Applies fn(representation, array, path) leaf by leaf."""
     _check(structure, data, path)
     if isinstance(structure, dict):

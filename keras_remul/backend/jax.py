@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import warnings
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +16,7 @@ from keras_remul.backend.signature import specs
 PIECE = 2**16
 
 
-def matmul(a, b):
+def matmul(a, b) -> Any:
     # The default precision on GPU and TPU rounds the operands (TF32, bf16),
     # which would make every rotation inexact by about 1e-3.
     return jnp.matmul(a, b, precision="highest")

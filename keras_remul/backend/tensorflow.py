@@ -3,6 +3,7 @@
 import contextlib
 import threading
 import warnings
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -12,7 +13,7 @@ from keras_remul.backend import devices, keras_internals
 from keras_remul.backend.signature import specs
 
 
-def matmul(a, b):
+def matmul(a, b) -> Any:
     if not tf.config.list_logical_devices("GPU"):
         return tf.matmul(a, b)
     # There tf.matmul rounds its operands to TF32 and has no argument against

@@ -6,6 +6,7 @@ import functools
 import itertools
 import math
 import warnings
+from typing import Any
 
 import keras
 import torch
@@ -19,7 +20,7 @@ from keras_remul.backend import devices
 PIECE = 2**18
 
 
-def matmul(a, b):
+def matmul(a, b) -> Any:
     # float32 products are exact unless the user allows TF32.
     return torch.matmul(a, b)
 

@@ -18,7 +18,7 @@ from keras_remul.utils.dtypes import (
     widened,
     wider,
 )
-from keras_remul.utils.typing import Array, ArrayLike, Elements, Seed
+from keras_remul.utils.typing import Array, ArrayLike, Elements, Seed, Shape
 
 _MAX_ELEMENTS = 10_000  # of a group that is gone through whole
 
@@ -63,16 +63,16 @@ class Group(Configurable):
         num_elements: the order of a finite group; None for an infinite one.
     """
 
-    dimension = None
-    proper = True
-    orthogonal = True
-    isotropic = False
-    has_translations = False
-    num_nodes = None
-    grid_axes = 0
-    negates = False
-    num_normals = 0
-    num_elements = None
+    dimension: Any = None
+    proper: bool = True
+    orthogonal: bool = True
+    isotropic: bool = False
+    has_translations: bool = False
+    num_nodes: int | None = None
+    grid_axes: int = 0
+    negates: bool = False
+    num_normals: int = 0
+    num_elements: int | None = None
 
     def from_normal(self, z: Array) -> Elements:
         """Maps normal variates to elements.
@@ -207,6 +207,15 @@ class Group(Configurable):
         """m, the number of rows of an element."""
         return self.dimension
 
+    def names(self, attribute: str) -> list[str]:
+        """Names of the factors of a `Product` for which an attribute is set.
+
+        Args:
+            attribute: `"dimension"`, `"num_nodes"`, `"grid_axes"` or
+                `"negates"`: which of these the factors act on.
+        """
+        return []
+
     # Vectors.
 
     def linear(self, g: Elements) -> Array:
@@ -307,7 +316,7 @@ class Group(Configurable):
         """
         raise NotImplementedError
 
-    def check_grid(self, sizes: tuple[int, ...]) -> None:
+    def check_grid(self, sizes: Shape) -> None:
         """Checks that the group acts on a grid of these sizes.
 
         Args:

@@ -68,7 +68,7 @@ class AffineGroup(Group):
     def linear(self, g: Elements) -> Array:
         return self.as_tensor(g)[:, : self.dimension, : self.dimension]
 
-    def translation(self, g: Elements) -> Array | None:
+    def translation(self, g: Elements) -> Array:
         return self.as_tensor(g)[:, : self.dimension, self.dimension]
 
     @property

@@ -10,7 +10,7 @@ from keras import ops
 
 from keras_remul.groups.base import uniform_index
 from keras_remul.groups.orthogonal import OrthogonalGroup
-from keras_remul.utils.typing import Array, Config, Elements
+from keras_remul.utils.typing import Array, Config, Elements, Shape
 
 
 class _FiniteGroup(OrthogonalGroup):
@@ -56,7 +56,7 @@ class _FiniteGroup(OrthogonalGroup):
     def generators(self) -> dict[str, Any]:
         return {}
 
-    def check_grid(self, sizes: tuple[int, ...]) -> None:
+    def check_grid(self, sizes: Shape) -> None:
         if self.order == 4 and sizes[0] != sizes[1]:
             raise ValueError(
                 f"{self!r} holds quarter turns, which need square images. "

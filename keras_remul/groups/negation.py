@@ -29,9 +29,12 @@ class Negation(Group):
     """
 
     negates = True
-    matrix_size = 1
     num_normals = 1
     num_elements = 2
+
+    @property
+    def matrix_size(self) -> int:
+        return 1
 
     def from_normal(self, z: Array) -> Elements:
         one = ops.ones_like(z)

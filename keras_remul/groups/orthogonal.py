@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -14,10 +15,6 @@ from keras_remul import backend
 from keras_remul.groups.base import Group, rotation_generators, uniform
 from keras_remul.utils import linalg, polyhedra
 from keras_remul.utils.typing import Array, Config, Elements
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
 
 # The rotation of a unit quaternion q is quadratic in q: R = (q q^T) C with
 # q q^T flattened to 16 numbers and R to 9.
@@ -114,6 +111,12 @@ class RotationGroup(OrthogonalGroup):
         return text
 
 
+def unit_vector(axis):
+    """The unit vector along "x", "y", "z" or three numbers, of NumPy."""
+    a = np.array(_AXES[axis] if isinstance(axis, str) else axis)
+    return a / np.linalg.norm(a)
+
+
 @keras.saving.register_keras_serializable(package="keras_remul")
 class SO2(RotationGroup):
     """Rotations about one axis of space, or of the plane.
@@ -160,11 +163,7 @@ class SO2(RotationGroup):
 
     def direction(self) -> np.ndarray | None:
         """The unit vector a along the axis, of NumPy; None in the plane."""
-        if self.axis is None:
-            return None
-        named = isinstance(self.axis, str)
-        a = np.array(_AXES[self.axis] if named else self.axis)
-        return a / np.linalg.norm(a)
+        return None if self.axis is None else unit_vector(self.axis)
 
     def _parts(self):
         """a a^T, 1 - a a^T and [a]_x."""
@@ -268,9 +267,10 @@ class O2(OrthogonalGroup):
         Args:
             count: their number, even.
         """
-        if count % 2:
+        half, odd = divmod(count, 2)
+        turns = None if odd else self._rotations.even_elements(half)
+        if turns is None:
             return None
-        turns = self._rotations.even_elements(count // 2)
         mirror = ops.convert_to_tensor(self.reflection(), turns.dtype)
         return ops.concatenate([turns, backend.matmul(turns, mirror)])
 

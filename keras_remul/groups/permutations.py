@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
 from keras_remul.groups.base import Group, uniform_index
-from keras_remul.utils.typing import Array, ArrayLike, Config, Elements
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from keras_remul.utils.typing import Array, ArrayLike, Config, Elements, Shape
 
 
 def _take(x, index):
@@ -61,6 +59,8 @@ class Permutations(_IntegerGroup):
 
     >>> g = Permutations(5).sample(8, seed=0)    # (8, 5), int32
     """
+
+    num_nodes: int
 
     def __init__(self, num_nodes: int) -> None:
         if not isinstance(num_nodes, int) or num_nodes < 1:
@@ -154,7 +154,7 @@ class CircularShifts(_IntegerGroup):
     def inverse(self, g: Elements) -> Elements:
         return self._modulo(-self.as_tensor(g))
 
-    def check_grid(self, sizes: tuple[int, ...]) -> None:
+    def check_grid(self, sizes: Shape) -> None:
         if list(sizes) != self.sizes:
             raise ValueError(
                 f"{self!r} acts on grids of {self.sizes} cells. Received: "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 import keras
 import numpy as np
@@ -14,10 +14,7 @@ from keras_remul import backend
 from keras_remul.groups.base import Group
 from keras_remul.groups.orthogonal import O3
 from keras_remul.utils.dtypes import same_dtype
-from keras_remul.utils.typing import Array, Config, Elements
-
-if TYPE_CHECKING:
-    from typing import Self
+from keras_remul.utils.typing import Array, Config, Elements, Shape
 
 
 @keras.saving.register_keras_serializable(package="keras_remul")
@@ -72,12 +69,6 @@ class Product(Group):
         self.grid_axes = factors[grid[0]].grid_axes if len(grid) == 1 else 0
 
     def names(self, attribute: str) -> list[str]:
-        """Names of the factors for which an attribute is set.
-
-        Args:
-            attribute: `"dimension"`, `"num_nodes"`, `"grid_axes"` or
-                `"negates"`: which of these the factors act on.
-        """
         return [k for k, f in self.factors.items() if getattr(f, attribute)]
 
     def _acting_on_vectors(self):
@@ -115,8 +106,13 @@ class Product(Group):
 
     @property
     def num_elements(self) -> int | None:
-        counts = [factor.num_elements for factor in self.factors.values()]
-        return None if None in counts else math.prod(counts)
+        orders = self._orders()
+        return math.prod(orders) if len(orders) == len(self.factors) else None
+
+    def _orders(self):
+        """The orders of the finite factors."""
+        orders = (factor.num_elements for factor in self.factors.values())
+        return [order for order in orders if order is not None]
 
     def even_elements(self, count: int) -> Elements | None:
         """Those of the infinite factor, each with all elements of the others.
@@ -133,7 +129,7 @@ class Product(Group):
             return None
         (name,) = endless
         others = {k: f for k, f in self.factors.items() if k != name}
-        order = math.prod(f.num_elements for f in others.values())
+        order = math.prod(self._orders())
         main, every = self.factors[name], count // order
         found = None if count % order else main.even_elements(every)
         if found is not None:
@@ -153,11 +149,12 @@ class Product(Group):
         return {k: found if k == name else rest[k] for k in self.factors}
 
     def _pick(self, index, dtype):
-        elements, after = {}, self.num_elements
-        for name, factor in self.factors.items():
-            after = after // factor.num_elements
-            part = ops.mod(ops.floor_divide(index, after), factor.num_elements)
-            elements[name] = factor._pick(part, dtype)
+        elements, orders = {}, self._orders()
+        after = math.prod(orders)
+        for order, name in zip(orders, self.factors, strict=True):
+            after = after // order
+            part = ops.mod(ops.floor_divide(index, after), order)
+            elements[name] = self.factors[name]._pick(part, dtype)
         return elements
 
     def identity(self, n: int | Array, dtype: str | None = None) -> Elements:
@@ -230,7 +227,7 @@ class Product(Group):
         name, factor = self._single("num_nodes")
         return factor.permute(g[name], x)
 
-    def check_grid(self, sizes: tuple[int, ...]) -> None:
+    def check_grid(self, sizes: Shape) -> None:
         _, factor = self._single("grid_axes")
         factor.check_grid(sizes)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -11,12 +12,8 @@ from keras import ops
 
 from keras_remul import backend
 from keras_remul.groups.base import Group, rotation_generators, uniform
-from keras_remul.groups.orthogonal import O2, SO2, SO3
+from keras_remul.groups.orthogonal import O2, SO2, SO3, unit_vector
 from keras_remul.utils.typing import Array, Config, Elements
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
 
 _METRIC = np.array([1.0, -1.0, -1.0, -1.0])
 
@@ -138,11 +135,12 @@ class Boosts(_OfSpacetime):
 
     def direction(self) -> np.ndarray:
         """The unit vector along the axis, of NumPy."""
-        return SO2(self.axis).direction()
+        return unit_vector(self.axis)
 
     def commutes_with(self, other: Group) -> bool:
-        if isinstance(other, (SO2, O2)) and other.dimension == 3:
-            cross = np.cross(self.direction(), other.direction())
+        axis = other.direction() if isinstance(other, (SO2, O2)) else None
+        if axis is not None:
+            cross = np.cross(self.direction(), axis)
             return bool(np.abs(cross).max() < 1e-9)
         return super().commutes_with(other)
 

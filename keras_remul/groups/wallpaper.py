@@ -10,7 +10,7 @@ from keras import ops
 from keras_remul.groups.base import Group
 from keras_remul.groups.lattice import Cyclic, Dihedral
 from keras_remul.groups.permutations import CircularShifts
-from keras_remul.utils.typing import Array, Config, Elements
+from keras_remul.utils.typing import Array, Config, Elements, Shape
 
 
 @keras.saving.register_keras_serializable(package="keras_remul")
@@ -125,7 +125,7 @@ class Wallpaper(Group):
     def generators(self) -> dict[str, Any]:
         return {}
 
-    def check_grid(self, sizes: tuple[int, ...]) -> None:
+    def check_grid(self, sizes: Shape) -> None:
         self.shifts.check_grid(sizes)
 
     def move_grid(self, g: Elements, x: Array) -> Array:

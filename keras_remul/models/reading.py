@@ -5,6 +5,7 @@ from typing import NamedTuple
 import keras
 from keras import ops
 
+from keras_remul.backend.mixins import ModelMixin
 from keras_remul.graphs import displacements, gather_nodes, pair_mask
 from keras_remul.models.shapes import in_order, node_shapes
 from keras_remul.periodic import (
@@ -27,9 +28,9 @@ class Nodes(NamedTuple):
         mask: booleans `(B, N)`, or None.
     """
 
-    positions: object
-    features: dict
-    mask: object
+    positions: Array
+    features: dict[str, Array]
+    mask: Array | None
 
 
 class Pairs(NamedTuple):
@@ -45,15 +46,15 @@ class Pairs(NamedTuple):
             D)`; None without a box.
     """
 
-    neighbors: object
-    mask: object
-    edges: object
-    away: object
-    square: object
-    offsets: object
+    neighbors: Array | None
+    mask: Array
+    edges: Array | None
+    away: Array
+    square: Array
+    offsets: Array | None
 
 
-class NodeReader:
+class NodeReader(ModelMixin):
     """The part of a `NodeModel` that checks and reads inputs."""
 
     @property

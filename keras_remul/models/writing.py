@@ -3,12 +3,13 @@
 import keras
 from keras import ops
 
+from keras_remul.backend.mixins import ModelMixin
 from keras_remul.layers.plain import dense
 
 READOUTS = ("positions", "nodes", "graph")
 
 
-class NodeWriter:
+class NodeWriter(ModelMixin):
     """The part of a `NodeModel` that makes its output."""
 
     def build_readout(self, width):

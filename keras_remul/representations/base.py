@@ -10,12 +10,10 @@ import numpy as np
 from keras import ops
 
 from keras_remul import backend
+from keras_remul.groups.base import Group
 from keras_remul.utils.configurable import Configurable
 from keras_remul.utils.dtypes import floating, widened
 from keras_remul.utils.typing import Array, Elements, Shape
-
-if TYPE_CHECKING:
-    from keras_remul.groups.base import Group
 
 
 class Representation(Configurable):
@@ -51,8 +49,12 @@ class Representation(Configurable):
             `Symmetry.is_per_node`.
     """
 
-    moves_origin = False
-    per_node = None
+    moves_origin: bool = False
+    per_node: bool | None = None
+
+    if TYPE_CHECKING:  # see compound.py
+
+        def __add__(self, other: Representation) -> Representation: ...
 
     def shape(self, group: Group) -> tuple[int, ...]:
         """Trailing axes of the feature that the group acts on.
@@ -185,7 +187,7 @@ def check_vectors(representation, group, dimensions=None):
         dimensions: tuple of the d accepted. None accepts any.
     """
     if group.dimension is None:
-        names = group.names("dimension") if hasattr(group, "names") else []
+        names = group.names("dimension")
         hint = (
             f" Its factors {names} all do, and do not commute: name the "
             "one to use, such as "

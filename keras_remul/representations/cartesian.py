@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import keras
 import numpy as np
 from keras import ops
 
+from keras_remul.groups.base import Group
 from keras_remul.representations.base import (
     Representation,
     act,
@@ -18,11 +19,6 @@ from keras_remul.representations.base import (
 )
 from keras_remul.utils.dtypes import floating, widened
 from keras_remul.utils.typing import Array, Config, Elements
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from keras_remul.groups.base import Group
 
 
 class _Spatial(Representation):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import difflib
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import Self
 
 import keras
 import numpy as np
 from keras import ops
 
+from keras_remul.groups.base import Group
 from keras_remul.representations import cartesian
 from keras_remul.representations.base import (
     Representation,
@@ -19,13 +21,6 @@ from keras_remul.representations.base import (
 from keras_remul.representations.irreps import Irrep
 from keras_remul.utils.dtypes import floating, widened
 from keras_remul.utils.typing import Array, Config, Elements, Shape
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from typing import Self
-
-    from keras_remul.groups.base import Group
-
 
 _NAMES = {
     "scalar": cartesian.Scalar,
@@ -287,7 +282,7 @@ class Grid(_Wrapper):
 
     def check(self, group: Group) -> None:
         if not group.grid_axes:
-            names = group.names("grid_axes") if hasattr(group, "names") else []
+            names = group.names("grid_axes")
             hint = (
                 f" Its factors {names} all do: name the one to use, such as "
                 f"OnFactor({names[0]!r}, {self!r})."
@@ -483,7 +478,7 @@ class Odd(_Wrapper):
     def check(self, group: Group) -> None:
         super().check(group)
         signs, _ = self._signs(group)
-        names = signs.names("negates") if hasattr(signs, "names") else []
+        names = signs.names("negates")
         if len(names) > 1:
             raise ValueError(
                 f"The factors {names} of {signs!r} all change signs. Name the "

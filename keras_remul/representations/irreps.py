@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
 from keras import ops
 
 from keras_remul import backend
+from keras_remul.groups.base import Group
 from keras_remul.representations.base import (
     Representation,
     act,
@@ -18,10 +18,6 @@ from keras_remul.representations.base import (
 )
 from keras_remul.utils.dtypes import widened
 from keras_remul.utils.typing import Array, Config, Elements
-
-if TYPE_CHECKING:
-    from keras_remul.groups.base import Group
-
 
 MAX_DEGREE = 6
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Self
 
 from keras_remul.utils.typing import Config
-
-if TYPE_CHECKING:
-    from typing import Self
 
 
 class Configurable:

@@ -8,6 +8,7 @@ import numpy as np
 
 from keras_remul import backend
 from keras_remul.backend import keras_internals
+from keras_remul.backend.mixins import ModelMixin
 from keras_remul.utils.validation import check_no_overflow
 
 
@@ -41,7 +42,7 @@ def _is_array(leaf):
     return keras.ops.is_tensor(leaf) and len(leaf.shape) > 0
 
 
-class KeepsVariables:
+class KeepsVariables(ModelMixin):
     """Mixin of a Keras model: an error in a call does not remove its variables.
 
     On JAX, Keras removes the values from a model while `fit`, `evaluate` and
