@@ -34,7 +34,7 @@ def linear(x, kernel, bias):
 def layer_norm(x, gamma, beta, epsilon):
     if x.dtype.itemsize < 4:
         wide = (a.float() for a in (x, gamma, beta))
-        return layer_norm(*wide, epsilon).to(x.dtype)
+        return layer_norm(*wide, epsilon=epsilon).to(x.dtype)
     return F.layer_norm(x, x.shape[-1:], gamma, beta, epsilon)
 
 

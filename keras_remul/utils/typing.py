@@ -23,8 +23,8 @@ Elements: TypeAlias = Any
 Tree: TypeAlias = Any
 """An array, or dicts, lists and tuples of trees."""
 
-Shape: TypeAlias = tuple[int | None, ...]
-"""The shape of an array; None where an axis may have any length."""
+Shape: TypeAlias = tuple[Any, ...]
+"""The lengths of the axes of an array; None where any length is possible."""
 
 Shapes: TypeAlias = Any
 """A shape, or dicts, lists and tuples of shapes."""
