@@ -7,6 +7,7 @@ import keras
 import pytest
 
 import keras_remul as kr
+from keras_remul import evaluation, experiments, presets, training
 
 pytestmark = pytest.mark.backend_independent
 
@@ -24,7 +25,8 @@ def names_of(module):
 def public():
     """`{name: object}` of the classes and functions that users import."""
     found = {}
-    modules = [kr, *(getattr(kr, name) for name in kr.__all__)]
+    modules = [kr, evaluation, experiments, presets, training]
+    modules += [getattr(kr, name) for name in kr.__all__]
     for module in filter(inspect.ismodule, modules):
         for name in names_of(module):
             thing = getattr(module, name)

@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras import ops
 
 from keras_remul.backend import devices, keras_internals
+from keras_remul.backend.mixins import ModelMixin
 from keras_remul.backend.signature import specs
 
 
@@ -181,7 +182,7 @@ def compiled(model, sample, shapes):
     return run, run
 
 
-class TaskGradients:
+class TaskGradients(ModelMixin):
     def train_step(self, *args):
         if not self.weighting.uses_gradient_norms:
             return super().train_step(*args)

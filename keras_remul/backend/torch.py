@@ -15,6 +15,7 @@ from torch.fx.experimental.proxy_tensor import get_proxy_mode, make_fx
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from keras_remul.backend import devices
+from keras_remul.backend.mixins import ModelMixin
 
 # Numbers of an array that a core keeps at hand.
 PIECE = 2**18
@@ -265,7 +266,7 @@ def _program(model, sample, shapes):
             raise error from None
 
 
-def _written_out():
+def _written_out() -> Any:
     """How derivatives are made of operations that ONNX has words for."""
     rules = torch.export.default_decompositions().items()
     return {op: rule for op, rule in rules if "backward" in op.name()}
@@ -325,7 +326,7 @@ def compiled(model, sample, shapes):
     return fast, runner(program)
 
 
-class TaskGradients:
+class TaskGradients(ModelMixin):
     def update_with_gradients(self, losses, measured):
         """Gives the weighting the measures of a step, with gradient norms.
 
@@ -351,4 +352,5 @@ class TaskGradients:
 
 def _norm(gradients):
     gradients = [devices.mean_over_replicas(g) for g in gradients]
-    return torch.sqrt(sum(torch.sum(torch.square(g)) for g in gradients))
+    total: Any = sum(torch.sum(torch.square(g)) for g in gradients)
+    return torch.sqrt(total)
