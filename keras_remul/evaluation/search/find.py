@@ -1,5 +1,7 @@
 """Which of several symmetries a model or a data set has."""
 
+from typing import Any
+
 import numpy as np
 
 from keras_remul.evaluation import evaluate_equivariance
@@ -202,7 +204,11 @@ def find_symmetry(
                 data, regressor or ridge, num_samples, seed
             )
             cost, low, high = _ratio(turned, plain, level, seed)
-            figures = {"cost": cost, "cost_low": low, "cost_high": high}
+            figures: dict[str, Any] = {
+                "cost": cost,
+                "cost_low": low,
+                "cost_high": high,
+            }
             figures["transfer"] = float(transferred.mean() / plain.mean())
             verdict = _verdict(low, high, 1 + tolerance, "not detected")
             return figures, verdict
