@@ -57,8 +57,24 @@ COLUMNS = (
     "test_hot_forces_mae",
     "energy_spread",
     "forces_relative",
+    "test_auc",
+    "test_auc_standard_error",
+    "auc_moved",
+    "auc_moved_by_lorentz",
+    "test_accuracy",
+    "test_rejection_50",
+    "test_rejection_30",
 )
 SIGNIFICANT = 0.05
+# Where the figures of baselines go, by their measure.
+_OF_BASELINES = {
+    "MSE": {
+        "test_mse": "test",
+        "test_ood_mse": "test_ood",
+        "mse": "test_moved",
+    },
+    "AUC": {"test_auc": "test", "auc_moved": "test_moved"},
+}
 INTRODUCTION = (
     "Made by `keras-remul report` from `recipes/results/`: mean and standard "
     "deviation over seeds. `± over samples` is the standard error of the test "
@@ -263,7 +279,8 @@ def _reference(table, found):
     for name in found:
         if twin is not None and name in (twin, *_grid(table, twin)):
             return name
-    return min(found, key=lambda name: statistics.mean(_errors(found[name])))
+    best = MEASURES[summary(next(iter(found.values()))[0])[0]].best
+    return best(found, key=lambda name: statistics.mean(_errors(found[name])))
 
 
 def _errors(runs):
@@ -312,11 +329,11 @@ def markdown(name, recipes="recipes"):
         lines.append(row)
     path = pathlib.Path(recipes) / RESULTS / f"{name}_baselines.json"
     if path.exists():
-        for baseline, errors in read_json(path)["rows"].items():
+        stored = read_json(path)
+        for baseline, errors in stored["rows"].items():
             known = {
-                "test_mse": errors["test"],
-                "test_ood_mse": errors.get("test_ood"),
-                "mse": errors["test_moved"],
+                key: errors.get(split)
+                for key, split in _OF_BASELINES[stored["measure"]].items()
             }
             values = [known.get(key) for key in columns]
             lines.append(
