@@ -42,9 +42,9 @@ PLAIN = Recipe(
     model=transformer,
     objective=objectives.plain,
     task=Tagging(),
-    epochs=12,
+    epochs=10,
     batch_size=100,
-    learning_rate=2e-3,
+    learning_rate=5e-3,
     weight_decay=0.01,
     checkpoint_every=1,
     moved_by=lorentz,
@@ -57,7 +57,7 @@ RECIPES = {
         objective=lambda: objectives.remul(
             weighting=weighting.Constant(beta=1.0)
         ),
-        epochs=6,
+        epochs=5,
         batch_size=50,
     ),
     "lorentz": PLAIN.replace(

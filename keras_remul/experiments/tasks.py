@@ -95,14 +95,7 @@ class EnergiesAndForces(NextState):
 
     def compile(self, remul, rate, weight_decay):
         remul.compile(
-            keras.optimizers.Muon(
-                rate,
-                adam_lr_ratio=0.5,
-                exclude_layers=["head"],
-                weight_decay=weight_decay,
-                adam_weight_decay=weight_decay,
-                global_clipnorm=1.0,
-            ),
+            _muon(rate, weight_decay),
             loss={"energy_per_atom": "mae", "forces": "mae"},
             loss_weights={"energy_per_atom": 10.0, "forces": 1.0},
             metrics={
@@ -116,7 +109,7 @@ class EnergiesAndForces(NextState):
 
 
 class Tagging(NextState):
-    """Signal or background, by cross-entropy from one logit, with AdamW.
+    """Signal or background, by cross-entropy from one logit, with Muon.
 
     Labels are 1 and 0. The best epoch is that of the smallest cross-entropy on
     validation data, which scatters less than the area under the ROC curve.
@@ -139,12 +132,23 @@ class Tagging(NextState):
 
     def compile(self, remul, rate, weight_decay):
         remul.compile(
-            keras.optimizers.AdamW(rate, weight_decay=weight_decay),
+            _muon(rate, weight_decay),
             loss=keras.losses.BinaryCrossentropy(from_logits=True),
         )
 
     def validated(self, history):
         return {"validation_loss": min(history[self.monitor])}
+
+
+def _muon(rate, weight_decay):
+    return keras.optimizers.Muon(
+        rate,
+        adam_lr_ratio=0.5,
+        exclude_layers=["head"],
+        weight_decay=weight_decay,
+        adam_weight_decay=weight_decay,
+        global_clipnorm=1.0,
+    )
 
 
 def _check_potential(model):
