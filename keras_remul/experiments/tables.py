@@ -78,10 +78,11 @@ _OF_BASELINES = {
 INTRODUCTION = (
     "Made by `keras-remul report` from `recipes/results/`: mean and standard "
     "deviation over seeds. `± over samples` is the standard error of the test "
-    "MSE over the test samples, and `median` the median of their errors; both "
-    "are means over the seeds that have them, and there is no standard error "
-    "where samples depend on each other (recordings, trajectories). `p` is "
-    "that of Welch's t-test of the test MSE over seeds, in brackets their "
+    "MSE (of taggers, of the AUC) over the test samples, and `median` the "
+    "median of their errors; both are means over the seeds that have them, and "
+    "there is no standard error where samples depend on each other "
+    "(recordings, trajectories). AUC is the area under the ROC curve. `p` is "
+    "that of Welch's t-test of the same figure over seeds, in brackets their "
     "numbers; n.s. is not significant: p >= 0.05, not corrected for the number "
     "of rows. All runs of a table share the test samples, so p says nothing "
     "about other samples; for these see `keras-remul compare`. `moved` is the "
@@ -252,12 +253,12 @@ def results(table, recipes):
     return found
 
 
-def _mean(values):
+def _mean(values, digits=3):
     """ "mean ± standard deviation", or the one value."""
-    mean = statistics.mean(values)
+    mean = f"{statistics.mean(values):.{digits}g}"
     if len(values) == 1:
-        return f"{mean:.3g}"
-    return f"{mean:.3g} ± {statistics.stdev(values):.2g}"
+        return mean
+    return f"{mean} ± {statistics.stdev(values):.2g}"
 
 
 def _cell(key, values):
@@ -265,7 +266,8 @@ def _cell(key, values):
         return ""
     if key.endswith(("_standard_error", "_median")):
         return f"{statistics.mean(values):.2g}"
-    return _mean(values)
+    # Of what is best where it is largest, such as 0.9781, the 9 says little.
+    return _mean(values, 4 if MEASURES[key].best is max else 3)
 
 
 def _reference(table, found):
