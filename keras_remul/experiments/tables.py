@@ -38,6 +38,13 @@ ROUNDING = 1e-4  # a smaller equivariance error is that of an exact model
 LEGEND = dict(loc="outside right upper", fontsize=8, frameon=False)
 # What a table shows of each result that has it.
 COLUMNS = (
+    "test_auc",
+    "test_auc_standard_error",
+    "auc_moved",
+    "auc_moved_by_lorentz",
+    "test_accuracy",
+    "test_rejection_50",
+    "test_rejection_30",
     "test_mse",
     "test_mse_standard_error",
     "test_mse_median",
@@ -57,13 +64,6 @@ COLUMNS = (
     "test_hot_forces_mae",
     "energy_spread",
     "forces_relative",
-    "test_auc",
-    "test_auc_standard_error",
-    "auc_moved",
-    "auc_moved_by_lorentz",
-    "test_accuracy",
-    "test_rejection_50",
-    "test_rejection_30",
 )
 SIGNIFICANT = 0.05
 # Where the figures of baselines go, by their measure.
