@@ -132,6 +132,18 @@ SUMMARIES = (
 )
 
 
+def title(key, metrics):
+    """The title of a figure among the others of a model.
+
+    Args:
+        key: of `MEASURES`.
+        metrics: dict of figures.
+    """
+    if key == "relative_equivariance_error" and "test_auc" in metrics:
+        return "E', relative to the logits"
+    return MEASURES[key].title
+
+
 def summary(metrics):
     """The keys of `SUMMARIES` that figures are compared by.
 

@@ -1,6 +1,11 @@
 """Model cards, written from the metadata of a preset and nothing else."""
 
-from keras_remul.evaluation.measures import MEASURES, SUMMARIES, summary
+from keras_remul.evaluation.measures import (
+    MEASURES,
+    SUMMARIES,
+    summary,
+    title,
+)
 from keras_remul.utils.addresses import anonymous
 
 _FIGURES = (
@@ -203,7 +208,7 @@ def _usage(name):
 
 def _figures(facts, metrics):
     rows = [
-        (MEASURES[key].title, _figure(metrics[key]))
+        (title(key, metrics), _figure(metrics[key]))
         for key in _FIGURES
         if key in metrics
     ]

@@ -1,6 +1,6 @@
 """What a preset expects, gives and achieves, in a few lines of text."""
 
-from keras_remul.evaluation.measures import MEASURES
+from keras_remul.evaluation.measures import MEASURES, title
 from keras_remul.presets import files, golden, proof
 from keras_remul.presets.resolve import resolve
 
@@ -84,8 +84,8 @@ def _leaves(data, representations, name=""):
 def _figures(metrics):
     """A line for each figure that a card shows."""
     found = [
-        f"  {measure.title}: {metrics[key]:.4g}"
-        for key, measure in MEASURES.items()
+        f"  {title(key, metrics)}: {metrics[key]:.4g}"
+        for key in MEASURES
         if isinstance((metrics or {}).get(key), (int, float))
     ]
     return ["figures:", *found, ""] if found else []

@@ -66,6 +66,7 @@ def test_a_tagger_is_trained_measured_and_saved(data, tmp_path):
         assert here == pytest.approx(card, rel=1e-3), key
     text = (preset / "README.md").read_text(encoding="utf-8")
     assert "area under the ROC curve, moved by the group" in text
+    assert "E', relative to the logits" in text
     with pytest.raises(ValueError, match="nothing about taggers"):
         compare_presets(preset, preset)
     figure = tagger_figure(from_preset(preset), BOOSTS, *data["test"], 2)
