@@ -15,7 +15,7 @@ import keras
 import numpy as np
 
 import keras_remul as kr
-from keras_remul.experiments import tagging
+from keras_remul.evaluation import tagging
 
 GROUPS = {
     "beam": {"boost": kr.groups.Boosts("z"), "turn": kr.groups.SO2("z")},

@@ -16,7 +16,7 @@ import numpy as np
 from scipy import optimize
 
 import keras_remul as kr
-from keras_remul.experiments import tagging
+from keras_remul.evaluation import tagging
 
 QCD, TOP = 0, 8  # classes of JetClass: QCD, t -> b q q
 

@@ -69,6 +69,8 @@ JETS = {
         pair_dim=4,
         invariance="lorentz",
         units=2,
+        head_dim=4,
+        constituents=5,
     ),
     "ParticleNet": dict(
         widths=[8], neighbors=4, hidden_dim=8, dropout=0.25, units=2

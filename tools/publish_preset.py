@@ -23,6 +23,7 @@ import numpy as np
 from keras_remul import datasets
 from keras_remul.datasets import registry
 from keras_remul.evaluation.measures import summary
+from keras_remul.evaluation.tagging import are_tags
 from keras_remul.experiments import figures
 from keras_remul.models import Potential
 from keras_remul.presets import (
@@ -84,6 +85,9 @@ def draw(target, facts):
         x, y = keras.tree.map_structure(lambda a: a[::20], data)
         figure = figures.potential_figure(model, facts["symmetry"], x, y)
         text = "Errors of forces, and of energies of molecules that are turned"
+    elif are_tags(data[1]):
+        figure = figures.tagger_figure(model, facts["symmetry"], *data)
+        text = "Rejection of background, and logits of jets that are moved"
     else:
         x, y = keras.tree.map_structure(lambda a: a[:3], data)
         figure = figures.predictions_figure(model, facts["symmetry"], x, y)
@@ -142,8 +146,10 @@ def of_data(facts):
     found = {"limits": " ".join(builder.LIMITS.split())}
     if facts["class"].endswith(">Potential"):
         units |= OF_POTENTIALS
-    else:
+    elif "velocities" in registry.entry(facts["dataset"]).inputs:
         found["horizon"] = datasets.time_step(facts["dataset"]).horizon
+    elif "labels" in units:
+        units["targets"] = "logit"
     recipe = re.sub(r"recipes/|\.py", "", facts["training"]["recipe"])
     errors = [
         read_json(file).get("test_mse")

@@ -155,10 +155,12 @@ def compare_command(arguments):
 
 def landscape_command(arguments):
     """Draws the loss around the weights of presets of one data set."""
+    import keras
     import numpy as np
 
     from keras_remul import datasets
     from keras_remul.evaluation import loss_landscape
+    from keras_remul.evaluation.tagging import are_tags
     from keras_remul.experiments import figures
     from keras_remul.presets import folder
     from keras_remul.utils import atomic
@@ -176,11 +178,13 @@ def landscape_command(arguments):
         f"train[:{arguments.samples}]",
         data_dir=arguments.data_dir,
     )
+    logits = keras.losses.BinaryCrossentropy(from_logits=True)
     surfaces = {
         short: loss_landscape(
             model,
             x,
             y,
+            loss=logits if are_tags(y) else "mse",
             span=arguments.span,
             points=arguments.points,
             seed=arguments.seed,

@@ -13,6 +13,9 @@ SHOWN = (
     "test_forces_mae",
     "energy_spread",
     "forces_relative",
+    "test_auc",
+    "test_accuracy",
+    "auc_moved",
     "parameters",
     "seconds",
 )

@@ -1,6 +1,6 @@
 """How equivariant a model is: over the group, at its identity, by layer.
 
-And how models of motion and potentials fare.
+And how models of motion, potentials and taggers fare.
 """
 
 from keras_remul.evaluation.bounds import quantile_bound
@@ -23,6 +23,7 @@ from keras_remul.evaluation.orbit import (
 from keras_remul.evaluation.potentials import evaluate_potential
 from keras_remul.evaluation.profile import equivariance_profile
 from keras_remul.evaluation.rotations import evaluate_rotations
+from keras_remul.evaluation.tagging import evaluate_tagger
 
 __all__ = [
     "TimeStep",
@@ -33,6 +34,7 @@ __all__ = [
     "evaluate_equivariance",
     "evaluate_potential",
     "evaluate_rotations",
+    "evaluate_tagger",
     "finite_elements",
     "lie_derivative",
     "loss_landscape",

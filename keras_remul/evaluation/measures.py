@@ -4,6 +4,7 @@ The keys are those of `evaluate_equivariance`, of results of recipes, and of
 the `metrics` of a preset.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 
@@ -13,10 +14,12 @@ class Measure(NamedTuple):
     Attributes:
         title: in words.
         column: at the head of a column, in a few letters.
+        best: `min`, or `max` where the largest is the best.
     """
 
     title: str
     column: str
+    best: Callable = min
 
 
 EQUIVARIANCE_ERROR = (
@@ -100,12 +103,45 @@ MEASURES |= {
         "forces RMSE, symmetrised",
     ),
 }
-# What presets and runs are compared by, of motion and of potentials: the error
-# first, last how far from equivariant the model is.
+_OF_TAGGERS = {
+    "auc": ("area under the ROC curve", "AUC"),
+    "accuracy": ("accuracy", "accuracy"),
+    "rejection_50": ("1 / background at 50 % signal", "1/B at 50 %"),
+    "rejection_30": ("1 / background at 30 % signal", "1/B at 30 %"),
+}
+for _key, (_title, _column) in _OF_TAGGERS.items():
+    MEASURES[f"test_{_key}"] = Measure(_title, _column, max)
+    MEASURES[f"test_{_key}_standard_error"] = Measure(
+        f"{_title}, its standard error over test samples", "± over samples"
+    )
+    MEASURES[f"{_key}_moved"] = Measure(
+        f"{_title}, moved by the group", f"{_column}, moved", max
+    )
+    MEASURES[f"{_key}_moved_by_lorentz"] = Measure(
+        f"{_title}, moved by the Lorentz group", f"{_column}, Lorentz", max
+    )
+MEASURES["validation_loss"] = Measure(
+    "validation loss, cross-entropy", "validation loss"
+)
+# What presets and runs are compared by, of motion, potentials and taggers: the
+# task first, last how far from equivariant the model is.
 SUMMARIES = (
     ("test_mse", "symmetrized_mse", "equivariance_error"),
     ("test_forces_mae", "test_energy_mae", "forces_relative"),
+    ("test_auc", "auc_moved", "equivariance_error"),
 )
+
+
+def title(key, metrics):
+    """The title of a figure among the others of a model.
+
+    Args:
+        key: of `MEASURES`.
+        metrics: dict of figures.
+    """
+    if key == "relative_equivariance_error" and "test_auc" in metrics:
+        return "E', relative to the logits"
+    return MEASURES[key].title
 
 
 def summary(metrics):
@@ -115,7 +151,7 @@ def summary(metrics):
         metrics: dict of figures.
 
     Returns:
-        Those whose error is among the figures; of motion if there is none.
+        Those whose first is among the figures; of motion if there is none.
     """
     found = (keys for keys in SUMMARIES if keys[0] in metrics)
     return next(found, SUMMARIES[0])

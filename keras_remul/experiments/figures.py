@@ -128,6 +128,56 @@ def potential_figure(potential, symmetry, x, y, turns=40):
     return figure
 
 
+def tagger_figure(model, symmetry, x, y, turns=10):
+    """How a tagger rejects background, and what moving jets does to logits.
+
+    Args:
+        model: from the inputs to logits `(B, 1)`.
+        symmetry: its `Symmetry`.
+        x: inputs.
+        y: labels 0 or 1 `(B, 1)`.
+        turns: elements g for each of the first 100 jets.
+
+    Returns:
+        A matplotlib Figure: 1 / the share of background above the score of each
+        share of the signal, as it is and moved; and the logits of moved jets
+        less those of the jets as they are.
+    """
+    figure, axes = panels([" "] * 2, 4.2, 4.0)
+    moved = symmetry.transform_inputs(symmetry.sample(len(y), seed=0), x)
+    for name, inputs, style in (
+        ("as they are", x, {"color": COLOURS[0]}),
+        (
+            "moved by the group",
+            to_numpy(moved),
+            {"color": COLOURS[1], "ls": "--"},
+        ),
+    ):
+        scores = model.predict(inputs, batch_size=250, verbose=0)[:, 0]
+        ones, zeros = scores[y[:, 0] > 0], scores[y[:, 0] == 0]
+        kept = np.linspace(0.2, 1.0, 161)
+        passing = zeros >= np.quantile(ones, 1.0 - kept)[:, None]
+        share = passing.mean(axis=1)
+        some = share > 0
+        axes[0].plot(kept[some], 1.0 / share[some], style, label=name)
+    axes[0].set(xlabel="share of the signal that is kept", yscale="log")
+    axes[0].set(ylabel="1 / share of the background that passes")
+    axes[0].legend(frameon=False)
+    axes[0].grid(alpha=0.3)
+    axes[0].set_title(f"{len(y)} jets of the test split", fontsize=10)
+    few = {key: a[:100] for key, a in x.items()}
+    logits = model.predict(few, verbose=0)[:, 0]
+    for seed in range(turns):
+        g = symmetry.sample(len(logits), seed=seed)
+        moved = to_numpy(symmetry.transform_inputs(g, few))
+        change = model.predict(moved, verbose=0)[:, 0] - logits
+        axes[1].plot(logits, change, ".", color=COLOURS[1], ms=2, alpha=0.5)
+    axes[1].axhline(0.0, color=_TRUE, lw=1)
+    axes[1].set(xlabel="logit of a jet", ylabel="change where it is moved")
+    axes[1].set_title(f"{len(logits)} jets, moved {turns} times", fontsize=10)
+    return figure
+
+
 def landscape_figure(surfaces, span):
     """Loss landscapes beside each other, on one logarithmic scale.
 

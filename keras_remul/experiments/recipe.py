@@ -31,8 +31,9 @@ class Recipe:
             `RemulModel`, such as its weighting.
         symmetry: function without arguments that makes the `Symmetry` of the
             training and the evaluation. Defaults to that of the task.
-        task: what is learned, `tasks.NextState()` or
-            `tasks.EnergiesAndForces()`. Defaults to the first.
+        task: what is learned, `tasks.NextState()`,
+            `tasks.EnergiesAndForces()` or `tasks.Tagging()`. Defaults to the
+            first.
         epochs, batch_size, learning_rate, weight_decay: the budget.
         passes: number of passes over the training data in each epoch; take more
             than one for small data sets.

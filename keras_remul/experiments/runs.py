@@ -8,13 +8,13 @@ import sys
 import keras
 
 from keras_remul import datasets
-from keras_remul.evaluation import evaluate_equivariance
 from keras_remul.experiments import checkpoints, fitting, same_run
 from keras_remul.models.linear.blending import blend_with_ridge
 from keras_remul.presets import save_to_preset
 from keras_remul.presets.evaluate import (
     mean_squared_error,
     measure,
+    measure_moved,
     measure_unused,
 )
 from keras_remul.presets.files import is_preset
@@ -134,12 +134,9 @@ def _finish(recipe, remul, data, folder, history, config, data_dir):
     metrics |= validated
     metrics = atomic.finite(metrics)
     x, y = data["test"]
-    moved = {
-        f"mse_moved_by_{name}": evaluate_equivariance(
-            model, x, other, y, num_samples=10
-        )["mse"]
-        for name, other in recipe.moved_by().items()
-    }
+    moved = {}
+    for name, other in recipe.moved_by().items():
+        moved |= measure_moved(model, other, x, y, name)
     result = {
         **config,
         "parameters": model.count_params(),

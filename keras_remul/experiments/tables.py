@@ -38,6 +38,13 @@ ROUNDING = 1e-4  # a smaller equivariance error is that of an exact model
 LEGEND = dict(loc="outside right upper", fontsize=8, frameon=False)
 # What a table shows of each result that has it.
 COLUMNS = (
+    "test_auc",
+    "test_auc_standard_error",
+    "auc_moved",
+    "auc_moved_by_lorentz",
+    "test_accuracy",
+    "test_rejection_50",
+    "test_rejection_30",
     "test_mse",
     "test_mse_standard_error",
     "test_mse_median",
@@ -59,13 +66,23 @@ COLUMNS = (
     "forces_relative",
 )
 SIGNIFICANT = 0.05
+# Where the figures of baselines go, by their measure.
+_OF_BASELINES = {
+    "MSE": {
+        "test_mse": "test",
+        "test_ood_mse": "test_ood",
+        "mse": "test_moved",
+    },
+    "AUC": {"test_auc": "test", "auc_moved": "test_moved"},
+}
 INTRODUCTION = (
     "Made by `keras-remul report` from `recipes/results/`: mean and standard "
     "deviation over seeds. `± over samples` is the standard error of the test "
-    "MSE over the test samples, and `median` the median of their errors; both "
-    "are means over the seeds that have them, and there is no standard error "
-    "where samples depend on each other (recordings, trajectories). `p` is "
-    "that of Welch's t-test of the test MSE over seeds, in brackets their "
+    "MSE (of taggers, of the AUC) over the test samples, and `median` the "
+    "median of their errors; both are means over the seeds that have them, and "
+    "there is no standard error where samples depend on each other "
+    "(recordings, trajectories). AUC is the area under the ROC curve. `p` is "
+    "that of Welch's t-test of the same figure over seeds, in brackets their "
     "numbers; n.s. is not significant: p >= 0.05, not corrected for the number "
     "of rows. All runs of a table share the test samples, so p says nothing "
     "about other samples; for these see `keras-remul compare`. `moved` is the "
@@ -236,12 +253,12 @@ def results(table, recipes):
     return found
 
 
-def _mean(values):
+def _mean(values, digits=3):
     """ "mean ± standard deviation", or the one value."""
-    mean = statistics.mean(values)
+    mean = f"{statistics.mean(values):.{digits}g}"
     if len(values) == 1:
-        return f"{mean:.3g}"
-    return f"{mean:.3g} ± {statistics.stdev(values):.2g}"
+        return mean
+    return f"{mean} ± {statistics.stdev(values):.2g}"
 
 
 def _cell(key, values):
@@ -249,7 +266,8 @@ def _cell(key, values):
         return ""
     if key.endswith(("_standard_error", "_median")):
         return f"{statistics.mean(values):.2g}"
-    return _mean(values)
+    # Of what is best where it is largest, such as 0.9781, the 9 says little.
+    return _mean(values, 4 if MEASURES[key].best is max else 3)
 
 
 def _reference(table, found):
@@ -263,7 +281,8 @@ def _reference(table, found):
     for name in found:
         if twin is not None and name in (twin, *_grid(table, twin)):
             return name
-    return min(found, key=lambda name: statistics.mean(_errors(found[name])))
+    best = MEASURES[summary(next(iter(found.values()))[0])[0]].best
+    return best(found, key=lambda name: statistics.mean(_errors(found[name])))
 
 
 def _errors(runs):
@@ -312,11 +331,11 @@ def markdown(name, recipes="recipes"):
         lines.append(row)
     path = pathlib.Path(recipes) / RESULTS / f"{name}_baselines.json"
     if path.exists():
-        for baseline, errors in read_json(path)["rows"].items():
+        stored = read_json(path)
+        for baseline, errors in stored["rows"].items():
             known = {
-                "test_mse": errors["test"],
-                "test_ood_mse": errors.get("test_ood"),
-                "mse": errors["test_moved"],
+                key: errors.get(split)
+                for key, split in _OF_BASELINES[stored["measure"]].items()
             }
             values = [known.get(key) for key in columns]
             lines.append(

@@ -1,36 +1,11 @@
 """Baselines without a network for classifiers of jets."""
 
 import numpy as np
-from scipy import stats
+
+from keras_remul.evaluation.tagging import area_under_curve
 
 PENALTIES = tuple(10.0**k for k in range(-4, 7))
 METRIC = np.array([1.0, -1.0, -1.0, -1.0])
-
-
-def area_under_curve(scores, labels):
-    """Probability that a random 1 scores above a random 0; ties count half."""
-    # Exact: `keras.metrics.AUC` puts the scores into bins.
-    positive = labels > 0
-    ones, zeros = scores[positive], scores[~positive]
-    pairs = stats.mannwhitneyu(ones, zeros, method="asymptotic").statistic
-    return float(pairs / len(ones) / len(zeros))
-
-
-def background_rejection(scores, labels, efficiency):
-    """1 / share of the 0 that score above this share of the 1.
-
-    Args:
-        scores: `(S,)`.
-        labels: 0 or 1, `(S,)`.
-        efficiency: the share of the 1 that is kept, above 0 and below 1.
-
-    Returns:
-        A number; infinity where no 0 scores so high.
-    """
-    positive = labels > 0
-    threshold = np.quantile(scores[positive], 1 - efficiency)
-    share = np.mean(scores[~positive] >= threshold)
-    return float(1 / share) if share else float("inf")
 
 
 def mass(x):

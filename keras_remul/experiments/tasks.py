@@ -1,8 +1,9 @@
-"""What a recipe learns: states of moving nodes, or energies and forces."""
+"""What a recipe learns: states of nodes, energies and forces, or tags."""
 
 import keras
 
 from keras_remul import datasets
+from keras_remul.evaluation.tagging import are_tags
 from keras_remul.experiments.batches import Shuffled, ShuffledBySize
 from keras_remul.models import Correction, Potential
 from keras_remul.models.linear import ridge
@@ -115,15 +116,7 @@ class EnergiesAndForces(NextState):
 
     def compile(self, remul, rate, weight_decay):
         if self.loss == "mae":
-            weight = 10.0
-            optimizer = keras.optimizers.Muon(
-                rate,
-                adam_lr_ratio=0.5,
-                exclude_layers=["head"],
-                weight_decay=weight_decay,
-                adam_weight_decay=weight_decay,
-                global_clipnorm=1.0,
-            )
+            weight, optimizer = 10.0, _muon(rate, weight_decay)
         else:
             weight = 100.0
             optimizer = keras.optimizers.AdamW(
@@ -141,6 +134,49 @@ class EnergiesAndForces(NextState):
 
     def validated(self, history):
         return {}  # they are measured, in other units
+
+
+class Tagging(NextState):
+    """Signal or background, by cross-entropy from one logit, with Muon.
+
+    Labels are 1 and 0. The best epoch is that of the smallest cross-entropy on
+    validation data, which scatters less than the area under the ROC curve.
+    """
+
+    monitor, words = "val_loss", "validation cross-entropy"
+
+    def batches(self, recipe, model, x, y):
+        if recipe.ridge or recipe.unused:
+            raise ValueError(
+                "A recipe of tagging has neither `ridge` nor `unused`. "
+                f"Received: ridge={recipe.ridge}, unused={recipe.unused!r}"
+            )
+        if not are_tags(y):
+            raise ValueError(
+                "Expected a recipe of tagging to have data with a label 0 or 1 "
+                f"for each sample. Received: {recipe.dataset}"
+            )
+        return super().batches(recipe, model, x, y)
+
+    def compile(self, remul, rate, weight_decay):
+        remul.compile(
+            _muon(rate, weight_decay),
+            loss=keras.losses.BinaryCrossentropy(from_logits=True),
+        )
+
+    def validated(self, history):
+        return {"validation_loss": min(history[self.monitor])}
+
+
+def _muon(rate, weight_decay):
+    return keras.optimizers.Muon(
+        rate,
+        adam_lr_ratio=0.5,
+        exclude_layers=["head"],
+        weight_decay=weight_decay,
+        adam_weight_decay=weight_decay,
+        global_clipnorm=1.0,
+    )
 
 
 def _check_potential(model):

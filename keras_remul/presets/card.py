@@ -1,6 +1,11 @@
 """Model cards, written from the metadata of a preset and nothing else."""
 
-from keras_remul.evaluation.measures import MEASURES, SUMMARIES, summary
+from keras_remul.evaluation.measures import (
+    MEASURES,
+    SUMMARIES,
+    summary,
+    title,
+)
 from keras_remul.presets.describe import calling
 from keras_remul.utils.addresses import anonymous
 
@@ -29,6 +34,19 @@ _FIGURES = (
     "forces_relative",
     "forces_rmse_moved",
     "forces_rmse_symmetrized",
+    "test_auc",
+    "test_auc_standard_error",
+    "auc_moved",
+    "test_accuracy",
+    "test_accuracy_standard_error",
+    "accuracy_moved",
+    "test_rejection_50",
+    "test_rejection_50_standard_error",
+    "rejection_50_moved",
+    "test_rejection_30",
+    "test_rejection_30_standard_error",
+    "rejection_30_moved",
+    "validation_loss",
 )
 _SEEDS = ("number", "mean", "deviation")
 _TRAINING = (
@@ -224,7 +242,7 @@ def _arrays(facts):
 
 def _figures(facts, metrics):
     rows = [
-        (MEASURES[key].title, _figure(metrics[key]))
+        (title(key, metrics), _figure(metrics[key]))
         for key in _FIGURES
         if key in metrics
     ]

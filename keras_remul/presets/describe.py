@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 
-from keras_remul.evaluation.measures import MEASURES
+from keras_remul.evaluation.measures import MEASURES, title
 from keras_remul.presets import files, golden, proof
 from keras_remul.presets.resolve import resolve
 
@@ -94,8 +94,8 @@ def _lines(data, representations):
 def _figures(metrics):
     """A line for each figure that a card shows."""
     found = [
-        f"  {measure.title}: {metrics[key]:.4g}"
-        for key, measure in MEASURES.items()
+        f"  {title(key, metrics)}: {metrics[key]:.4g}"
+        for key in MEASURES
         if isinstance((metrics or {}).get(key), (int, float))
     ]
     return ["figures:", *found, ""] if found else []

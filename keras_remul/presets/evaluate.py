@@ -9,8 +9,10 @@ from keras_remul.evaluation import (
     evaluate_equivariance,
     evaluate_potential,
     evaluate_rotations,
+    evaluate_tagger,
     standard_error,
 )
+from keras_remul.evaluation.tagging import are_tags
 from keras_remul.models import Potential
 from keras_remul.presets.folder import load_preset
 from keras_remul.symmetry import Symmetry
@@ -25,18 +27,21 @@ def measure(model, symmetry, data, independent=True):
     """Task error and equivariance of a model.
 
     Args:
-        model: a `Potential`, or a model from the inputs to new positions
-            `(B, N, D)`.
+        model: a `Potential`, a model from the inputs to new positions
+            `(B, N, D)`, or, where labels are 0 and 1, one to logits `(B, 1)`.
         symmetry: its `Symmetry`.
         data: dict of splits to (x, y), with `"test"`.
         independent: whether the samples are drawn independently. Defaults to
             True.
 
     Returns:
-        Dictionary of floats, see `measure_motion` and `measure_potential`.
+        Dictionary of floats, see `measure_motion`, `measure_potential` and
+        `measure_tagger`.
     """
     if isinstance(model, Potential):
         return measure_potential(model, symmetry, data)
+    if are_tags(data["test"][1]):
+        return measure_tagger(model, symmetry, data)
     return measure_motion(model, symmetry, data, independent)
 
 
@@ -102,6 +107,57 @@ def measure_potential(model, symmetry, data):
     return result
 
 
+def measure_tagger(model, symmetry, data):
+    """How well a tagger tells tags apart, and how it depends on the frame.
+
+    Args:
+        model, symmetry, data: as for `measure`.
+
+    Returns:
+        Dictionary of floats, of the test split: the figures of
+        `evaluate_tagger` as `test_auc` and so on, and with a random g for each
+        sample as `auc_moved` and so on; `equivariance_error` and
+        `relative_equivariance_error` of the logits of the first 200 samples.
+    """
+    x, y = data["test"]
+    found = evaluate_tagger(model, x, y)
+    result = {f"test_{key}": value for key, value in found.items()}
+    result |= measure_moved(model, symmetry, x, y)
+    x = keras.tree.map_structure(lambda a: a[:ROTATED], x)
+    found = evaluate_equivariance(model, x, symmetry, num_samples=ROTATIONS)
+    for key in ("equivariance_error", "relative_equivariance_error"):
+        result[key] = found[key]
+    return result
+
+
+def measure_moved(model, symmetry, x, y, name=None):
+    """Figures on samples that are moved by a group.
+
+    Args:
+        model: see `measure`.
+        symmetry: a `Symmetry`.
+        x, y: the samples.
+        name: of the group, for the keys. Defaults to None: that of the model.
+
+    Returns:
+        Dictionary of floats: of a tagger, the figures of `evaluate_tagger`,
+        as `auc_moved`, or `auc_moved_by_` the name; else the mean squared
+        error, for 10 elements of each sample, as `mse_moved_by_` the name.
+    """
+    end = "moved" if name is None else f"moved_by_{name}"
+    if are_tags(y):
+        found = evaluate_tagger(model, x, y, symmetry)
+        return {_ended(key, end): value for key, value in found.items()}
+    found = evaluate_equivariance(model, x, symmetry, y, num_samples=10)
+    return {f"mse_{end}": found["mse"]}
+
+
+def _ended(key, end):
+    """ "auc_standard_error", "moved" -> "auc_moved_standard_error"."""
+    figure, error, _ = key.partition("_standard_error")
+    return f"{figure}_{end}{error}"
+
+
 def measure_unused(model, dataset, data_dir=None):
     """The mean squared error on further systems, and how it scatters.
 
@@ -157,8 +213,8 @@ def compare_presets(
         samples.
 
     Raises:
-        ValueError: the presets are of different data sets and none is given;
-            see also `from_preset` and `compare_errors`.
+        ValueError: the presets are of different data sets and none is given,
+            or they are taggers; see also `from_preset` and `compare_errors`.
 
     Example:
 
@@ -177,6 +233,11 @@ def compare_presets(
     x, y = datasets.load(
         dataset or named.pop(), "test", data_dir=data_dir, verbose=0
     )
+    if are_tags(y):
+        raise ValueError(
+            "Squared errors say nothing about taggers. Compare the areas and "
+            "standard errors of `evaluate_tagger`."
+        )
     errors = [squared_errors(model, x, y) for model, _, _ in loaded]
     return compare_errors(*errors, **kwargs)
 

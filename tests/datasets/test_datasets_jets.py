@@ -8,6 +8,7 @@ import pytest
 
 from keras_remul import cli, datasets
 from keras_remul.datasets.top_jets import simulator
+from keras_remul.evaluation.tagging import area_under_curve
 from keras_remul.experiments import tagging
 
 pytestmark = pytest.mark.backend_independent
@@ -110,13 +111,13 @@ def test_area_under_curve():
         for a in scores[labels > 0]
         for b in scores[labels == 0]
     ]
-    assert tagging.area_under_curve(scores, labels) == np.mean(pairs)
+    assert area_under_curve(scores, labels) == np.mean(pairs)
 
 
 def test_baselines_of_the_reference_jets(shared_data):
     with np.load(shared_data / "top_jets_pythia/top_qcd_jets_12k.npz") as file:
         x, labels = {"four_momenta": file["jet_p4"][:, None]}, file["label"]
-    auc = tagging.area_under_curve(-abs(tagging.mass(x) - 172), labels)
+    auc = area_under_curve(-abs(tagging.mass(x) - 172), labels)
     assert abs(auc - 0.958) < 0.001
 
 

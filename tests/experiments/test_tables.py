@@ -151,3 +151,22 @@ def test_errors(folder, tmp_path, capsys):
     assert "one of ['small']" in capsys.readouterr().err
     assert cli.main(["report", "--recipes", str(tmp_path)]) == 1
     assert "There is no" in capsys.readouterr().err
+
+
+@pytest.mark.backend_independent
+def test_taggers_are_compared_by_the_largest_area(folder):
+    (folder / "results").mkdir()
+    for name, areas in (("one", (0.97, 0.9712)), ("two", (0.98, 0.9816))):
+        for seed, area in enumerate(areas):
+            result = {"test_auc": area, "auc_moved": area, "parameters": 1}
+            result |= {"equivariance_error": 0.1, "seconds": 1.0}
+            path = folder / "results" / f"{name}_seed{seed}.json"
+            path.write_text(json.dumps(result))
+    rows = {"mass": {"validation": 0.9, "test": 0.9, "test_moved": 0.91}}
+    stored = {"measure": "AUC", "rows": rows}
+    path = folder / "results" / "small_baselines.json"
+    path.write_text(json.dumps(stored))
+    text = tables.markdown("small", folder)
+    assert "| AUC | p against two | AUC, moved |" in text
+    assert "| 0.9706 ± 0.00085 |" in text and "| 0.9808 ± " in text
+    assert "| mass |  |  |  | 0.9 |  | 0.91 |  |" in text

@@ -9,7 +9,7 @@ import pytest
 from compiled import outputs
 
 import keras_remul as kr
-from keras_remul.experiments import tagging
+from keras_remul.evaluation import tagging
 from keras_remul.models.jets import kinematics
 from keras_remul.presets.converting import particle_net, particle_transformer
 from keras_remul.presets.converting.jets import sample
@@ -111,7 +111,12 @@ def test_padding_and_order(rng):
 def test_invariances(invariance):
     keras.utils.set_random_seed(0)
     model = kr.models.JetTransformer(
-        num_layers=1, hidden_dim=8, num_heads=2, invariance=invariance
+        num_layers=1,
+        hidden_dim=8,
+        num_heads=2,
+        invariance=invariance,
+        head_dim=4,
+        constituents=11,
     )
     x = {key: a[:2] for key, a in few().items()}
     y = outputs(model, x)
@@ -185,6 +190,8 @@ def test_errors():
             model(x)
     with pytest.raises(ValueError, match="`invariance`.*'poincare'"):
         kr.models.JetTransformer(invariance="poincare")
+    with pytest.raises(ValueError, match="`constituents`.*0"):
+        kr.models.JetTransformer(constituents=0)
     with pytest.raises(ValueError, match="`units`.*0"):
         kr.models.ParticleNet(units=0)
 

@@ -7,9 +7,12 @@ from keras_remul.layers import TransformerBlock
 from keras_remul.layers.plain import apply, norm
 from keras_remul.models.jets import kinematics
 from keras_remul.models.jets.base import JetModel, masked_mean
+from keras_remul.utils.validation import check_count
 
 INVARIANCES = (None, "beam", "lorentz")
 MASS = (4.6, 2.0)  # shift and scale of ln m of the jet, m in GeV
+# The same for the head: half of the jets of tops lie within 10 % of one mass.
+SHARP = (5.0, 4.0)
 PAIRS = ((-2.0, 0.5), (0.0, 0.5), (-2.0, 0.5), (0.0, 0.3))
 
 
@@ -18,13 +21,14 @@ class JetTransformer(JetModel):
     """Logits of jets by attention that is biased by features of pairs.
 
     `h = Blocks(Dense(features), Dense(gelu(Dense(pairs))))`
-    `y = Dense(Norm(mean(h)))`
+    `y = Dense(Norm(mean(h)))`, or with `head_dim`
+    `y = Dense(gelu(Dense([Norm(mean(h)), ln m])))`
 
     Constituents are seen by ln pT, ln E, the logarithms of their shares of the
     pT and E of the jet, their distances from it in rapidity and azimuth, and
     ln m of the jet; pairs by ln Delta R, ln kT, ln z and ln m^2. All are made
-    of four-momenta, scaled and clipped. Invariant to permutations and to
-    rotations about the beam z.
+    of four-momenta, scaled and clipped. Invariant to permutations (of all that
+    are nodes) and to rotations about the beam z.
 
     Args:
         num_layers: number of blocks.
@@ -38,6 +42,11 @@ class JetTransformer(JetModel):
             constituents and jet are seen, which no element of the Lorentz
             group changes. Defaults to None. Only then there may be spurions.
         units: number of logits.
+        head_dim: width of a hidden layer before the logits, which sees ln m of
+            the jet as well; 0 for none.
+        constituents: how many of the constituents, the first ones, are nodes;
+            the four-momentum of the jet is that of all. The cost grows with
+            the square. Defaults to None: all.
         **kwargs: `name` and `dtype`, for `keras.Model`.
 
     Call arguments:
@@ -75,6 +84,8 @@ class JetTransformer(JetModel):
         pair_dim=16,
         invariance=None,
         units=1,
+        head_dim=0,
+        constituents=None,
         **kwargs,
     ):
         super().__init__(units, **kwargs)
@@ -83,6 +94,8 @@ class JetTransformer(JetModel):
                 f"Argument `invariance` must be one of {INVARIANCES}. "
                 f"Received: {invariance!r}"
             )
+        if constituents is not None:
+            check_count("constituents", constituents)
         self.num_layers = num_layers
         self.hidden_dim = hidden_dim
         self.num_heads = num_heads
@@ -90,6 +103,8 @@ class JetTransformer(JetModel):
         self.dropout = dropout
         self.pair_dim = pair_dim
         self.invariance = invariance
+        self.head_dim = head_dim
+        self.constituents = constituents
         dtype = self.dtype_policy
         self.embedding = keras.layers.Dense(
             hidden_dim, dtype=dtype, name="embedding"
@@ -115,6 +130,10 @@ class JetTransformer(JetModel):
         self.norm = keras.layers.LayerNormalization(
             epsilon=1e-5, dtype=dtype, name="norm"
         )
+        if head_dim:
+            self.head_hidden = keras.layers.Dense(
+                head_dim, "gelu", dtype=dtype, name="head_hidden"
+            )
         self.head = keras.layers.Dense(units, dtype=dtype, name="head")
 
     @property
@@ -133,10 +152,13 @@ class JetTransformer(JetModel):
         for block in self.blocks:
             block.build((None, None, self.hidden_dim))
         self.norm.build((None, self.hidden_dim))
-        self.head.build((None, self.hidden_dim))
+        if self.head_dim:
+            self.head_hidden.build((None, self.hidden_dim + 1))
+        self.head.build((None, self.head_dim or self.hidden_dim))
 
     def call(self, inputs, training=None):
         p, valid, jet = self.read(inputs)
+        p, valid = p[:, : self.constituents], valid[:, : self.constituents]
         mask, nodes = valid, ops.shape(p)[1]
         if "spurions" in inputs:
             more = ops.cast(inputs["spurions"], p.dtype)
@@ -154,19 +176,21 @@ class JetTransformer(JetModel):
                 bias=bias,
                 training=training,
             )
-        h = masked_mean(h[:, :nodes], valid)
-        y = self.head(norm(self.norm, h))
-        return ops.cast(y, jet.dtype)
+        h = norm(self.norm, masked_mean(h[:, :nodes], valid))
+        if self.head_dim:
+            log_mass = kinematics.scaled([_log_mass(jet)], [SHARP])[:, 0]
+            h = ops.concatenate([h, ops.cast(log_mass, h.dtype)], axis=-1)
+            h = self.head_hidden(h)
+        return ops.cast(self.head(h), jet.dtype)
 
     def _features(self, p, jet):
-        mass = kinematics.square_mass(jet)
-        log_mass = 0.5 * kinematics.log(mass) + ops.zeros_like(p[..., 0])
+        log_mass = _log_mass(jet) + ops.zeros_like(p[..., 0])
         if self.invariance == "lorentz":
             # The energy in the rest frame of the jet, and its share.
             along = kinematics.log(kinematics.product(p, jet))
             rest = along - log_mass
             scales = ((0.0, 0.5), (-4.0, 0.5), MASS)
-            columns = [rest, along - kinematics.log(mass), log_mass]
+            columns = [rest, rest - log_mass, log_mass]
             return kinematics.scaled(columns, scales)
         polar = kinematics.rapidity(p) - kinematics.rapidity(jet)
         x = kinematics.kinematics(p, jet, polar)
@@ -209,4 +233,11 @@ class JetTransformer(JetModel):
             "dropout": self.dropout,
             "pair_dim": self.pair_dim,
             "invariance": self.invariance,
+            "head_dim": self.head_dim,
+            "constituents": self.constituents,
         }
+
+
+def _log_mass(jet):
+    """ln m of four-momenta `(..., 4)`."""
+    return 0.5 * kinematics.log(kinematics.square_mass(jet))
