@@ -1,11 +1,20 @@
 """`from_ase`: structures of ASE as arrays for interatomic potentials."""
 
+from __future__ import annotations
+
 import os
 import pathlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from keras_remul.utils.elements import CLOSEST, ELEMENTS
+from keras_remul.utils.typing import StrPath
+
+if TYPE_CHECKING:
+    import ase
+
 
 # ASE also reads formats that may hold Python objects.
 FORMATS = {
@@ -17,7 +26,11 @@ FORMATS = {
 }
 
 
-def from_ase(atoms, energy_key="energy", forces_key="forces"):
+def from_ase(
+    atoms: Sequence[ase.Atoms] | StrPath,
+    energy_key: str = "energy",
+    forces_key: str = "forces",
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Structures with energies and forces, padded to the largest of them.
 
     Labels are taken from the results of a structure's calculator, or else from

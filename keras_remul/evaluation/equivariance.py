@@ -1,5 +1,10 @@
 """How equivariant a model is, measured over the orbit of each input."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from keras_remul.evaluation.orbit import (
@@ -10,20 +15,26 @@ from keras_remul.evaluation.orbit import (
 from keras_remul.training.metrics import centered
 from keras_remul.utils.leaves import Leaves, count_samples, nest, sums, to_numpy
 from keras_remul.utils.moments import Moments
+from keras_remul.utils.typing import Tree
 from keras_remul.utils.validation import check_count
+
+if TYPE_CHECKING:
+    import keras
+
+    from keras_remul.symmetry import Symmetry
 
 
 def evaluate_equivariance(
-    model,
-    x,
-    symmetry,
-    y=None,
-    num_samples=20,
-    seed=0,
-    batch_size=256,
-    origin=None,
-    per_sample=False,
-):
+    model: keras.Model | Callable[..., Any],
+    x: Tree,
+    symmetry: Symmetry,
+    y: Tree | None = None,
+    num_samples: int = 20,
+    seed: int = 0,
+    batch_size: int = 256,
+    origin: Tree | None = None,
+    per_sample: bool = False,
+) -> dict[str, Any]:
     """Measures how far f(phi(g) x) is from rho(g) f(x).
 
     With M = `num_samples` elements g per input, and norms over all outputs of

@@ -1,16 +1,26 @@
 """The loss around trained weights."""
 
+from __future__ import annotations
+
 import keras
 import numpy as np
 
 from keras_remul.training import RemulModel
 from keras_remul.training.losses import NestedLoss
 from keras_remul.utils.leaves import shaped_like, to_numpy
+from keras_remul.utils.typing import Tree
 
 
 def loss_landscape(
-    model, x, y, loss="mse", span=1.0, points=21, seed=0, batch_size=500
-):
+    model: keras.Model,
+    x: Tree,
+    y: Tree,
+    loss: str | keras.losses.Loss = "mse",
+    span: float = 1.0,
+    points: int = 21,
+    seed: int = 0,
+    batch_size: int = 500,
+) -> np.ndarray:
     """The loss on a plane through the weights of a model.
 
     L(a, b) = loss(f(x; w + a d + b e), y) for a and b from -span to span

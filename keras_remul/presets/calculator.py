@@ -1,6 +1,10 @@
 """Potentials as calculators of ASE: total energies, forces and stress."""
 
+from __future__ import annotations
+
 import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
@@ -13,7 +17,12 @@ from keras_remul.models.wrappers.potential import Potential
 from keras_remul.presets import sensible, verlet
 from keras_remul.presets.compiling import compiled_for
 from keras_remul.utils.leaves import to_numpy
+from keras_remul.utils.typing import StrPath
 from keras_remul.utils.validation import check_count
+
+if TYPE_CHECKING:
+    import ase
+
 
 # All pairs are quickest up to here, where there is no cell.
 FEW = 20
@@ -74,14 +83,14 @@ class Calculator(ase_calculator.Calculator):
 
     def __init__(
         self,
-        model,
-        cutoff=None,
-        skin=1.0,
-        symmetrize=None,
-        random_frame=False,
-        seed=0,
-        compile=None,
-    ):
+        model: keras.Model | StrPath,
+        cutoff: float | None = None,
+        skin: float = 1.0,
+        symmetrize: int | None = None,
+        random_frame: bool = False,
+        seed: int = 0,
+        compile: bool | None = None,
+    ) -> None:
         super().__init__()
         self.potential = sensible.as_potential(model)
         network = self.potential.model
@@ -113,10 +122,10 @@ class Calculator(ase_calculator.Calculator):
 
     def calculate(
         self,
-        atoms=None,
-        properties=("energy",),
-        system_changes=ase_calculator.all_changes,
-    ):
+        atoms: ase.Atoms | None = None,
+        properties: Sequence[str] = ("energy",),
+        system_changes: Sequence[str] = ase_calculator.all_changes,
+    ) -> None:
         """Computes `results` for the atoms; ASE calls it.
 
         Args:

@@ -1,17 +1,25 @@
 """What a preset expects, gives and achieves, in a few lines of text."""
 
+from __future__ import annotations
+
 import json
+from collections.abc import Collection
 
 import numpy as np
 
 from keras_remul.evaluation.measures import MEASURES, title
 from keras_remul.presets import files, golden, proof
 from keras_remul.presets.resolve import resolve
+from keras_remul.utils.typing import StrPath
 
 _MOST_NUMBERS = 64  # that code shows one by one
 
 
-def describe_preset(name_or_path, zoo=None, packages=()):
+def describe_preset(
+    name_or_path: StrPath,
+    zoo: str | None = None,
+    packages: Collection[str] = (),
+) -> str:
     """What a preset is, its inputs and outputs, its figures, and a call.
 
     The files are checked as by `from_preset`; no model is made.

@@ -1,5 +1,9 @@
 """The figures of a card, measured again."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import keras
 import numpy as np
 
@@ -18,6 +22,7 @@ from keras_remul.presets.folder import load_preset
 from keras_remul.symmetry import Symmetry
 from keras_remul.utils.addresses import redact
 from keras_remul.utils.leaves import shaped_like
+from keras_remul.utils.typing import StrPath
 
 ROTATED, ROTATIONS = 200, 20  # samples of a potential, rotations of each
 _NEEDED = {"dataset": (str, list), "metrics": dict, "symmetry": Symmetry}
@@ -195,8 +200,13 @@ def squared_errors(model, x, y):
 
 
 def compare_presets(
-    first, second, dataset=None, data_dir=None, zoo=None, **kwargs
-):
+    first: StrPath,
+    second: StrPath,
+    dataset: str | None = None,
+    data_dir: StrPath | None = None,
+    zoo: str | None = None,
+    **kwargs: Any,
+) -> dict[str, float]:
     """Whether one preset has smaller errors than another on the same samples.
 
     Args:
@@ -242,7 +252,11 @@ def compare_presets(
     return compare_errors(*errors, **kwargs)
 
 
-def evaluate_preset(name_or_path, data_dir=None, zoo=None):
+def evaluate_preset(
+    name_or_path: StrPath,
+    data_dir: StrPath | None = None,
+    zoo: str | None = None,
+) -> dict[str, tuple[Any, Any]]:
     """Measures the figures on a preset's card again, on this machine.
 
     Args:

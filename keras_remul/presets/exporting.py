@@ -1,5 +1,7 @@
 """Models as files for other programs, checked before they are there."""
 
+from __future__ import annotations
+
 import importlib.util
 import pathlib
 import re
@@ -13,6 +15,7 @@ from keras_remul import backend
 from keras_remul.presets import files, free_axes, golden, places
 from keras_remul.utils import atomic
 from keras_remul.utils.causes import cause
+from keras_remul.utils.typing import StrPath, Tree
 
 # format -> backend -> the packages that writing and running it takes.
 PACKAGES = {
@@ -48,7 +51,13 @@ class Exported(NamedTuple):
     fixed: str | None
 
 
-def export(model, path, sample, format="onnx", tolerance=1e-4):
+def export(
+    model: keras.Model,
+    path: StrPath,
+    sample: Tree,
+    format: str = "onnx",
+    tolerance: float = 1e-4,
+) -> Exported:
     """Writes a model as a file that runs without Keras, and checks it first.
 
     `max |y_file(x) - y_model(x)| <= tolerance * max |y_model(x)|`

@@ -9,11 +9,15 @@ metadata.json       sha256 and size of each file, versions, symmetry, notes
 README.md           the model card
 """
 
+from __future__ import annotations
+
 import hashlib
 import math
 import pathlib
 import shutil
 import tempfile
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -26,8 +30,13 @@ from keras_remul.presets.describe import golden_of, interface
 from keras_remul.presets.resolve import resolve
 from keras_remul.utils import atomic
 from keras_remul.utils.plain_files import read_json
+from keras_remul.utils.typing import StrPath, Tree
 from keras_remul.utils.weights_memory import weights_as_bytes
 from keras_remul.version import __version__
+
+if TYPE_CHECKING:
+    from keras_remul.symmetry import Symmetry
+
 
 _TOLERANCE = 1e-5
 # What is found here, and nobody else may say.
@@ -48,8 +57,13 @@ _SLACK = 2**20  # bytes of weights beyond those of the file of them
 
 
 def save_to_preset(
-    model, path, x=None, symmetry=None, metadata=None, max_shard_size=None
-):
+    model: keras.Model,
+    path: StrPath,
+    x: Tree | None = None,
+    symmetry: Symmetry | None = None,
+    metadata: dict[str, Any] | None = None,
+    max_shard_size: float | None = None,
+) -> None:
     """Writes a model as a preset folder.
 
     The folder is written under a temporary name, loaded again and compared with
@@ -277,13 +291,13 @@ def _state(model):
 
 
 def from_preset(
-    name_or_path,
-    load_weights=True,
-    dtype=None,
-    zoo=None,
-    packages=(),
-    **kwargs,
-):
+    name_or_path: StrPath,
+    load_weights: bool = True,
+    dtype: str | keras.DTypePolicy | None = None,
+    zoo: str | None = None,
+    packages: Collection[str] = (),
+    **kwargs: Any,
+) -> keras.Model:
     """Loads the model of a preset, on any backend.
 
     Nothing in a preset is executed. Each file is read once and compared with
@@ -449,7 +463,11 @@ def _digest(model):
     return digest.hexdigest()
 
 
-def read_metadata(name_or_path, zoo=None, packages=()):
+def read_metadata(
+    name_or_path: StrPath,
+    zoo: str | None = None,
+    packages: Collection[str] = (),
+) -> dict[str, Any]:
     """The metadata of a preset, a dictionary; `"symmetry"` is a `Symmetry`.
 
     Args:
@@ -467,7 +485,12 @@ def _with_symmetry(facts, path, packages):
     return facts if symmetry is None else facts | {"symmetry": symmetry}
 
 
-def verify_preset(name_or_path, tolerance=_TOLERANCE, zoo=None, packages=()):
+def verify_preset(
+    name_or_path: StrPath,
+    tolerance: float = _TOLERANCE,
+    zoo: str | None = None,
+    packages: Collection[str] = (),
+) -> float:
     """Runs a preset on its stored inputs and compares the outputs.
 
     Names, shapes, dtypes and all numbers are compared. If the preset holds

@@ -5,6 +5,8 @@ cache; a download. The package lists the hashes of all published presets, and
 holds the files of a few.
 """
 
+from __future__ import annotations
+
 import contextlib
 import difflib
 import functools
@@ -19,6 +21,7 @@ import urllib.request
 from keras_remul.presets import download, files, hubs
 from keras_remul.utils.addresses import join, redact
 from keras_remul.utils.plain_files import parse_json, read_json
+from keras_remul.utils.typing import StrPath
 
 MANIFEST = "manifest.json"
 ZOO_URL = "KERAS_REMUL_ZOO_URL"
@@ -65,7 +68,7 @@ def resolve(name_or_path, zoo=None):
     return _listed(text, presets[text]["files"], zoo)
 
 
-def list_presets(zoo=None):
+def list_presets(zoo: str | None = None) -> list[str]:
     """The names of presets.
 
     Args:
@@ -88,7 +91,9 @@ def list_presets(zoo=None):
     return sorted(names)
 
 
-def download_preset(name_or_path, zoo=None):
+def download_preset(
+    name_or_path: StrPath, zoo: str | None = None
+) -> pathlib.Path:
     """Downloads a preset into the cache, unless it is there.
 
     Args:

@@ -1,5 +1,7 @@
 """Uploads presets to hubs and to shared folders."""
 
+from __future__ import annotations
+
 import contextlib
 import os
 import pathlib
@@ -11,9 +13,10 @@ from keras_remul.presets.folder import verify_preset
 from keras_remul.presets.resolve import local_folder, resolve
 from keras_remul.utils import atomic
 from keras_remul.utils.addresses import redact
+from keras_remul.utils.typing import StrPath
 
 
-def upload_preset(path, address):
+def upload_preset(path: StrPath, address: str) -> None:
     """Uploads a preset to a hub or a shared folder, after it was verified.
 
     The files that its metadata.json lists are copied, and the copy is verified

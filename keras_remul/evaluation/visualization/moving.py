@@ -1,5 +1,7 @@
 """Rollouts as moving pictures."""
 
+from __future__ import annotations
+
 import pathlib
 
 import numpy as np
@@ -12,6 +14,7 @@ from keras_remul.evaluation.visualization.pictures import (
     scenes_for,
 )
 from keras_remul.evaluation.visualization.scene import frame
+from keras_remul.utils.typing import ArrayLike, StrPath
 from keras_remul.utils.validation import check_count
 
 WRITERS = {".gif": "pillow", ".mp4": "ffmpeg"}
@@ -20,14 +23,14 @@ SMALL = 3.0  # inches, of a panel
 
 
 def animation(
-    paths,
-    file,
-    bones=(),
-    up="z",
-    seconds=0.1,
-    between=1,
-    dpi=80,
-):
+    paths: ArrayLike | dict[str, ArrayLike],
+    file: StrPath,
+    bones: ArrayLike = (),
+    up: str = "z",
+    seconds: float = 0.1,
+    between: int = 1,
+    dpi: int = 80,
+) -> pathlib.Path:
     """Writes rollouts as a moving picture, side by side.
 
     With bones the body is drawn, without them dots with their last ways. Poses
