@@ -66,8 +66,8 @@ def test_import_takes_what_is_installed(backend, hidden, python):
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == backend
     (line,) = done.stderr.splitlines()
-    assert line.startswith("keras_remul: tensorflow, the default of Keras")
-    assert f"so {backend} is used" in line
+    assert line.startswith(f"keras_remul: the backend is {backend}, which")
+    assert "is not" not in line
 
 
 def test_import_with_no_backend(python):
@@ -135,7 +135,10 @@ def test_choice(variable, file, there, chosen, monkeypatch, tmp_path):
         (tmp_path / "keras.json").write_text(file)
     line = start.choose()
     assert os.environ["KERAS_BACKEND"] == (chosen or variable)
-    assert f"so {chosen} is used" in line if chosen else line is None
+    assert f"is {chosen}, which is" in line if chosen else line is None
+    # That of Keras itself, in its file or not, is nobody's choice.
+    named = file and "torch" in file
+    assert ("is torch, which is not" in (line or "")) == bool(named and chosen)
 
 
 def test_a_file_that_names_another_backend(tmp_path):
