@@ -22,7 +22,7 @@ def shows_progress():
     return isinstance(tqdm_utils.tqdm(disable=True), tqdm)
 
 
-class ArrayBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+class ArrayBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # pyright: ignore[reportGeneralTypeIssues, reportCallIssue]
     """A builder whose splits are dicts of arrays.
 
     A subclass defines the class attributes below, `_shapes` and `_arrays`, and

@@ -66,7 +66,7 @@ def read_motion(path: StrPath, skeleton: StrPath | None = None) -> Motion:
 
 def _bvh(path):
     try:
-        import pybvh
+        import pybvh  # pyright: ignore[reportMissingImports]
     except ModuleNotFoundError as error:
         raise registry.needs_extra(
             "Reading .bvh files", "pybvh", "mocap"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import importlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from keras_remul import groups
 from keras_remul.representations import MirrorPermutation, Odd
@@ -54,7 +54,7 @@ class Entry:
     interval: float = 0.0
 
     @property
-    def targets(self):
+    def targets(self) -> Any:
         """`{key: representation}` of the target features."""
         if isinstance(self.target, str):
             return {self.target: self.outputs}

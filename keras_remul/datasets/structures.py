@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pathlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -116,15 +116,15 @@ def _structures(atoms):
         if not path.is_file():
             raise FileNotFoundError(f"There is no file {path}.")
         try:
-            atoms = ase.io.read(path, ":", format=FORMATS[path.suffix])
+            found: Any = ase.io.read(path, ":", format=FORMATS[path.suffix])
         except Exception as error:  # of ASE's parsers, whatever it is
             raise ValueError(
                 f"ASE could not read {path}: {error}. Get the file again."
             ) from error
         where = f" of {path}"
-    elif isinstance(atoms, ase.Atoms):
-        atoms = [atoms]
-    structures = list(atoms)
+    else:
+        found = [atoms] if isinstance(atoms, ase.Atoms) else atoms
+    structures = list(found)
     if not structures or not all(isinstance(s, ase.Atoms) for s in structures):
         kinds = sorted({type(s).__name__ for s in structures})
         raise ValueError(

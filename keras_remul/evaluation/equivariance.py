@@ -174,7 +174,7 @@ def evaluate_equivariance(
     if len(squares) == len(measured):
         known.append("square")
     together = {k: sum(m[k] for m in measured.values()) for k in known}
-    result = _figures(together, per_sample)
+    result: dict[str, Any] = _figures(together, per_sample)
     # Of one output: norms of outputs in several units would hide the small.
     relative = [one["relative_equivariance_error"] for one in figures.values()]
     worst = np.argmax([np.mean(error) for error in relative])  # NaN is first
@@ -192,7 +192,7 @@ def _figures(measured, per_sample):
     scale = np.sqrt(measured["output"]).mean()
     variance = measured["variance"] / size
     # Values of each sample, and the weights of the samples in the mean.
-    result = {
+    values = {
         "equivariance_error": (error, 1.0),
         "relative_equivariance_error": (
             error / scale if scale else error * np.nan,
@@ -203,12 +203,11 @@ def _figures(measured, per_sample):
     }
     if "square" in measured:
         mse = measured["square"].mean(axis=0) / size
-        result["mse"] = (mse, weight)
-        result["symmetrized_mse"] = (mse - variance, weight)
-    if per_sample:
-        result = {key: value for key, (value, _) in result.items()}
-    else:
-        result = {k: float(np.mean(v * w)) for k, (v, w) in result.items()}
+        values["mse"] = (mse, weight)
+        values["symmetrized_mse"] = (mse - variance, weight)
+    result: dict[str, Any] = {key: value for key, (value, _) in values.items()}
+    if not per_sample:
+        result = {k: float(np.mean(v * w)) for k, (v, w) in values.items()}
     if "mse" in result:
         mse = np.asarray(result["mse"])
         share = result["orbit_variance"] / np.where(mse, mse, np.nan)

@@ -69,7 +69,7 @@ def loss_landscape(
             f"Argument `points` must be at least 2. Received: {points}"
         )
     y = _matched(y, model.predict(x, batch_size=batch_size, verbose=0), loss)
-    loss = NestedLoss(loss)
+    nested = NestedLoss(loss)
     variables = model.trainable_variables
     weights = to_numpy(list(variables))
     rng = np.random.default_rng(seed)
@@ -82,7 +82,7 @@ def loss_landscape(
                 for k, variable in enumerate(variables):
                     variable.assign(weights[k] + a * d[k] + b * e[k])
                 y_pred = model.predict(x, batch_size=batch_size, verbose=0)
-                result[i, j] = float(loss(y, y_pred))
+                result[i, j] = float(nested(y, y_pred))
     finally:
         for variable, value in zip(variables, weights, strict=True):
             variable.assign(value)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 ANGLES = range(1, 41, 3)  # degrees
 
 
-def spread_rotations(count, seed=0):
+def spread_rotations(count, seed: int | np.random.Generator = 0):
     """Rotations that are spread well over all of them.
 
     Those of a polyhedron, in a random orientation, where there is one with as

@@ -8,6 +8,7 @@ import sys
 import keras
 
 from keras_remul import datasets
+from keras_remul.datasets import registry
 from keras_remul.experiments import checkpoints, fitting, same_run
 from keras_remul.models.linear.blending import blend_with_ridge
 from keras_remul.presets import save_to_preset
@@ -127,7 +128,7 @@ def _finish(recipe, remul, data, folder, history, config, data_dir):
         blend = {"share_of_network": model.shares[0]}
         error = mean_squared_error(model, *data["validation"])
         validated = {"validation_mse": error}
-    independent = datasets.registry.independent(recipe.dataset)
+    independent = registry.independent(recipe.dataset)
     metrics = measure(model, symmetry, data, independent)
     if recipe.unused is not None:
         metrics |= measure_unused(model, recipe.unused, data_dir)

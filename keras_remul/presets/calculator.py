@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -134,20 +134,20 @@ class Calculator(ase_calculator.Calculator):
             system_changes: what is new, unused.
         """
         super().calculate(atoms, properties, system_changes)
-        atoms = self.atoms
-        sensible.check_atoms(atoms)
-        offset = self._reference_energy(atoms)
-        x = self._inputs(atoms)
+        these: Any = self.atoms
+        sensible.check_atoms(these)
+        offset = self._reference_energy(these)
+        x = self._inputs(these)
         if "stress" in properties and not self._has_stress(x):
             raise ase_calculator.PropertyNotImplementedError(
                 "The stress needs forces that are a gradient, and a cell of "
                 "three lattice vectors with a periodic direction. Received: "
                 f'forces="{self.potential.forces}", cell='
-                f"{atoms.cell.array.tolist()}, pbc={atoms.pbc.tolist()}"
+                f"{these.cell.array.tolist()}, pbc={these.pbc.tolist()}"
             )
-        found = self._averaged(x, len(atoms))
+        found = self._averaged(x, len(these))
         for key, value in found.items():
-            _check_finite(atoms, key, value)
+            _check_finite(these, key, value)
         self.results = {
             **found,
             "energy": found["energy"] + offset,
@@ -161,7 +161,7 @@ class Calculator(ase_calculator.Calculator):
     def _reference_energy(self, atoms):
         """The sum of the reference energies, a float."""
         # Compiled steps keep their weights, others have those of now.
-        table = None
+        table: Any = None
         if not self.compile:
             table = np.array(to_numpy(self.potential.references.table.value))
         if self._offset is not None:

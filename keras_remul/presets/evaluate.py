@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from keras_remul import datasets
+from keras_remul.datasets import registry
 from keras_remul.evaluation import (
     compare_errors,
     evaluate_equivariance,
@@ -285,7 +286,7 @@ def evaluate_preset(
             "metadata, which are needed to measure its figures."
         )
     data = datasets.load_all(facts["dataset"], data_dir=data_dir)
-    independent = datasets.registry.independent(facts["dataset"])
+    independent = registry.independent(facts["dataset"])
     found = measure(model, facts["symmetry"], data, independent)
     card = facts["metrics"]
     return {key: (card[key], found[key]) for key in card if key in found}

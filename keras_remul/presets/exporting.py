@@ -6,7 +6,7 @@ import importlib.util
 import pathlib
 import re
 import tempfile
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -132,7 +132,7 @@ def export(
         source = _Flat(model) if flat else model
         try:
             backend.write_exported(source, new, format, sample, shapes)
-            run = load(new, format, names)
+            run: Any = load(new, format, names)
             found = [run(x) for x, _ in expected]
         except OSError:
             raise  # the disk, and not the converter
@@ -185,7 +185,7 @@ def input_names(sample):
     """A name for each input, its path, in the order of `keras.tree.flatten`."""
     arrays = golden.flatten("sample", sample)
     sizes = {a.shape[0] if a.ndim else None for a in arrays.values()}
-    if len(sizes) != 1 or None in sizes or min(sizes) < 2:
+    if len(sizes) != 1 or any(size is None or size < 2 for size in sizes):
         raise ValueError(
             "Argument `sample` must hold two samples or more in each array, to "
             "show that the batch size is free. Received: shapes "

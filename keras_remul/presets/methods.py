@@ -22,7 +22,7 @@ from keras_remul.utils.addresses import redact
 from keras_remul.utils.typing import StrPath
 
 M = TypeVar("M", bound=keras.Model)
-MODELS = (NodeModel, JetModel, Wrapper, RemulModel)
+MODELS: tuple[Any, ...] = (NodeModel, JetModel, Wrapper, RemulModel)
 
 
 class Presets:

@@ -17,6 +17,7 @@ import pathlib
 import re
 import urllib.parse
 import urllib.request
+from typing import Any
 
 from keras_remul.presets import download, files, hubs
 from keras_remul.utils.addresses import join, redact
@@ -175,8 +176,10 @@ def read_manifest(zoo, wanted=None):
 
 def _kept_manifest(url):
     raw = download.kept(url)
+    if raw is None:
+        return None
     try:
-        return raw and _check_manifest(parse_json(raw, redact(url)), url)
+        return _check_manifest(parse_json(raw, redact(url)), url)
     except ValueError:  # of another version of this package
         return None
 
@@ -190,7 +193,7 @@ def _check_manifest(content, where):
         files.check_name(name, where)
         if not isinstance(entry, dict):
             raise ValueError(f"{where} says nothing of {name}.")
-        listing = entry.get("files")
+        listing: Any = entry.get("files")
         files.check_listing(listing, where)
         if files.METADATA not in listing:
             raise ValueError(

@@ -7,6 +7,7 @@ import os
 import pathlib
 import shutil
 import tempfile
+from typing import Any
 
 from keras_remul.presets import download, files, hubs
 from keras_remul.presets.folder import verify_preset
@@ -77,7 +78,7 @@ def _target(address):
             "Expected a file:// address without '#', which stands before a "
             f"hash; in a name it is %23. Received: {redact(address)}"
         )
-    target = local_folder(address)
+    target: Any = local_folder(address)  # it is one
     files.check_name(target.name, redact(address))
     _check_nothing_at(target)
     return target

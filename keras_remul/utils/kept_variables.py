@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from typing import Any
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any, Self
 
 import keras
 import numpy as np
@@ -12,7 +13,7 @@ import numpy as np
 from keras_remul import backend
 from keras_remul.backend import keras_internals
 from keras_remul.backend.mixins import ModelMixin
-from keras_remul.utils.typing import Array, Tree
+from keras_remul.utils.typing import Array, StrPath, Tree
 from keras_remul.utils.validation import check_no_overflow
 
 
@@ -59,6 +60,22 @@ class KeepsVariables(ModelMixin):
     """
 
     _masks = None
+
+    if TYPE_CHECKING:  # what keras_remul.presets.methods adds
+        presets: dict[str, str]
+
+        @classmethod
+        def from_preset(
+            cls,
+            name_or_path: StrPath,
+            load_weights: bool = True,
+            dtype: str | keras.DTypePolicy | None = None,
+            zoo: str | None = None,
+            packages: Collection[str] = (),
+            **kwargs: Any,
+        ) -> Self: ...
+
+        def save_to_preset(self, path: StrPath, **kwargs: Any) -> None: ...
 
     def compute_loss(
         self,

@@ -95,7 +95,10 @@ reactions, crystals and liquids. Its labels are GFN2-xTB, not DFT.
         ),
     ]
     padded = True
-    atoms = ATOMS
+
+    @property
+    def atoms(self):
+        return ATOMS
 
     def _arrays(self, dl_manager):
         runs = self.builder_config.runs()
@@ -121,7 +124,7 @@ reactions, crystals and liquids. Its labels are GFN2-xTB, not DFT.
 
 def _read(path, run):
     """The features of the frames of a run, padded; None if it has none."""
-    arrays = read_chunk(path)
+    arrays = read_chunk(path) or {}  # of a file that is damaged
     for key in ("smiles", "split"):
         if str(arrays.get(key)) != getattr(run, key):
             raise ValueError(

@@ -91,7 +91,7 @@ def rollout(
 
 def _checked(x, time_step):
     """A dict of the arrays of x, after a look at them."""
-    if not isinstance(x, dict) or np.ndim(x.get("positions")) != 3:
+    if not isinstance(x, dict) or np.ndim(x.get("positions", ())) != 3:
         raise ValueError(
             'Expected x as a dict of arrays with "positions" (B, N, D). '
             f"Received: {keras.tree.map_structure(np.shape, x)}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+from typing import Any
 
 import numpy as np
 from keras import ops
@@ -80,7 +81,8 @@ def animation(
     figure, scenes = scenes_for(paths, up, SMALL)
     _fit(scenes, paths.values())
     fps = between / seconds
-    writer = writing.writers[name](fps=fps)
+    make: Any = writing.writers[name]
+    writer = make(fps=fps)
     with writer.saving(figure, str(file), dpi):
         for k in range(len(next(iter(paths.values())))):
             for i, (scene, path) in enumerate(
