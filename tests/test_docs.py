@@ -7,13 +7,12 @@ import re
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
+CODE = re.compile(r"```python\n(.*?)```", re.DOTALL)
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCKS = [
     pytest.param(block, id=f"{page.name}-{i}")
     for page in PAGES
-    for i, block in enumerate(
-        re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
-    )
+    for i, block in enumerate(CODE.findall(page.read_text()))
 ]
 
 
@@ -33,6 +32,19 @@ def test_keras_comes_second(block):
 
 def test_there_is_code():
     assert any(param.id.startswith("README") for param in BLOCKS)
+
+
+@pytest.mark.backend_independent
+@pytest.mark.parametrize("page", PAGES[1:], ids=lambda page: page.name)
+def test_a_page_is_a_notebook(page):
+    """Its cells of code are the blocks of Python: no command runs by itself."""
+    jupytext = pytest.importorskip("jupytext", reason="`pip install jupytext`")
+    import nbformat
+
+    notebook = jupytext.reads(page.read_text(), fmt="md")
+    nbformat.validate(notebook)
+    code = [c["source"] for c in notebook.cells if c["cell_type"] == "code"]
+    assert code == [c.rstrip("\n") for c in CODE.findall(page.read_text())]
 
 
 @pytest.mark.backend_independent
