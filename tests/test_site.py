@@ -1,6 +1,11 @@
-"""The site in a browser: Chromium without a window looks at each page."""
+"""The site: it is complete, and Chromium without a window looks at each page.
+
+Not with `mkdocs build --quiet`: of messages that are not shown, `--strict`
+counts none.
+"""
 
 import collections
+import inspect
 import os
 import pathlib
 import subprocess
@@ -10,6 +15,8 @@ import urllib.parse
 import browser
 import pytest
 from web import serve
+
+import keras_remul as kr
 
 pytestmark = pytest.mark.backend_independent
 
@@ -113,6 +120,7 @@ def site(tmp_path_factory):
     )
     assert done.returncode == 0, done.stderr
     with serve(folder) as server:
+        server.folder = folder
         server.pages = sorted(
             f"{page.parent.relative_to(folder).as_posix()}/".removeprefix("./")
             for page in folder.rglob("index.html")
@@ -151,6 +159,42 @@ def faults(seen, what):
     """`{address: what(page)}` of the pages where there is any."""
     found = {address: what(page) for address, page in seen.items()}
     return {address: fault for address, fault in found.items() if fault}
+
+
+def test_the_reference_names_all_that_is_public(site):
+    pages = (site.folder / "api").rglob("*.html")
+    reference = "".join(page.read_text() for page in pages)
+    named = {
+        name
+        for module in (kr, *(getattr(kr, name) for name in kr.__all__))
+        if inspect.ismodule(module)
+        for name in getattr(module, "__all__", ())
+        if not inspect.ismodule(getattr(module, name)) and name[0] != "_"
+    }
+    assert len(named) > 80
+    missing = [name for name in named if f'.{name}"' not in reference]
+    assert missing == []
+
+
+BROKEN = """
+<body data-md-color-scheme="default"><article>
+<p style="width: 500px">wide</p> <p style="color: #ddd">pale</p>
+<a href="nowhere/">x</a> <img src="nothing.png">
+<script>console.error("oh")</script></article>
+"""
+
+
+def test_a_broken_page_is_caught(tab, tmp_path):
+    (tmp_path / "index.html").write_text(BROKEN)
+    with serve(tmp_path) as server:
+        tab.open(server.url)
+        page = tab.run(LOOK)
+        assert page["width"] > PHONE
+        assert page["links"] == [f"{server.url}/nowhere/"]
+        assert page["blank"] == [f"{server.url}/nothing.png"]
+        assert tab.answers()[page["blank"][0]] == 404
+        assert page["light"]["p"] < CONTRAST
+        assert any("oh" in str(said) for said in tab.complaints())
 
 
 def test_scripts_and_pictures(seen, site):

@@ -112,7 +112,9 @@ def choose():
         )
     os.environ[VARIABLE] = there[0]
     # Keras writes its default into its file, so that is nobody's choice.
-    missing = "" if name == BACKENDS[0] else f"; {source} is {name}, which is not"
+    missing = (
+        "" if name == BACKENDS[0] else f"; {source} is {name}, which is not"
+    )
     return (
         f"keras_remul: the backend is {there[0]}, which is installed{missing}. "
         f"{VARIABLE} chooses another."
