@@ -73,7 +73,9 @@ def publish(run, name, recipe, description, zoo=ZOO):
     )
     figure.savefig(target / PICTURE, dpi=70)
     facts = read_json(target / files.METADATA)
-    facts["files"] = files.describe(target)
+    listed = files.describe(target)
+    del listed[files.METADATA]  # which cannot hold its own hash
+    facts["files"] = listed
     atomic.write_json(target / files.METADATA, facts)
 
 

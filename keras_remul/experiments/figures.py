@@ -149,12 +149,8 @@ def tagger_figure(model, symmetry, x, y, turns=10):
     figure, axes = panels([" "] * 2, 4.2, 4.0)
     moved = symmetry.transform_inputs(symmetry.sample(len(y), seed=0), x)
     for name, inputs, style in (
-        ("as they are", x, {"color": COLOURS[0]}),
-        (
-            "moved by the group",
-            to_numpy(moved),
-            {"color": COLOURS[1], "ls": "--"},
-        ),
+        ("as they are", x, "-"),
+        ("moved by the group", to_numpy(moved), "--"),
     ):
         scores = model.predict(inputs, batch_size=250, verbose=0)[:, 0]
         ones, zeros = scores[y[:, 0] > 0], scores[y[:, 0] == 0]

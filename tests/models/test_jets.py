@@ -167,6 +167,24 @@ def test_minkowski_products_do_not_cancel():
     assert found == pytest.approx(exact, rel=1e-2)
 
 
+def test_masses_do_not_cancel(rng):
+    """Of a light, fast jet, E - |p| has few digits in float32."""
+    space = rng.normal([0, 0, 30.0], 0.2, size=(1, 40, 3)).astype("float32")
+    energy = np.linalg.norm(space.astype("float64"), axis=-1, keepdims=True)
+    p = np.concatenate([(energy**2 + 0.02) ** 0.5, space], -1).astype("float32")
+    exact = p.astype("float64")
+    own = exact[..., 0] ** 2 - (exact[..., 1:] ** 2).sum(-1)
+    total = exact.sum(1)
+    mass = total[:, 0] ** 2 - (total[:, 1:] ** 2).sum(-1)
+    p, mask = keras.ops.convert_to_tensor(p), np.ones((1, 40), bool)
+    jet = kinematics.total(p, keras.ops.convert_to_tensor(mask))
+    found = kinematics.jet_square_mass(p, mask, jet)
+    found = keras.ops.convert_to_numpy(found)
+    np.testing.assert_allclose(found[:, 0], mass, rtol=1e-5)
+    found = keras.ops.convert_to_numpy(kinematics.square_mass(p))
+    np.testing.assert_allclose(found, np.maximum(own, 0), atol=1e-7)
+
+
 @pytest.mark.backend_independent
 def test_background_rejection():
     labels = np.repeat([1, 0], 10)

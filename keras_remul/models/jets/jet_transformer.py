@@ -165,6 +165,8 @@ class JetTransformer(JetModel):
         self, inputs: dict[str, Array], training: bool | None = None
     ) -> Array:
         p, valid, jet = self.read(inputs)
+        mass = kinematics.jet_square_mass(p, valid, jet)
+        log_mass = 0.5 * kinematics.log(mass)  # (B, 1)
         p, valid = p[:, : self.constituents], valid[:, : self.constituents]
         mask, nodes = valid, ops.shape(p)[1]
         if "spurions" in inputs:
@@ -172,7 +174,7 @@ class JetTransformer(JetModel):
             p = ops.concatenate([p, more], axis=1)
             there = ops.ones(ops.shape(more)[:2], "bool")
             mask = ops.concatenate([mask, there], axis=1)
-        h = self.embedding(self._features(p, jet))
+        h = self.embedding(self._features(p, jet, log_mass))
         biases = self._biases(p, jet)
         for block, bias in zip(self.blocks, biases, strict=True):
             h = apply(
@@ -185,13 +187,13 @@ class JetTransformer(JetModel):
             )
         h = norm(self.norm, masked_mean(h[:, :nodes], valid))
         if self.head_dim:
-            log_mass = kinematics.scaled([_log_mass(jet)], [SHARP])[:, 0]
-            h = ops.concatenate([h, ops.cast(log_mass, h.dtype)], axis=-1)
+            mass = kinematics.scaled([log_mass], [SHARP])[:, 0]
+            h = ops.concatenate([h, ops.cast(mass, h.dtype)], axis=-1)
             h = self.head_hidden(h)
         return ops.cast(self.head(h), jet.dtype)
 
-    def _features(self, p, jet):
-        log_mass = _log_mass(jet) + ops.zeros_like(p[..., 0])
+    def _features(self, p, jet, log_mass):
+        log_mass = log_mass + ops.zeros_like(p[..., 0])
         if self.invariance == "lorentz":
             # The energy in the rest frame of the jet, and its share.
             along = kinematics.log(kinematics.product(p, jet))
@@ -243,8 +245,3 @@ class JetTransformer(JetModel):
             "head_dim": self.head_dim,
             "constituents": self.constituents,
         }
-
-
-def _log_mass(jet):
-    """ln m of four-momenta `(..., 4)`."""
-    return 0.5 * kinematics.log(kinematics.square_mass(jet))
