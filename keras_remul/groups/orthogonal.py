@@ -10,6 +10,7 @@ from keras import ops
 from keras_remul import backend
 from keras_remul.groups.base import Group, rotation_generators, uniform
 from keras_remul.utils import linalg, polyhedra
+from keras_remul.utils.validation import check_number
 
 # The rotation of a unit quaternion q is quadratic in q: R = (q q^T) C with
 # q q^T flattened to 16 numbers and R to 9.
@@ -80,6 +81,8 @@ class RotationGroup(OrthogonalGroup):
     """Rotations, optionally with an angle between two bounds."""
 
     def __init__(self, min_angle=0.0, max_angle=180.0):
+        check_number("min_angle", min_angle)
+        check_number("max_angle", max_angle)
         if not 0 <= min_angle <= max_angle <= 180 or max_angle == 0:
             raise ValueError(
                 "Arguments `min_angle` and `max_angle` must be degrees with "
