@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from keras_remul.groups.base import Group, uniform
+from keras_remul.utils.validation import check_number
 
 
 @keras.saving.register_keras_serializable(package="keras_remul")
@@ -34,6 +35,7 @@ class Scalings(Group):
     num_normals = 1
 
     def __init__(self, max_factor=2.0, dimension=3):
+        check_number("max_factor", max_factor)
         if not 1 < max_factor < math.inf:
             raise ValueError(
                 "Argument `max_factor` must be finite and above 1. Received: "
