@@ -179,7 +179,15 @@ def make(
 
     Returns:
         A Keras model; `fit` fits it.
+
+    Raises:
+        ValueError: the inputs are not a dict.
     """
+    if not isinstance(symmetry.inputs, dict):
+        raise ValueError(
+            "Expected the inputs of `symmetry` to be a dict with the key "
+            f'"positions". Received: {symmetry.inputs}'
+        )
     names = [
         key
         for key, representation in symmetry.inputs.items()
