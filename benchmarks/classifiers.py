@@ -31,6 +31,7 @@ ARMS = {
     "plain": dict(beta=0.0),
     "augmented": dict(beta=0.0, augment=True),
     "REMUL": dict(beta=1.0),
+    "REMUL, beta = 0.5": dict(beta=0.5),
     "REMUL, predictions": dict(beta=1.0, augment=True, target="predictions"),
 }
 SYMMETRY = kr.Symmetry(kr.groups.Dihedral(4), "image", "scalar")

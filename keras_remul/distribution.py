@@ -1,16 +1,21 @@
 """Training on several devices, of one host or of many."""
 
+from __future__ import annotations
+
 import contextlib
 import functools
 import os
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import keras
 
 from keras_remul.backend import devices
 
 
-def data_parallel(num_devices=None):
+def data_parallel(
+    num_devices: int | None = None,
+) -> contextlib.AbstractContextManager[None]:
     """Context in which models are made and trained on several devices.
 
     The same script runs on one device or on many, on one host or several. Each
@@ -84,7 +89,7 @@ def _data_parallel(num_devices):
             ) from error
 
 
-def process():
+def process() -> tuple[int, int]:
     """The index of this process and the number of processes of all hosts.
 
     Returns:
@@ -115,7 +120,7 @@ class OnFirst(keras.callbacks.Callback):
     >>> remul.fit(x, y, callbacks=[keras_remul.distribution.OnFirst(save)])
     """
 
-    def __init__(self, callback):
+    def __init__(self, callback: keras.callbacks.Callback) -> None:
         super().__init__()
         self.callback = callback
         # Keras waits at each batch for callbacks that have hooks of batches.
@@ -127,11 +132,11 @@ class OnFirst(keras.callbacks.Callback):
             if getattr(hook, "__func__", hook) is not default:
                 setattr(self, name, functools.partial(self._run, hook))
 
-    def set_params(self, params):
+    def set_params(self, params: dict[str, Any]) -> None:
         super().set_params(params)
         self.callback.set_params(params)
 
-    def set_model(self, model):
+    def set_model(self, model: keras.Model) -> None:
         super().set_model(model)
         self.callback.set_model(model)
 

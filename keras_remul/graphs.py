@@ -6,6 +6,8 @@ all of this can be compiled on each backend. A number that is no node, N or
 above, stands for an error: models give NaN there.
 """
 
+from __future__ import annotations
+
 import math
 
 import keras
@@ -15,11 +17,18 @@ from keras_remul import backend
 from keras_remul.periodic import minimum_image as minimum_image
 from keras_remul.periodic import periodic_graph as periodic_graph
 from keras_remul.periodic import shortest_period, standard_box
+from keras_remul.utils.typing import Array
 
 PADDING = -1
 
 
-def radius_graph(positions, cutoff, max_neighbors, mask=None, box=None):
+def radius_graph(
+    positions: Array,
+    cutoff: float,
+    max_neighbors: int,
+    mask: Array | None = None,
+    box: Array | None = None,
+) -> Array:
     """The neighbors of each node within a distance.
 
     Compares all pairs: the time and memory are those of `(B, N, N, D)`. Where
@@ -55,7 +64,12 @@ def radius_graph(positions, cutoff, max_neighbors, mask=None, box=None):
     return _nearest(positions, max_neighbors, mask, box, cutoff)
 
 
-def knn_graph(positions, k, mask=None, box=None):
+def knn_graph(
+    positions: Array,
+    k: int,
+    mask: Array | None = None,
+    box: Array | None = None,
+) -> Array:
     """The k nearest neighbors of each node.
 
     In a periodic box: the k other nodes whose nearest images are nearest, each
@@ -135,7 +149,7 @@ def _valid(nodes, fits, num_nodes, message, value):
     return ops.where(fits[:, None, None], nodes, num_nodes)
 
 
-def gather_nodes(x, neighbors):
+def gather_nodes(x: Array, neighbors: Array | None) -> Array:
     """The features of the senders of each receiver.
 
     Args:
@@ -164,7 +178,7 @@ def gather_nodes(x, neighbors):
     return ops.take(ops.reshape(x, (-1, x.shape[-1])), index, axis=0)
 
 
-def in_order(x, identity):
+def in_order(x: Array, identity: Array) -> Array:
     """The nodes, each at the place that its one-hot identity names.
 
     `x_k = sum_i identity_ik x_i`
@@ -187,7 +201,11 @@ def in_order(x, identity):
     return ops.where(named, moved, ops.zeros_like(moved))
 
 
-def displacements(positions, neighbors=None, offsets=None):
+def displacements(
+    positions: Array,
+    neighbors: Array | None = None,
+    offsets: Array | None = None,
+) -> tuple[Array, Array]:
     """x_i - x_j of each pair, and its square.
 
     Args:
@@ -205,7 +223,12 @@ def displacements(positions, neighbors=None, offsets=None):
     return away, ops.sum(ops.square(away), axis=-1, keepdims=True)
 
 
-def pair_mask(neighbors, mask, num_nodes, shifts=None):
+def pair_mask(
+    neighbors: Array | None,
+    mask: Array | None,
+    num_nodes: int,
+    shifts: Array | None = None,
+) -> Array:
     """Which pairs exist: valid on both ends, and nobody with himself.
 
     Args:
@@ -224,20 +247,20 @@ def pair_mask(neighbors, mask, num_nodes, shifts=None):
         senders = ops.swapaxes(receivers, 1, 2)
         pairs = ops.not_equal(receivers, senders)
     else:
-        neighbors = ops.cast(neighbors, "int32")
-        pairs = ops.not_equal(receivers, neighbors)
+        senders = ops.cast(neighbors, "int32")
+        pairs = ops.not_equal(receivers, senders)
         if shifts is not None:
             shifted = ops.any(ops.not_equal(shifts, 0), axis=-1)
             pairs = ops.logical_or(pairs, shifted)
-        pairs = ops.logical_and(neighbors >= 0, pairs)
+        pairs = ops.logical_and(senders >= 0, pairs)
     if mask is None:
         return pairs
     mask = ops.cast(mask, "bool")[..., None]  # (B, N, 1)
-    senders = gather_nodes(mask, neighbors)[..., 0]  # (B, N or 1, K)
-    return ops.logical_and(pairs, ops.logical_and(mask, senders))
+    valid = gather_nodes(mask, neighbors)[..., 0]  # (B, N or 1, K)
+    return ops.logical_and(pairs, ops.logical_and(mask, valid))
 
 
-def with_self(neighbors):
+def with_self(neighbors: Array) -> Array:
     """A list in which each node comes first among its own neighbors.
 
     Args:
@@ -252,7 +275,9 @@ def with_self(neighbors):
     return ops.concatenate([own, neighbors], axis=-1)
 
 
-def reverse_edges(neighbors, shifts=None):
+def reverse_edges(
+    neighbors: Array, shifts: Array | None = None
+) -> tuple[Array, Array]:
     """Where the edge from i to j stands, for each edge from j to i.
 
     Args:
@@ -278,10 +303,8 @@ def reverse_edges(neighbors, shifts=None):
 
     same = of_senders(neighbors, ()) == own[..., None]  # (B, N, K, K)
     if shifts is not None:
-        shifts = ops.cast(shifts, "int32")
-        opposite = (
-            of_senders(shifts, shifts.shape[3:]) == -shifts[:, :, :, None]
-        )
+        moved = ops.cast(shifts, "int32")
+        opposite = of_senders(moved, moved.shape[3:]) == -moved[:, :, :, None]
         same = ops.logical_and(same, ops.all(opposite, axis=-1))
     exists = (neighbors >= 0) & (neighbors < nodes)
     found = ops.logical_and(ops.any(same, axis=-1), exists)
@@ -291,7 +314,7 @@ def reverse_edges(neighbors, shifts=None):
     return index, found
 
 
-def take_edges(values, index):
+def take_edges(values: Array, index: Array) -> Array:
     """Values of edges in the order of an index within each sample.
 
     Args:
@@ -308,7 +331,7 @@ def take_edges(values, index):
     return ops.take(rows, index + first[:, None, None], axis=0)
 
 
-def to_edge_index(neighbors):
+def to_edge_index(neighbors: Array) -> Array:
     """A neighbor list as pairs of sender and receiver.
 
     Args:
@@ -326,7 +349,9 @@ def to_edge_index(neighbors):
     return ops.reshape(edges, (-1, 2, num_nodes * width))
 
 
-def from_edge_index(edge_index, num_nodes, max_neighbors):
+def from_edge_index(
+    edge_index: Array, num_nodes: int, max_neighbors: int
+) -> Array:
     """Pairs of sender and receiver as a neighbor list.
 
     Sorts the edges by their receivers, so that the cost is E log E.

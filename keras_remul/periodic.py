@@ -11,6 +11,8 @@ as in films and wires. `(D, D)` for a batch of D could be edges or one matrix,
 and is refused; write one matrix for all samples as `cell[None]`.
 """
 
+from __future__ import annotations
+
 import itertools
 
 import keras
@@ -18,6 +20,7 @@ import numpy as np
 from keras import ops
 
 from keras_remul import backend
+from keras_remul.utils.typing import Array
 
 # Enough for any cell of use: each round is the best of many moves.
 ROUNDS = 24
@@ -45,7 +48,7 @@ def standard_box(box, batch, dim):
     samples = shape[0] if len(shape) > 1 else 1
     fits = (
         len(shape) in (1, 2, 3)
-        and shape[-1] == dim
+        and shape[-1:] == (dim,)
         and rows in (1, dim)
         and (samples in (None, 1, batch) or batch is None)
     )
@@ -58,7 +61,7 @@ def standard_box(box, batch, dim):
     return ops.reshape(box, (-1, rows, dim))
 
 
-def minimum_image(difference, box):
+def minimum_image(difference: Array, box: Array | None) -> Array:
     """The shortest of all periodic images of x_i - x_j.
 
     `d - n C` with the lattice vector n C nearest to d; with edges L,
@@ -260,7 +263,13 @@ def _periods(box):
 # --- Lists of images ---
 
 
-def periodic_graph(positions, cutoff, box, max_neighbors=None, mask=None):
+def periodic_graph(
+    positions: Array,
+    cutoff: float,
+    box: Array,
+    max_neighbors: int | None = None,
+    mask: Array | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
     """All images of all nodes within a distance of each node.
 
     Correct for any cut-off: a node may be listed several times, once for each
@@ -310,20 +319,19 @@ def periodic_graph(positions, cutoff, box, max_neighbors=None, mask=None):
     found = [
         _images(*sample, cutoff) for sample in zip(x, cells, valid, strict=True)
     ]
-    if max_neighbors is None:
+    most = max_neighbors
+    if most is None:
         counts = [
             np.bincount(receivers, minlength=1).max()
             for receivers, _, _, _ in found
         ]
-        max_neighbors = max([1, *counts])
-    if max_neighbors < 1:
-        raise ValueError(
-            f"Expected one neighbor or more. Received: {max_neighbors}"
-        )
-    neighbors = np.full((batch, num_nodes, max_neighbors), -1, "int32")
+        most = int(max([1, *counts]))
+    if most < 1:
+        raise ValueError(f"Expected one neighbor or more. Received: {most}")
+    neighbors = np.full((batch, num_nodes, most), -1, "int32")
     shifts = np.zeros((*neighbors.shape, dim), "int32")
     for b, (receivers, senders, numbers, place) in enumerate(found):
-        kept = place < max_neighbors
+        kept = place < most
         index = b, receivers[kept], place[kept]
         neighbors[index] = senders[kept]
         shifts[index] = numbers[kept]

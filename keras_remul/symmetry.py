@@ -1,11 +1,17 @@
 """Symmetry: a group acting on the inputs and outputs of a model."""
 
+from __future__ import annotations
+
+from typing import Self
+
 import keras
 from keras import ops
 
 from keras_remul import representations
 from keras_remul.groups import Group, Product
+from keras_remul.representations.base import Representation
 from keras_remul.utils.configurable import Configurable
+from keras_remul.utils.typing import Array, Config, Elements, Seed, Tree
 
 
 def _check(structure, data, path):
@@ -38,7 +44,7 @@ def _check(structure, data, path):
             )
 
 
-def _map(fn, structure, data, path):
+def _map(fn, structure, data, path) -> Tree:
     """Applies fn(representation, array, path) leaf by leaf."""
     _check(structure, data, path)
     if isinstance(structure, dict):
@@ -96,7 +102,13 @@ class Symmetry(Configurable):
     >>> y_rotated = symmetry.transform_outputs(g, y)    # (32, N, 3)
     """
 
-    def __init__(self, group, inputs, outputs, mask="mask"):
+    def __init__(
+        self,
+        group: Group | dict[str, Group],
+        inputs: Tree,
+        outputs: Tree,
+        mask: str = "mask",
+    ) -> None:
         if isinstance(group, dict):
             group = Product(group)
         if not isinstance(group, Group):
@@ -120,7 +132,9 @@ class Symmetry(Configurable):
 
         return keras.tree.map_structure(resolve, structure)
 
-    def sample(self, n, seed=None, dtype=None):
+    def sample(
+        self, n: int | Array, seed: Seed = None, dtype: str | None = None
+    ) -> Elements:
         """Draws n elements of the group.
 
         Args:
@@ -128,7 +142,7 @@ class Symmetry(Configurable):
         """
         return self.group.sample(n, seed=seed, dtype=dtype)
 
-    def get_mask(self, x):
+    def get_mask(self, x: Tree) -> Array | None:
         """The mask `(B, N)` among the inputs, or None where there is none.
 
         Args:
@@ -148,7 +162,7 @@ class Symmetry(Configurable):
             return x, None
         return {key: x[key] for key in x if key != self.mask}, mask
 
-    def transform_inputs(self, g, x):
+    def transform_inputs(self, g: Elements, x: Tree) -> Tree:
         """phi(g) x, leaf by leaf.
 
         Args:
@@ -168,7 +182,9 @@ class Symmetry(Configurable):
         moved = self._transform(self.inputs, g, x, mask, "x")
         return moved if mask is None else {**moved, self.mask: mask}
 
-    def transform_outputs(self, g, y, mask=None):
+    def transform_outputs(
+        self, g: Elements, y: Tree, mask: Array | None = None
+    ) -> Tree:
         """rho(g) y, leaf by leaf.
 
         Args:
@@ -202,7 +218,7 @@ class Symmetry(Configurable):
 
         return _map(transform, structure, data, path)
 
-    def output_leaves(self, y):
+    def output_leaves(self, y: Tree) -> list[tuple[Representation, Array]]:
         """Pairs of a representation and a leaf of y, in the order of the keys.
 
         Args:
@@ -216,7 +232,12 @@ class Symmetry(Configurable):
         _map(collect, self.outputs, y, "y")
         return [pairs[path] for path in sorted(pairs)]
 
-    def is_per_node(self, representation, value, mask=None):
+    def is_per_node(
+        self,
+        representation: Representation,
+        value: Array,
+        mask: Array | None = None,
+    ) -> bool:
         """Whether axis 1 of a leaf counts the nodes of a sample.
 
         `PerNode` and `PerSample` declare it. Otherwise the shape tells: arrays
@@ -251,7 +272,7 @@ class Symmetry(Configurable):
             )
         return False
 
-    def check_inputs(self, x):
+    def check_inputs(self, x: Tree) -> None:
         """Checks that inputs are as declared.
 
         Args:
@@ -272,7 +293,9 @@ class Symmetry(Configurable):
 
         _map(check, self.inputs, x, "x")
 
-    def check_outputs(self, y, name="y", mask=None):
+    def check_outputs(
+        self, y: Tree, name: str = "y", mask: Array | None = None
+    ) -> None:
         """Checks that outputs are as declared.
 
         Args:
@@ -335,7 +358,7 @@ class Symmetry(Configurable):
                 f"has {shape[1]}: shape {shape}"
             )
 
-    def get_config(self):
+    def get_config(self) -> Config:
         serialize = keras.saving.serialize_keras_object
         return {
             "group": serialize(self.group),
@@ -345,7 +368,7 @@ class Symmetry(Configurable):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: Config) -> Self:
         restore = keras.saving.deserialize_keras_object
         return cls(**{key: restore(value) for key, value in config.items()})
 

@@ -39,6 +39,11 @@ def rising():
     )
 
 
+# At equal rows: 12,000 steps of 50 rows through the network for each, and as
+# many labelled systems for validation as for training.
+ROWS = MPN.replace(validation_size=100)
+TWICE = dict(batch_size=25, passes=50)
+
 # E' is at most 0.02.
 bounded = functools.partial(weighting.Constrained, tolerance=0.02)
 
@@ -51,4 +56,9 @@ RECIPES = {
     "mpn_remul_gradnorm": weighted(weighting.GradNorm),
     "mpn_remul_constrained": weighted(bounded),
     "egnn": MPN.replace(model=lambda: models.EGNN(**SIZES)),
+    "mpn_augmented_rows": ROWS.replace(objective=objectives.augmented_once),
+    "mpn_remul_rows": ROWS.replace(
+        objective=lambda: objectives.remul(weighting=rising()), **TWICE
+    ),
+    "egnn_rows": ROWS.replace(model=lambda: models.EGNN(**SIZES)),
 }

@@ -48,7 +48,9 @@ AUGMENTED = PLAIN.replace(objective=one_turned)
 RECIPES = {
     "pet_plain": PLAIN,
     "pet_augmented": AUGMENTED,
-    "egnn": PLAIN.replace(model=egnn),
+    "egnn": PLAIN.replace(
+        model=egnn, task=EnergiesAndForces(loss="mse"), learning_rate=5e-3
+    ),
     "pet_remul": PLAIN.replace(
         objective=lambda: objectives.remul(
             weighting=weighting.Constant(beta=1.0)

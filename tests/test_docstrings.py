@@ -7,16 +7,28 @@ import keras
 import pytest
 
 import keras_remul as kr
+from keras_remul import evaluation, experiments, presets, training
 
 pytestmark = pytest.mark.backend_independent
+
+
+def names_of(module):
+    """`__all__`, or what the module defines where it does not say."""
+    return getattr(module, "__all__", None) or [
+        name
+        for name, thing in vars(module).items()
+        if getattr(thing, "__module__", None) == module.__name__
+        and not name.startswith("_")
+    ]
 
 
 def public():
     """`{name: object}` of the classes and functions that users import."""
     found = {}
-    modules = [kr, *(getattr(kr, name) for name in kr.__all__)]
+    modules = [kr, evaluation, experiments, presets, training]
+    modules += [getattr(kr, name) for name in kr.__all__]
     for module in filter(inspect.ismodule, modules):
-        for name in getattr(module, "__all__", ()):
+        for name in names_of(module):
             thing = getattr(module, name)
             if inspect.isclass(thing) or inspect.isfunction(thing):
                 found[f"{module.__name__}.{name}"] = thing

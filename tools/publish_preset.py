@@ -5,13 +5,14 @@
     python tools/publish_preset.py
 
 The first form copies `preset/` of the run, measures its latency here and adds
-what the card needs; both then write the twins on every card, and
-`manifest.json`.
+what the card needs; both then write on every card its twins and what its data
+set says of units, time and limits, and `manifest.json`.
 """
 
 import argparse
 import pathlib
 import platform
+import re
 import shutil
 import statistics
 import time
@@ -37,7 +38,14 @@ from keras_remul.utils import atomic
 from keras_remul.utils.plain_files import read_json
 
 ZOO = pathlib.Path(__file__).parents[1] / "zoo"
+RESULTS = ZOO.parent / "recipes" / "results"
 PICTURE = "predictions.png"
+OF_POTENTIALS = {
+    "energy": "eV, less the reference energies",
+    "energy_per_atom": "eV",
+    "forces": "eV/Angstrom",
+    "stress": "eV/Angstrom^3",
+}
 
 
 def publish(run, name, recipe, description, zoo=ZOO):
@@ -125,8 +133,37 @@ def refresh(zoo=ZOO):
             if other != name
             and facts[other]["dataset"] == facts[name]["dataset"]
         ]
-        update_metadata(zoo / name, twins=twins)
+        update_metadata(zoo / name, twins=twins, **of_data(facts[name]))
     atomic.write_json(zoo / "manifest.json", manifest(zoo, names))
+
+
+def of_data(facts):
+    """What the data set of a preset says of its use, and its other seeds."""
+    builder = registry.builder_class(facts["dataset"])
+    units = {
+        key: unit
+        for keys, unit in builder.UNITS.items()
+        for key in keys.split(", ")
+    }
+    found = {"limits": " ".join(builder.LIMITS.split())}
+    if facts["class"].endswith(">Potential"):
+        units |= OF_POTENTIALS
+    elif "velocities" in registry.entry(facts["dataset"]).inputs:
+        found["horizon"] = datasets.time_step(facts["dataset"]).horizon
+    elif "labels" in units:
+        units["targets"] = "logit"
+    recipe = re.sub(r"recipes/|\.py", "", facts["training"]["recipe"])
+    errors = [
+        read_json(file).get("test_mse")
+        for file in RESULTS.glob(f"{recipe.replace(':', '_')}_seed*.json")
+    ]
+    if len(errors) > 1 and None not in errors:
+        found["seeds"] = {
+            "number": len(errors),
+            "mean": float(np.mean(errors)),
+            "deviation": float(np.std(errors, ddof=1)),
+        }
+    return found | {"units": units}
 
 
 def compared(facts):

@@ -3,19 +3,22 @@
 import contextlib
 import functools
 import warnings
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import keras
+from jax.core import Tracer
 
 from keras_remul.backend import keras_internals
+from keras_remul.backend.mixins import ModelMixin
 from keras_remul.backend.signature import specs
 
 # Numbers of an array that a core keeps at hand.
 PIECE = 2**16
 
 
-def matmul(a, b):
+def matmul(a, b) -> Any:
     # The default precision on GPU and TPU rounds the operands (TF32, bf16),
     # which would make every rotation inexact by about 1e-3.
     return jnp.matmul(a, b, precision="highest")
@@ -147,7 +150,7 @@ def is_eager(arrays):
 
 
 def is_traced(x):
-    return isinstance(x, (jax.core.Tracer, keras.KerasTensor))
+    return isinstance(x, (Tracer, keras.KerasTensor))
 
 
 def one_program(fn, static=()):
@@ -195,13 +198,14 @@ def value_and_gradient(fn, x, variables, add_loss=None):
     gradient, (y, changed, losses) = jax.grad(run, has_aux=True)(x)
     for i, value in changed.items():
         variables[i].assign(value)
-    for loss in losses if add_loss else ():
-        add_loss(loss)
+    if add_loss is not None:
+        for loss in losses:
+            add_loss(loss)
     return y, gradient
 
 
 def cond(pred, true_fn, false_fn, variables, add_loss=None):
-    if not isinstance(pred, jax.core.Tracer):
+    if not isinstance(pred, Tracer):
         return true_fn() if pred else false_fn()
     mapping = [(v, v.value) for v in variables]
 
@@ -319,8 +323,8 @@ def compiled(model, sample, shapes):
     return run, run
 
 
-class TaskGradients:
-    _task = None
+class TaskGradients(ModelMixin):
+    _task: Any = None
 
     def update_with_gradients(self, losses, measured):
         """Gives the weighting the measures of a step, with gradient norms.

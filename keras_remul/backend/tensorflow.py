@@ -3,16 +3,18 @@
 import contextlib
 import threading
 import warnings
+from typing import Any
 
 import keras
 import tensorflow as tf
 from keras import ops
 
 from keras_remul.backend import devices, keras_internals
+from keras_remul.backend.mixins import ModelMixin
 from keras_remul.backend.signature import specs
 
 
-def matmul(a, b):
+def matmul(a, b) -> Any:
     if not tf.config.list_logical_devices("GPU"):
         return tf.matmul(a, b)
     # There tf.matmul rounds its operands to TF32 and has no argument against
@@ -180,7 +182,7 @@ def compiled(model, sample, shapes):
     return run, run
 
 
-class TaskGradients:
+class TaskGradients(ModelMixin):
     def train_step(self, *args):
         if not self.weighting.uses_gradient_norms:
             return super().train_step(*args)

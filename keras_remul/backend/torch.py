@@ -6,6 +6,7 @@ import functools
 import itertools
 import math
 import warnings
+from typing import Any
 
 import keras
 import torch
@@ -14,12 +15,13 @@ from torch.fx.experimental.proxy_tensor import get_proxy_mode, make_fx
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from keras_remul.backend import devices
+from keras_remul.backend.mixins import ModelMixin
 
 # Numbers of an array that a core keeps at hand.
 PIECE = 2**18
 
 
-def matmul(a, b):
+def matmul(a, b) -> Any:
     # float32 products are exact unless the user allows TF32.
     return torch.matmul(a, b)
 
@@ -33,7 +35,7 @@ def linear(x, kernel, bias):
 def layer_norm(x, gamma, beta, epsilon):
     if x.dtype.itemsize < 4:
         wide = (a.float() for a in (x, gamma, beta))
-        return layer_norm(*wide, epsilon).to(x.dtype)
+        return layer_norm(*wide, epsilon=epsilon).to(x.dtype)
     return F.layer_norm(x, x.shape[-1:], gamma, beta, epsilon)
 
 
@@ -264,7 +266,7 @@ def _program(model, sample, shapes):
             raise error from None
 
 
-def _written_out():
+def _written_out() -> Any:
     """How derivatives are made of operations that ONNX has words for."""
     rules = torch.export.default_decompositions().items()
     return {op: rule for op, rule in rules if "backward" in op.name()}
@@ -324,7 +326,7 @@ def compiled(model, sample, shapes):
     return fast, runner(program)
 
 
-class TaskGradients:
+class TaskGradients(ModelMixin):
     def update_with_gradients(self, losses, measured):
         """Gives the weighting the measures of a step, with gradient norms.
 
@@ -350,4 +352,5 @@ class TaskGradients:
 
 def _norm(gradients):
     gradients = [devices.mean_over_replicas(g) for g in gradients]
-    return torch.sqrt(sum(torch.sum(torch.square(g)) for g in gradients))
+    total: Any = sum(torch.sum(torch.square(g)) for g in gradients)
+    return torch.sqrt(total)

@@ -58,8 +58,8 @@ def check():
         f"{framework} wants {name}{versions}, {_version(name)} is installed"
         for framework, wanted in found.items()
         for name, versions in wanted.items()
-        if _version(name)
-        and not versions.contains(Version(_version(name)), prereleases=True)
+        if (version := _version(name))
+        and not versions.contains(Version(version), prereleases=True)
     ]
     if wrong:
         raise ValueError(

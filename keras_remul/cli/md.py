@@ -1,5 +1,7 @@
 """The command `keras-remul md`: molecular dynamics with a potential."""
 
+from typing import Any
+
 from keras_remul.cli.arguments import (
     ZOO,
     add_output,
@@ -35,7 +37,7 @@ def _md_command(arguments):
         seed=arguments.seed,
         compile=True if arguments.steps >= LONG else None,
     )
-    atoms = _read(arguments.file)
+    atoms: Any = _read(arguments.file)
     atoms.calc = calculator
     figures = simulate(
         atoms,

@@ -32,7 +32,8 @@ class Parser(argparse.ArgumentParser):
         try:
             super()._check_value(action, value)
         except argparse.ArgumentError as error:
-            for near in difflib.get_close_matches(value, action.choices, n=1):
+            known = action.choices or ()
+            for near in difflib.get_close_matches(value, known, n=1):
                 error.message += f". Did you mean {near!r}?"
             raise
 

@@ -11,6 +11,7 @@ import os
 import pathlib
 import tarfile
 import zlib
+from typing import Any
 
 import numpy as np
 
@@ -95,7 +96,7 @@ _DAMAGED = (
 )
 
 
-def _tar(path, raw):
+def _tar(path, raw: Any):
     """Opens a tar archive; raises ValueError if it cannot be opened."""
     magic = raw.read(6)
     raw.seek(0)

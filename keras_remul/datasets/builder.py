@@ -22,7 +22,7 @@ def shows_progress():
     return isinstance(tqdm_utils.tqdm(disable=True), tqdm)
 
 
-class ArrayBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+class ArrayBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # pyright: ignore[reportGeneralTypeIssues, reportCallIssue]
     """A builder whose splits are dicts of arrays.
 
     A subclass defines the class attributes below, `_shapes` and `_arrays`, and
@@ -39,7 +39,8 @@ class ArrayBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     Attributes:
         DESCRIPTION, CITATION, HOMEPAGE, LICENSE: texts for `tfds.core.
             DatasetInfo`.
-        UNITS: dict, the unit of each feature.
+        UNITS: dict, the unit of each feature; keys may name several.
+        LIMITS: what a model of these data is not for, a text for its card.
         DTYPES: dict, the dtype of features that are not float32.
         SPLITS: names of the splits, if all configurations have the same.
     """
@@ -50,7 +51,7 @@ class ArrayBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         "1.1.0": "Arrays beside the records; all atoms in xtb_md.",
         "1.1.1": "The same data; the hashes of the arrays beside them.",
     }
-    CITATION = HOMEPAGE = LICENSE = None
+    CITATION = HOMEPAGE = LICENSE = LIMITS = None
     MANUAL_DOWNLOAD_INSTRUCTIONS = "Files that `load` cannot download."
     SPLITS = ("train", "validation", "test")
     DTYPES = {}

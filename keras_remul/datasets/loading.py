@@ -1,13 +1,21 @@
 """`load`: a data set as NumPy arrays, whichever backends are installed."""
 
+from __future__ import annotations
+
 import contextlib
 import importlib.util
 import io
 import pathlib
 import re
 import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from keras_remul.datasets import manifest, reader, registry
+from keras_remul.utils.typing import StrPath
+
+if TYPE_CHECKING:
+    import keras
 
 
 def is_installed(module):
@@ -167,14 +175,14 @@ def _prepared(name, splits, config, data_dir, manual_dir, download, verbose):
 
 
 def load(
-    name,
-    split="train",
-    config=None,
-    data_dir=None,
-    manual_dir=None,
-    download=True,
-    verbose=1,
-):
+    name: str,
+    split: Any = "train",
+    config: Any = None,
+    data_dir: StrPath | None = None,
+    manual_dir: StrPath | None = None,
+    download: bool = True,
+    verbose: int | bool = 1,
+) -> Any:
     """Loads a data set as NumPy arrays; prepares it at the first call.
 
     TFDS keeps the data set under `data_dir` and writes it there in one step: an
@@ -234,7 +242,7 @@ def load(
     return pairs if isinstance(split, (list, tuple)) else pairs[0]
 
 
-def load_all(name, **kwargs):
+def load_all(name: str, **kwargs: Any) -> dict[str, tuple[Any, Any]]:
     """All splits of a data set, a dict of their names to (x, y).
 
     Args:
@@ -256,18 +264,18 @@ def load_all(name, **kwargs):
 
 
 def stream(
-    name,
-    split="train",
-    batch_size=100,
-    shuffle=True,
-    seed=None,
-    config=None,
-    data_dir=None,
-    manual_dir=None,
-    download=True,
-    verbose=1,
-    **kwargs,
-):
+    name: str | Sequence[str],
+    split: Any = "train",
+    batch_size: int = 100,
+    shuffle: bool = True,
+    seed: int | None = None,
+    config: Any = None,
+    data_dir: StrPath | None = None,
+    manual_dir: StrPath | None = None,
+    download: bool = True,
+    verbose: int | bool = 1,
+    **kwargs: Any,
+) -> keras.utils.PyDataset:
     """Batches of a data set for `fit`, read from disk as they are needed.
 
     For data sets that do not fit into memory or into one data set. Works on

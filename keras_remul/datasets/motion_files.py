@@ -1,5 +1,7 @@
 """Motion files of your own: BVH, and Acclaim's ASF and AMC."""
 
+from __future__ import annotations
+
 import pathlib
 from typing import NamedTuple
 
@@ -7,6 +9,7 @@ import numpy as np
 
 from keras_remul.datasets import registry
 from keras_remul.datasets.cmu_mocap import acclaim
+from keras_remul.utils.typing import StrPath
 
 
 class Motion(NamedTuple):
@@ -26,7 +29,7 @@ class Motion(NamedTuple):
     rate: float
 
 
-def read_motion(path, skeleton=None):
+def read_motion(path: StrPath, skeleton: StrPath | None = None) -> Motion:
     """Reads a motion file: where the joints are in each frame.
 
     Args:
@@ -63,7 +66,7 @@ def read_motion(path, skeleton=None):
 
 def _bvh(path):
     try:
-        import pybvh
+        import pybvh  # pyright: ignore[reportMissingImports]
     except ModuleNotFoundError as error:
         raise registry.needs_extra(
             "Reading .bvh files", "pybvh", "mocap"

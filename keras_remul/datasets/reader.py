@@ -149,7 +149,7 @@ def _copied(path, facts, builder, first, last):
         array = np.empty(shape, facts["dtype"])
         row = int(np.prod(shape[1:])) * array.itemsize
         _hash(stream, digest, first * row)
-        room = memoryview(array.reshape(-1).view("u1"))
+        room = array.reshape(-1).view("u1").data
         while len(room) and (count := stream.readinto(room[:_CHUNK])):
             digest.update(room[:count])
             room = room[count:]

@@ -1,11 +1,18 @@
 """The table of data sets: where the builder is, which key is the target."""
 
+from __future__ import annotations
+
 import dataclasses
 import difflib
 import importlib
+from typing import TYPE_CHECKING, Any
 
 from keras_remul import groups
 from keras_remul.representations import MirrorPermutation, Odd
+
+if TYPE_CHECKING:
+    from keras_remul.groups.base import Group
+    from keras_remul.symmetry import Symmetry
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +54,7 @@ class Entry:
     interval: float = 0.0
 
     @property
-    def targets(self):
+    def targets(self) -> Any:
         """`{key: representation}` of the target features."""
         if isinstance(self.target, str):
             return {self.target: self.outputs}
@@ -236,7 +243,7 @@ def needs_extra(what, package, extra="datasets"):
     )
 
 
-def list_datasets():
+def list_datasets() -> list[str]:
     """Names that `load`, `symmetry` and (once registered) `tfds.load` take.
 
     Returns:
@@ -245,7 +252,7 @@ def list_datasets():
     return sorted(_DATASETS)
 
 
-def register():
+def register() -> list[str]:
     """Makes all builders known to `tfds.load` and `tfds.builder`.
 
     TFDS registers a builder when its module is imported. This function imports
@@ -267,7 +274,7 @@ def register():
     return list_datasets()
 
 
-def symmetry(name, group=None):
+def symmetry(name: str, group: Group | None = None) -> Symmetry:
     """The `Symmetry` of a data set: how each feature transforms.
 
     Args:
@@ -310,7 +317,7 @@ def symmetry(name, group=None):
     return Symmetry(group, inputs=inputs, outputs=outputs)
 
 
-def symmetries(name):
+def symmetries(name: str) -> list[Symmetry]:
     """The symmetries that the law of a data set is known to have.
 
     Args:

@@ -1,11 +1,20 @@
 """`from_ase`: structures of ASE as arrays for interatomic potentials."""
 
+from __future__ import annotations
+
 import os
 import pathlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from keras_remul.utils.elements import CLOSEST, ELEMENTS
+from keras_remul.utils.typing import StrPath
+
+if TYPE_CHECKING:
+    import ase
+
 
 # ASE also reads formats that may hold Python objects.
 FORMATS = {
@@ -17,7 +26,11 @@ FORMATS = {
 }
 
 
-def from_ase(atoms, energy_key="energy", forces_key="forces"):
+def from_ase(
+    atoms: Sequence[ase.Atoms] | StrPath,
+    energy_key: str = "energy",
+    forces_key: str = "forces",
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Structures with energies and forces, padded to the largest of them.
 
     Labels are taken from the results of a structure's calculator, or else from
@@ -103,15 +116,15 @@ def _structures(atoms):
         if not path.is_file():
             raise FileNotFoundError(f"There is no file {path}.")
         try:
-            atoms = ase.io.read(path, ":", format=FORMATS[path.suffix])
+            found: Any = ase.io.read(path, ":", format=FORMATS[path.suffix])
         except Exception as error:  # of ASE's parsers, whatever it is
             raise ValueError(
                 f"ASE could not read {path}: {error}. Get the file again."
             ) from error
         where = f" of {path}"
-    elif isinstance(atoms, ase.Atoms):
-        atoms = [atoms]
-    structures = list(atoms)
+    else:
+        found = [atoms] if isinstance(atoms, ase.Atoms) else atoms
+    structures = list(found)
     if not structures or not all(isinstance(s, ase.Atoms) for s in structures):
         kinds = sorted({type(s).__name__ for s in structures})
         raise ValueError(

@@ -1,10 +1,14 @@
 """`time_step`: the time from input to target of a data set, for rollouts."""
 
+from __future__ import annotations
+
+from typing import Any
+
 from keras_remul.datasets import loading, registry
 from keras_remul.evaluation.motion.time_step import TimeStep
 
 
-def time_step(name, config=None):
+def time_step(name: str, config: Any = None) -> TimeStep:
     """The `TimeStep` of a data set of motion, for `rollout`.
 
     Args:

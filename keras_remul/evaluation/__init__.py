@@ -3,6 +3,7 @@
 And how models of motion, potentials and taggers fare.
 """
 
+from keras_remul.evaluation.bounds import quantile_bound
 from keras_remul.evaluation.classifiers import evaluate_classifier
 from keras_remul.evaluation.comparison import (
     compare_errors,
@@ -37,6 +38,7 @@ __all__ = [
     "finite_elements",
     "lie_derivative",
     "loss_landscape",
+    "quantile_bound",
     "rollout",
     "standard_error",
     "walk_orbit",

@@ -1,6 +1,9 @@
 """Callbacks."""
 
+from __future__ import annotations
+
 import warnings
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -8,7 +11,11 @@ from keras import ops
 
 from keras_remul.evaluation import evaluate_equivariance
 from keras_remul.utils.leaves import NotFiniteError, count_samples
+from keras_remul.utils.typing import Tree
 from keras_remul.utils.validation import check_count
+
+if TYPE_CHECKING:
+    from keras_remul.symmetry import Symmetry
 
 
 class EquivarianceError(keras.callbacks.Callback):
@@ -43,8 +50,14 @@ class EquivarianceError(keras.callbacks.Callback):
     """
 
     def __init__(
-        self, x, symmetry, num_samples=4, seed=0, batch_size=256, prefix="val_"
-    ):
+        self,
+        x: Tree,
+        symmetry: Symmetry,
+        num_samples: int = 4,
+        seed: int = 0,
+        batch_size: int = 256,
+        prefix: str = "val_",
+    ) -> None:
         super().__init__()
         symmetry.check_inputs(x)
         count_samples(x)
@@ -55,7 +68,9 @@ class EquivarianceError(keras.callbacks.Callback):
         self.batch_size = check_count("batch_size", batch_size)
         self.prefix = prefix
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(
+        self, epoch: int, logs: dict[str, Any] | None = None
+    ) -> None:
         variables = self.model.non_trainable_variables
         before = [np.array(ops.convert_to_numpy(v)) for v in variables]
         try:

@@ -1,15 +1,32 @@
 """How a classifier fares on moved inputs."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from keras_remul.evaluation.orbit import as_function, walk_orbit
 from keras_remul.utils.leaves import NotFiniteError, count_samples
+from keras_remul.utils.typing import ArrayLike, Tree
 from keras_remul.utils.validation import check_count
+
+if TYPE_CHECKING:
+    import keras
+
+    from keras_remul.symmetry import Symmetry
 
 
 def evaluate_classifier(
-    model, x, symmetry, y=None, num_samples=20, seed=0, batch_size=256
-):
+    model: keras.Model | Callable[..., Any],
+    x: Tree,
+    symmetry: Symmetry,
+    y: ArrayLike | None = None,
+    num_samples: int = 20,
+    seed: int = 0,
+    batch_size: int = 256,
+) -> dict[str, float]:
     """Measures how often a classifier changes its mind when x is moved by g.
 
     The class of x is that of the largest output. With M = `num_samples`

@@ -1,13 +1,16 @@
 """Whether the difference of two errors is more than chance."""
 
+from __future__ import annotations
+
 import math
 
 import numpy as np
 
+from keras_remul.utils.typing import ArrayLike
 from keras_remul.utils.validation import check_count
 
 
-def standard_error(errors):
+def standard_error(errors: ArrayLike) -> float:
     """Of the mean over independent samples: s / sqrt(n).
 
     Args:
@@ -23,8 +26,13 @@ def standard_error(errors):
 
 
 def compare_errors(
-    first, second, trials=None, num_resamples=2000, level=0.95, seed=0
-):
+    first: ArrayLike,
+    second: ArrayLike,
+    trials: ArrayLike | None = None,
+    num_resamples: int = 2000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> dict[str, float]:
     """Paired bootstrap of the errors of two models on the same samples.
 
         ratio = mean(first) / mean(second),  median_ratio likewise
@@ -143,7 +151,7 @@ def _resampled(first, second, members, count, seed):
     return means, medians
 
 
-def welch(first, second):
+def welch(first: ArrayLike, second: ArrayLike) -> float:
     """Two-sided p-value of equal means, by Welch's t-test.
 
     Of a figure of two trainings, each with several seeds. It assumes that the

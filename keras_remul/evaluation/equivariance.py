@@ -1,5 +1,10 @@
 """How equivariant a model is, measured over the orbit of each input."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from keras_remul.evaluation.orbit import (
@@ -10,20 +15,26 @@ from keras_remul.evaluation.orbit import (
 from keras_remul.training.metrics import centered
 from keras_remul.utils.leaves import Leaves, count_samples, nest, sums, to_numpy
 from keras_remul.utils.moments import Moments
+from keras_remul.utils.typing import Tree
 from keras_remul.utils.validation import check_count
+
+if TYPE_CHECKING:
+    import keras
+
+    from keras_remul.symmetry import Symmetry
 
 
 def evaluate_equivariance(
-    model,
-    x,
-    symmetry,
-    y=None,
-    num_samples=20,
-    seed=0,
-    batch_size=256,
-    origin=None,
-    per_sample=False,
-):
+    model: keras.Model | Callable[..., Any],
+    x: Tree,
+    symmetry: Symmetry,
+    y: Tree | None = None,
+    num_samples: int = 20,
+    seed: int = 0,
+    batch_size: int = 256,
+    origin: Tree | None = None,
+    per_sample: bool = False,
+) -> dict[str, Any]:
     """Measures how far f(phi(g) x) is from rho(g) f(x).
 
     With M = `num_samples` elements g per input, and norms over all outputs of
@@ -163,7 +174,7 @@ def evaluate_equivariance(
     if len(squares) == len(measured):
         known.append("square")
     together = {k: sum(m[k] for m in measured.values()) for k in known}
-    result = _figures(together, per_sample)
+    result: dict[str, Any] = _figures(together, per_sample)
     # Of one output: norms of outputs in several units would hide the small.
     relative = [one["relative_equivariance_error"] for one in figures.values()]
     worst = np.argmax([np.mean(error) for error in relative])  # NaN is first
@@ -181,7 +192,7 @@ def _figures(measured, per_sample):
     scale = np.sqrt(measured["output"]).mean()
     variance = measured["variance"] / size
     # Values of each sample, and the weights of the samples in the mean.
-    result = {
+    values = {
         "equivariance_error": (error, 1.0),
         "relative_equivariance_error": (
             error / scale if scale else error * np.nan,
@@ -192,12 +203,11 @@ def _figures(measured, per_sample):
     }
     if "square" in measured:
         mse = measured["square"].mean(axis=0) / size
-        result["mse"] = (mse, weight)
-        result["symmetrized_mse"] = (mse - variance, weight)
-    if per_sample:
-        result = {key: value for key, (value, _) in result.items()}
-    else:
-        result = {k: float(np.mean(v * w)) for k, (v, w) in result.items()}
+        values["mse"] = (mse, weight)
+        values["symmetrized_mse"] = (mse - variance, weight)
+    result: dict[str, Any] = {key: value for key, (value, _) in values.items()}
+    if not per_sample:
+        result = {k: float(np.mean(v * w)) for k, (v, w) in values.items()}
     if "mse" in result:
         mse = np.asarray(result["mse"])
         share = result["orbit_variance"] / np.where(mse, mse, np.nan)

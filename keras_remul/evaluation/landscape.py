@@ -1,16 +1,26 @@
 """The loss around trained weights."""
 
+from __future__ import annotations
+
 import keras
 import numpy as np
 
 from keras_remul.training import RemulModel
 from keras_remul.training.losses import NestedLoss
 from keras_remul.utils.leaves import shaped_like, to_numpy
+from keras_remul.utils.typing import Tree
 
 
 def loss_landscape(
-    model, x, y, loss="mse", span=1.0, points=21, seed=0, batch_size=500
-):
+    model: keras.Model,
+    x: Tree,
+    y: Tree,
+    loss: str | keras.losses.Loss = "mse",
+    span: float = 1.0,
+    points: int = 21,
+    seed: int = 0,
+    batch_size: int = 500,
+) -> np.ndarray:
     """The loss on a plane through the weights of a model.
 
     L(a, b) = loss(f(x; w + a d + b e), y) for a and b from -span to span
@@ -59,7 +69,7 @@ def loss_landscape(
             f"Argument `points` must be at least 2. Received: {points}"
         )
     y = _matched(y, model.predict(x, batch_size=batch_size, verbose=0), loss)
-    loss = NestedLoss(loss)
+    nested = NestedLoss(loss)
     variables = model.trainable_variables
     weights = to_numpy(list(variables))
     rng = np.random.default_rng(seed)
@@ -72,7 +82,7 @@ def loss_landscape(
                 for k, variable in enumerate(variables):
                     variable.assign(weights[k] + a * d[k] + b * e[k])
                 y_pred = model.predict(x, batch_size=batch_size, verbose=0)
-                result[i, j] = float(loss(y, y_pred))
+                result[i, j] = float(nested(y, y_pred))
     finally:
         for variable, value in zip(variables, weights, strict=True):
             variable.assign(value)

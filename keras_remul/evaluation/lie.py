@@ -1,5 +1,10 @@
 """The Lie derivative: equivariance at the identity of the group."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
 import keras
 import numpy as np
 from keras import ops
@@ -14,13 +19,23 @@ from keras_remul.utils.leaves import (
     to_numpy,
     widened,
 )
+from keras_remul.utils.typing import Tree
+
+if TYPE_CHECKING:
+    from keras_remul.symmetry import Symmetry
+
 
 _SUMMARIES = {"total", "relative"}
 
 
 def lie_derivative(
-    model, x, symmetry, generators=None, batch_size=256, per_sample=False
-):
+    model: keras.Model | Callable[..., Any],
+    x: Tree,
+    symmetry: Symmetry,
+    generators: dict[str, Any] | None = None,
+    batch_size: int = 256,
+    per_sample: bool = False,
+) -> dict[str, Any]:
     """Measures how far f is from equivariant under infinitesimal g.
 
     L_A f(x) = d/dt rho(exp(-t A)) f(phi(exp(t A)) x)  at t = 0

@@ -1,21 +1,37 @@
 """Models as functions, and their outputs along the orbit of an input."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
 import keras
 import numpy as np
 from keras import ops
 
 from keras_remul import backend
 from keras_remul.utils.leaves import count_samples, to_numpy, widened
+from keras_remul.utils.typing import Elements, Tree
 from keras_remul.utils.validation import check_count
 
+if TYPE_CHECKING:
+    from keras_remul.groups.base import Group
+    from keras_remul.symmetry import Symmetry
 
-def finite_elements(group, at_most):
+
+def finite_elements(group: Group, at_most: int) -> Elements | None:
     """All elements of a small finite group, or None."""
     count = group.num_elements
     return group.elements() if count and count <= at_most else None
 
 
-def walk_orbit(f, x, symmetry, num_samples, seed):
+def walk_orbit(
+    f: Callable[[Tree], Tree],
+    x: Tree,
+    symmetry: Symmetry,
+    num_samples: int,
+    seed: int,
+) -> Iterator[tuple[Elements, Tree, Tree]]:
     """Yields g, f(phi(g) x) and rho(g)^-1 f(phi(g) x), `num_samples` times.
 
     If a finite group has no more than `num_samples` elements, each is used
@@ -47,7 +63,9 @@ def draw(group, n, num_samples, seed):
         )
 
 
-def as_function(model, batch_size):
+def as_function(
+    model: keras.Model | Callable[..., Any], batch_size: int
+) -> Callable[[Tree], Tree]:
     """The model as a function from arrays to arrays of float32 at least."""
     check_count("batch_size", batch_size)
 

@@ -1,14 +1,28 @@
 """Errors of potentials, in meV, and what forces owe to mechanics."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from keras_remul.evaluation.orbit import as_function
 from keras_remul.utils.elements import counts
+from keras_remul.utils.typing import Array
+
+if TYPE_CHECKING:
+    from keras_remul.models.wrappers.potential import Potential
+
 
 MILLI = 1000.0
 
 
-def evaluate_potential(potential, x, y, batch_size=32):
+def evaluate_potential(
+    potential: Potential,
+    x: dict[str, Array],
+    y: dict[str, Array],
+    batch_size: int = 32,
+) -> dict[str, float]:
     """Errors of energies, forces and stress, with those of the total force.
 
     Args:

@@ -1,6 +1,9 @@
 """Where in a model the features change when the input is transformed."""
 
+from __future__ import annotations
+
 import contextlib
+from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
@@ -10,11 +13,20 @@ from keras_remul.backend.keras_internals import with_sublayers
 from keras_remul.evaluation.orbit import draw
 from keras_remul.training import RemulModel
 from keras_remul.utils.leaves import count_samples, to_numpy
+from keras_remul.utils.typing import Tree
+
+if TYPE_CHECKING:
+    from keras_remul.symmetry import Symmetry
 
 
 def equivariance_profile(
-    model, x, symmetry, num_samples=4, seed=0, batch_size=256
-):
+    model: keras.Model,
+    x: Tree,
+    symmetry: Symmetry,
+    num_samples: int = 4,
+    seed: int = 0,
+    batch_size: int = 256,
+) -> dict[str, float]:
     """Measures how much g changes the output h of each layer.
 
     profile[layer] = mean_x,g ||h(phi(g) x) - h(x)|| / mean_x ||h(x)||

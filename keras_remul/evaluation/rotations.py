@@ -1,5 +1,9 @@
 """Sets of rotations, and how potentials fare under them."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from keras_remul.evaluation.orbit import as_function
@@ -7,11 +11,16 @@ from keras_remul.evaluation.potentials import MILLI, valid_atoms
 from keras_remul.utils import polyhedra
 from keras_remul.utils.elements import counts
 from keras_remul.utils.polyhedra import POLYHEDRAL
+from keras_remul.utils.typing import Array
+
+if TYPE_CHECKING:
+    from keras_remul.models.wrappers.potential import Potential
+
 
 ANGLES = range(1, 41, 3)  # degrees
 
 
-def spread_rotations(count, seed=0):
+def spread_rotations(count, seed: int | np.random.Generator = 0):
     """Rotations that are spread well over all of them.
 
     Those of a polyhedron, in a random orientation, where there is one with as
@@ -33,7 +42,13 @@ def spread_rotations(count, seed=0):
     return (polyhedra.rotations(count) * turn).as_matrix()
 
 
-def evaluate_rotations(potential, x, num_samples=100, seed=0, batch_size=32):
+def evaluate_rotations(
+    potential: Potential,
+    x: dict[str, Array],
+    num_samples: int = 100,
+    seed: int = 0,
+    batch_size: int = 32,
+) -> dict[str, Any]:
     """How energies and forces change as the atoms are turned.
 
     Turns of 1 to 40 degrees show how smoothly, random ones how much in all.

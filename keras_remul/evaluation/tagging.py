@@ -1,17 +1,35 @@
 """How a tagger tells signal from background, with standard errors."""
 
+from __future__ import annotations
+
 import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from keras_remul.evaluation.comparison import standard_error
 from keras_remul.evaluation.orbit import as_function
 from keras_remul.utils.leaves import count_samples, to_numpy
+from keras_remul.utils.typing import Array, ArrayLike
+
+if TYPE_CHECKING:
+    import keras
+
+    from keras_remul.symmetry import Symmetry
+
 
 EFFICIENCIES = (0.5, 0.3)  # shares of the signal at which background counts
 
 
-def evaluate_tagger(model, x, y, symmetry=None, seed=0, batch_size=250):
+def evaluate_tagger(
+    model: keras.Model | Callable[..., Any],
+    x: dict[str, Array],
+    y: ArrayLike,
+    symmetry: Symmetry | None = None,
+    seed: int = 0,
+    batch_size: int = 250,
+) -> dict[str, float]:
     """Figures of a model that tells signal (1) from background (0).
 
         auc            probability that a random 1 scores above a random 0

@@ -1,5 +1,10 @@
 """Assertions on equivariance that can fail, for tests of your own models."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
@@ -11,11 +16,18 @@ from keras_remul.evaluation import (
 )
 from keras_remul.symmetry import Symmetry
 from keras_remul.utils.leaves import to_numpy
+from keras_remul.utils.typing import Array, Tree
 
 
 def assert_equivariant(
-    model, symmetry, x, tolerance=1e-5, num_samples=8, seed=0, origin=None
-):
+    model: keras.Model | Callable[..., Any],
+    symmetry: Symmetry,
+    x: Tree,
+    tolerance: float = 1e-5,
+    num_samples: int = 8,
+    seed: int = 0,
+    origin: Tree | None = None,
+) -> None:
     """Fails unless f(phi(g) x) = rho(g) f(x) to a relative tolerance.
 
     Each output is tested separately, since they may differ in units and size.
@@ -55,8 +67,14 @@ def assert_equivariant(
 
 
 def assert_not_equivariant(
-    model, symmetry, x, at_least=1e-2, num_samples=8, seed=0, origin=None
-):
+    model: keras.Model | Callable[..., Any],
+    symmetry: Symmetry,
+    x: Tree,
+    at_least: float = 1e-2,
+    num_samples: int = 8,
+    seed: int = 0,
+    origin: Tree | None = None,
+) -> None:
     """Fails unless the relative error of an output is at least `at_least`.
 
     Arguments as for `assert_equivariant`.
@@ -80,7 +98,13 @@ def assert_not_equivariant(
 CONSERVATIVE = {"float32": 2e-2, "float64": 1e-4}
 
 
-def assert_conservative(potential, x, tolerance=None, num_samples=4, seed=0):
+def assert_conservative(
+    potential: keras.Model | Callable[..., Any],
+    x: dict[str, Array],
+    tolerance: float | None = None,
+    num_samples: int = 4,
+    seed: int = 0,
+) -> None:
     """Fails unless the forces are the gradient of the energy.
 
     `F(x) = -dE/dx`, `dF_i/dx_j = dF_j/dx_i`, and, where there is a stress, `V

@@ -306,7 +306,7 @@ def tidy_finished(folder):
 def write_csv(path, history, block):
     """The history, a row per epoch; validation at the ends of blocks."""
     count = len(history["loss"])
-    columns = {"epoch": [*range(1, count + 1)]}
+    columns: dict[str, list] = {"epoch": [*range(1, count + 1)]}
     for name, values in history.items():
         if isinstance(values, list):
             every = block if name.startswith("val_") else 1

@@ -1,5 +1,7 @@
 """Pictures of training and of predictions."""
 
+from typing import Any
+
 import numpy as np
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
@@ -14,23 +16,26 @@ from keras_remul.utils.leaves import to_numpy
 _TRUE = "0.55"
 
 
-def quickstart_figure(curves, models, symmetry, data, sample=0):
+def quickstart_figure(curves, models, symmetry, data):
     """Training curves, and predictions before and after a rotation.
 
     Args:
         curves: name -> history of `fit`, with `val_mse`.
         models: name -> model trained on systems in one orientation.
         symmetry: the `Symmetry` of the data.
-        data: (x, y), test systems in that orientation.
-        sample: which of the systems to draw.
+        data: (x, y), test systems in that orientation, of whose first 20 the
+            one is drawn with the bodies closest to each other.
 
     Returns:
         A matplotlib Figure. (No pyplot, so no window and no global state.)
     """
     figure = Figure(figsize=(13, 6.5), layout="constrained")
-    left, right = figure.subfigures(1, 2, width_ratios=[1, 2.1])
+    parts: Any = figure.subfigures(1, 2, width_ratios=[1, 2.1])
+    left, right = parts
     _draw_curves(left.subplots(), curves)
     x, _ = data
+    # In a box around bodies far from each other, no motion could be seen.
+    sample = np.ptp(x["positions"][:20], axis=1).max(axis=1).argmin()
     x = {key: value[sample : sample + 1] for key, value in x.items()}
     path = true_path(x)
     scenes = []
@@ -187,8 +192,9 @@ def landscape_figure(surfaces, span):
     axes = figure.subplots(1, n, sharey=True, squeeze=False)[0]
     values = np.concatenate([s[np.isfinite(s)] for s in surfaces.values()])
     # A few cells of one model may be decades above all others.
-    scale = LogNorm(*np.quantile(values, [0.01, 0.8]))
-    levels = np.geomspace(scale.vmin, scale.vmax, 16)
+    low, high = np.quantile(values, [0.01, 0.8])
+    scale = LogNorm(low, high)
+    levels = np.geomspace(low, high, 16)
     for axis, (name, surface) in zip(axes, surfaces.items(), strict=True):
         steps = np.linspace(-span, span, len(surface))
         found = axis.contourf(

@@ -10,6 +10,7 @@ orientation only, and tested on rotated ones.
 import math
 import pathlib
 import time
+from typing import Any
 
 import keras
 import numpy as np
@@ -39,11 +40,11 @@ from keras_remul.version import __version__
 DATASET = "nbody_charged"
 SPLITS = ("train", "validation", "test")
 # Of paths, which may hold what Rich takes for markup.
-AS_IT_IS = dict(markup=False, emoji=False, soft_wrap=True)
+AS_IT_IS: dict[str, Any] = dict(markup=False, emoji=False, soft_wrap=True)
 
 # Augmentation is alpha = 0, with two rotated copies of each sample in one step:
 # as many rows as REMUL.
-OBJECTIVES = {
+OBJECTIVES: dict[str, dict[str, Any]] = {
     "plain": dict(alpha=1.0, beta=0.0, target="labels", num_samples=1),
     "augmented": dict(alpha=0.0, beta=1.0, target="labels", num_samples=2),
     "REMUL": dict(alpha=1.0, beta=1.0, target="labels", num_samples=1),
@@ -151,7 +152,7 @@ class _Progress(keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         self.bar.start()
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch, logs: Any = None):
         text = f"validation MSE {logs['val_mse']:.4f}"
         self.bar.update(self.task, advance=1, description=text)
 

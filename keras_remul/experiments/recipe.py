@@ -1,14 +1,21 @@
 """Recipes: trainings that can be repeated, killed and resumed."""
 
+from __future__ import annotations
+
 import dataclasses
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from keras_remul.experiments import runs, same_run
 from keras_remul.experiments import settings as recipe_settings
 from keras_remul.experiments.tasks import NextState
 from keras_remul.training import weighting
 from keras_remul.utils import atomic
+from keras_remul.utils.typing import StrPath
+
+if TYPE_CHECKING:
+    import keras
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +45,9 @@ class Recipe:
         passes: number of passes over the training data in each epoch; take more
             than one for small data sets.
         seed: seed of the weights, the order of the samples and g.
+        validation_size: number of samples of the validation split that choose
+            the epoch, the first ones: as many as a user would have. Defaults to
+            None: all of them.
         checkpoint_every: number of epochs between two checkpoints, a block.
         beta: weight of the equivariance task, instead of the weighting of
             `objective`. Defaults to None: that of `objective`.
@@ -68,6 +78,7 @@ class Recipe:
     weight_decay: float = 1e-4
     passes: int = 1
     seed: int = 0
+    validation_size: int | None = None
     checkpoint_every: int = 10
     beta: float | None = None
     tolerance: float | None = None
@@ -80,7 +91,7 @@ class Recipe:
             object.__setattr__(self, name, value)
         recipe_settings.check(self)
 
-    def replace(self, **changes):
+    def replace(self, **changes: Any) -> Recipe:
         """The recipe with other values; text is converted to the field's type.
 
         Raises:
@@ -90,7 +101,13 @@ class Recipe:
         changes = recipe_settings.from_text(self, changes)
         return dataclasses.replace(self, **changes)
 
-    def run(self, output, data_dir=None, verbose="auto", callbacks=()):
+    def run(
+        self,
+        output: StrPath,
+        data_dir: StrPath | None = None,
+        verbose: str | int = "auto",
+        callbacks: Sequence[keras.callbacks.Callback] = (),
+    ) -> dict[str, Any]:
         """Starts the run, resumes it, or returns its result if it has ended.
 
         Args:
@@ -122,7 +139,7 @@ class Recipe:
         with same_run.locked(output):
             return runs.run(self, output, data_dir, verbose, callbacks)
 
-    def arguments(self):
+    def arguments(self) -> dict[str, Any]:
         """The arguments of `RemulModel` except model, symmetry and seed."""
         arguments = self.objective()
         if self.beta is not None:

@@ -8,6 +8,7 @@ import sys
 import keras
 
 from keras_remul import datasets
+from keras_remul.datasets import registry
 from keras_remul.experiments import checkpoints, fitting, same_run
 from keras_remul.models.linear.blending import blend_with_ridge
 from keras_remul.presets import save_to_preset
@@ -50,6 +51,10 @@ def run(recipe, folder, data_dir, verbose, callbacks):
     state = random.getstate()
     data = datasets.load_all(recipe.dataset, data_dir=data_dir)
     random.setstate(state)
+    if recipe.validation_size is not None:
+        data["validation"] = keras.tree.map_structure(
+            lambda a: a[: recipe.validation_size], data["validation"]
+        )
     identity = _identity(recipe, remul, data)
     same_run.check(identity, folder)
     finished = checkpoints.finished(folder, same_run.digest(identity))
@@ -80,7 +85,13 @@ def _config(recipe, remul):
         "num_samples": remul.num_samples,
         "augment": remul.augment,
         **{name: getattr(recipe, name) for name in _NUMBERS},
+        **_unless_all(recipe),
     }
+
+
+def _unless_all(recipe):
+    size = recipe.validation_size
+    return {} if size is None else {"validation_size": size}
 
 
 def _identity(recipe, remul, data):
@@ -98,8 +109,11 @@ def _identity(recipe, remul, data):
         ],
         "data": same_run.digests(data),
     }
-    if recipe.unused is not None:  # of older runs nothing is said
+    # Of older runs nothing is said.
+    if recipe.unused is not None:
         facts["moved_by"].append(["unused", recipe.unused])
+    if recipe.validation_size is not None:
+        facts["dataset"] += f", {recipe.validation_size} for validation"
     return same_run.identity(facts)
 
 
@@ -114,7 +128,7 @@ def _finish(recipe, remul, data, folder, history, config, data_dir):
         blend = {"share_of_network": model.shares[0]}
         error = mean_squared_error(model, *data["validation"])
         validated = {"validation_mse": error}
-    independent = datasets.registry.independent(recipe.dataset)
+    independent = registry.independent(recipe.dataset)
     metrics = measure(model, symmetry, data, independent)
     if recipe.unused is not None:
         metrics |= measure_unused(model, recipe.unused, data_dir)

@@ -10,6 +10,7 @@ _TEXT_TO = {
     str: str,
     str | None: str,
     int: int,
+    int | None: int,
     float: float,
     float | None: float,
 }
@@ -20,8 +21,9 @@ _WHOLE = {
     "passes": 1,
     "checkpoint_every": 1,
     "seed": 0,
+    "validation_size": 1,
 }
-_OPTIONAL = ("beta", "tolerance")
+_OPTIONAL = ("validation_size", "beta", "tolerance")
 _POSITIVE = ("positive", lambda value: value > 0)
 _NOT_NEGATIVE = ("at least 0", lambda value: value >= 0)
 _REAL = {
@@ -80,21 +82,23 @@ def check(recipe):
     """Raises ValueError for numbers with which no training is possible."""
     for name, low in _WHOLE.items():
         value = getattr(recipe, name)
-        whole = isinstance(value, int) and not isinstance(value, bool)
-        if not (whole and low <= value < 2**32):
+        if value is None and name in _OPTIONAL:
+            continue
+        whole = isinstance(value, int) and low <= value < 2**32
+        if not whole or isinstance(value, bool):
             raise ValueError(
                 f"Argument `{name}` must be a whole number, at least {low} and "
                 f"below 2^32. Received: {value!r}"
             )
     for name, (kind, fits) in _REAL.items():
-        value = getattr(recipe, name)
-        if value is None and name in _OPTIONAL:
+        number = getattr(recipe, name)
+        if number is None and name in _OPTIONAL:
             continue
-        real = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not (real and math.isfinite(value) and fits(value)):
+        real = isinstance(number, (int, float)) and math.isfinite(number)
+        if not real or isinstance(number, bool) or not fits(number):
             raise ValueError(
                 f"Argument `{name}` must be {kind}, and finite. Received: "
-                f"{value!r}"
+                f"{number!r}"
             )
     if recipe.beta is not None and recipe.tolerance is not None:
         raise ValueError(

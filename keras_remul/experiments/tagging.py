@@ -33,13 +33,14 @@ def _ridge(train, validation):
     """Linear in all components, lambda chosen on validation."""
     columns = _columns(train[0])
     gram, moment = columns.T @ columns, columns.T @ train[1]
-    best = None
-    for penalty in PENALTIES:
-        w = np.linalg.solve(gram + penalty * np.eye(len(gram)), moment)
-        auc = area_under_curve(_columns(validation[0]) @ w, validation[1])
-        if best is None or auc > best[0]:
-            best = auc, penalty, w
-    _, penalty, w = best
+    fits = [
+        (penalty, np.linalg.solve(gram + penalty * np.eye(len(gram)), moment))
+        for penalty in PENALTIES
+    ]
+    columns = _columns(validation[0])
+    penalty, w = max(
+        fits, key=lambda fit: area_under_curve(columns @ fit[1], validation[1])
+    )
     return penalty, lambda x: _columns(x) @ w
 
 

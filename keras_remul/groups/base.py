@@ -1,6 +1,9 @@
 """The base class of groups."""
 
+from __future__ import annotations
+
 import math
+from typing import Any
 
 import keras
 import numpy as np
@@ -15,6 +18,7 @@ from keras_remul.utils.dtypes import (
     widened,
     wider,
 )
+from keras_remul.utils.typing import Array, ArrayLike, Elements, Seed, Shape
 
 _MAX_ELEMENTS = 10_000  # of a group that is gone through whole
 
@@ -59,18 +63,18 @@ class Group(Configurable):
         num_elements: the order of a finite group; None for an infinite one.
     """
 
-    dimension = None
-    proper = True
-    orthogonal = True
-    isotropic = False
-    has_translations = False
-    num_nodes = None
-    grid_axes = 0
-    negates = False
-    num_normals = 0
-    num_elements = None
+    dimension: Any = None
+    proper: bool = True
+    orthogonal: bool = True
+    isotropic: bool = False
+    has_translations: bool = False
+    num_nodes: int | None = None
+    grid_axes: int = 0
+    negates: bool = False
+    num_normals: int = 0
+    num_elements: int | None = None
 
-    def from_normal(self, z):
+    def from_normal(self, z: Array) -> Elements:
         """Maps normal variates to elements.
 
         Args:
@@ -81,7 +85,7 @@ class Group(Configurable):
         """
         raise NotImplementedError
 
-    def inverse(self, g):
+    def inverse(self, g: Elements) -> Elements:
         """The inverse of each element.
 
         Args:
@@ -89,7 +93,9 @@ class Group(Configurable):
         """
         raise NotImplementedError
 
-    def sample(self, n, seed=None, dtype=None):
+    def sample(
+        self, n: int | Array, seed: Seed = None, dtype: str | None = None
+    ) -> Elements:
         """Draws n elements.
 
         Args:
@@ -115,7 +121,7 @@ class Group(Configurable):
 
         return keras.tree.map_structure(narrow, g)
 
-    def elements(self, dtype=None):
+    def elements(self, dtype: str | None = None) -> Elements:
         """All elements of a finite group, once each, the identity first.
 
         Args:
@@ -141,7 +147,7 @@ class Group(Configurable):
         index = ops.arange(self.num_elements, dtype="int32")
         return self._pick(index, _checked(dtype))
 
-    def even_elements(self, count):
+    def even_elements(self, count: int) -> Elements | None:
         """A fixed set of elements that are spread evenly over the group.
 
         With a random g, the elements h g are each distributed as g is, and the
@@ -161,7 +167,7 @@ class Group(Configurable):
         """The elements of a finite group with these indices `(n,)`."""
         raise NotImplementedError
 
-    def identity(self, n, dtype=None):
+    def identity(self, n: int | Array, dtype: str | None = None) -> Elements:
         """The neutral element n times.
 
         Args:
@@ -172,7 +178,7 @@ class Group(Configurable):
         eye = ops.eye(self.matrix_size, dtype=_checked(dtype))
         return ops.tile(eye[None], (n, 1, 1))
 
-    def compose(self, a, b):
+    def compose(self, a: ArrayLike, b: ArrayLike) -> Elements:
         """The products ab of two batches of elements.
 
         Args:
@@ -186,7 +192,7 @@ class Group(Configurable):
         product = backend.matmul(*same_dtype(widened(a), widened(b)))
         return ops.cast(product, wider(a.dtype, b.dtype))
 
-    def as_tensor(self, g):
+    def as_tensor(self, g: ArrayLike) -> Elements:
         """Converts elements to the tensor that the group computes with.
 
         Args:
@@ -197,13 +203,22 @@ class Group(Configurable):
         return ops.cast(g, floating(g.dtype))
 
     @property
-    def matrix_size(self):
+    def matrix_size(self) -> int:
         """m, the number of rows of an element."""
         return self.dimension
 
+    def names(self, attribute: str) -> list[str]:
+        """Names of the factors of a `Product` for which an attribute is set.
+
+        Args:
+            attribute: `"dimension"`, `"num_nodes"`, `"grid_axes"` or
+                `"negates"`: which of these the factors act on.
+        """
+        return []
+
     # Vectors.
 
-    def linear(self, g):
+    def linear(self, g: Elements) -> Array:
         """The linear part of each element, `(n, d, d)`.
 
         Args:
@@ -211,7 +226,7 @@ class Group(Configurable):
         """
         raise NotImplementedError
 
-    def translation(self, g):
+    def translation(self, g: Elements) -> Array | None:
         """The translation of each element `(n, d)`, or None if there is none.
 
         None, rather than zeros, lets the caller leave the addition out.
@@ -221,7 +236,7 @@ class Group(Configurable):
         """
         return None
 
-    def parity(self, g):
+    def parity(self, g: Elements) -> Array | None:
         """det of the linear part, +1 or -1: `(n,)`, or None if always +1.
 
         The determinant is computed for groups of two or three dimensions.
@@ -240,7 +255,7 @@ class Group(Configurable):
         cross = b * ops.roll(c, -1, axis=-1) - c * ops.roll(b, -1, axis=-1)
         return ops.sign(ops.sum(a * ops.roll(cross, -1, axis=-1), axis=-1))
 
-    def scale(self, g):
+    def scale(self, g: Elements) -> Array | None:
         """The factor by which each element stretches `(n,)`; None if 1.
 
         Args:
@@ -248,7 +263,7 @@ class Group(Configurable):
         """
         return None
 
-    def commutes_with(self, other):
+    def commutes_with(self, other: Group) -> bool:
         """Whether the elements are known to commute with those of another.
 
         A `Product` of two groups that act on vectors asks for it. Multiples of
@@ -264,7 +279,7 @@ class Group(Configurable):
             and not (self.has_translations or other.has_translations)
         )
 
-    def generators(self):
+    def generators(self) -> dict[str, Any]:
         """A basis of the Lie algebra.
 
         Returns:
@@ -279,7 +294,7 @@ class Group(Configurable):
             f"{type(self).__name__} does not state its `generators`"
         )
 
-    def sign(self, g):
+    def sign(self, g: Elements) -> Array | None:
         """+1 or -1, the sign that `Odd` features take: `(n,)`; None if +1.
 
         Args:
@@ -289,7 +304,7 @@ class Group(Configurable):
 
     # Nodes and grids.
 
-    def permute(self, g, x):
+    def permute(self, g: Elements, x: Array) -> Array:
         """Permutes the nodes of each sample.
 
         Args:
@@ -301,7 +316,7 @@ class Group(Configurable):
         """
         raise NotImplementedError
 
-    def check_grid(self, sizes):
+    def check_grid(self, sizes: Shape) -> None:
         """Checks that the group acts on a grid of these sizes.
 
         Args:
@@ -311,7 +326,7 @@ class Group(Configurable):
             ValueError: the group does not act on this grid.
         """
 
-    def move_grid(self, g, x):
+    def move_grid(self, g: Elements, x: Array) -> Array:
         """Moves the cells of a grid.
 
         Args:

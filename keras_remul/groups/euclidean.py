@@ -1,5 +1,9 @@
 """Groups with translations: T(d), SE(2), E(2), SE(3), E(3)."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
@@ -7,6 +11,7 @@ from keras import ops
 from keras_remul import backend
 from keras_remul.groups.base import Group, rotation_generators
 from keras_remul.groups.orthogonal import O2, O3, SO2, SO3
+from keras_remul.utils.typing import Array, Config, Elements
 
 
 class AffineGroup(Group):
@@ -23,7 +28,7 @@ class AffineGroup(Group):
     dimension = 3
     has_translations = True
 
-    def __init__(self, translation_std=1.0):
+    def __init__(self, translation_std: float = 1.0) -> None:
         if not translation_std > 0:
             raise ValueError(
                 "Argument `translation_std` must be positive. Received: "
@@ -35,12 +40,12 @@ class AffineGroup(Group):
         """R `(n, d, d)` from the variates that t does not use."""
         raise NotImplementedError
 
-    def from_normal(self, z):
+    def from_normal(self, z: Array) -> Elements:
         d = self.dimension
         t = self.translation_std * z[:, :d]
         return self.assemble(self._linear_from_normal(z[:, d:]), t)
 
-    def assemble(self, linear, t):
+    def assemble(self, linear: Array, t: Array) -> Elements:
         """Makes elements from their two parts.
 
         Args:
@@ -55,22 +60,22 @@ class AffineGroup(Group):
         bottom = ops.zeros_like(top[:, :1]) + last  # (n, 1, d+1)
         return ops.concatenate([top, bottom], axis=1)
 
-    def inverse(self, g):
+    def inverse(self, g: Elements) -> Elements:
         inverse = ops.swapaxes(self.linear(g), -1, -2)
         t = -backend.matmul(inverse, self.translation(g)[:, :, None])
         return self.assemble(inverse, t[:, :, 0])
 
-    def linear(self, g):
+    def linear(self, g: Elements) -> Array:
         return self.as_tensor(g)[:, : self.dimension, : self.dimension]
 
-    def translation(self, g):
+    def translation(self, g: Elements) -> Array:
         return self.as_tensor(g)[:, : self.dimension, self.dimension]
 
     @property
-    def matrix_size(self):
+    def matrix_size(self) -> int:
         return self.dimension + 1
 
-    def generators(self):
+    def generators(self) -> dict[str, Any]:
         d = self.dimension
         result = rotation_generators(d, d + 1)
         for i in range(d):
@@ -79,7 +84,7 @@ class AffineGroup(Group):
             result[f"translation_{'xyz'[i]}"] = matrix
         return result
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {"translation_std": self.translation_std}
 
 
@@ -97,7 +102,9 @@ class Translations(AffineGroup):
     >>> g = Translations(translation_std=5.0).sample(8, seed=0)    # (8, 4, 4)
     """
 
-    def __init__(self, dimension=3, translation_std=1.0):
+    def __init__(
+        self, dimension: int = 3, translation_std: float = 1.0
+    ) -> None:
         super().__init__(translation_std)
         if dimension not in (1, 2, 3):
             raise ValueError(
@@ -106,16 +113,16 @@ class Translations(AffineGroup):
             )
         self.dimension = self.num_normals = int(dimension)
 
-    def from_normal(self, z):
+    def from_normal(self, z: Array) -> Elements:
         eye = ops.eye(self.dimension, dtype=z.dtype)
         linear = ops.zeros_like(z)[:, :, None] + eye
         return self.assemble(linear, self.translation_std * z)
 
-    def generators(self):
+    def generators(self) -> dict[str, Any]:
         every = super().generators().items()
         return {k: v for k, v in every if k.startswith("translation")}
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {"dimension": self.dimension, **super().get_config()}
 
 

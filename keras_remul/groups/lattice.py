@@ -1,11 +1,16 @@
 """Finite groups of the plane, which also act on images: C_n and D_n."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
 
 from keras_remul.groups.base import uniform_index
 from keras_remul.groups.orthogonal import OrthogonalGroup
+from keras_remul.utils.typing import Array, Config, Elements, Shape
 
 
 class _FiniteGroup(OrthogonalGroup):
@@ -20,7 +25,7 @@ class _FiniteGroup(OrthogonalGroup):
     dimension = 2
     num_normals = 1
 
-    def __init__(self, order):
+    def __init__(self, order: int) -> None:
         if not isinstance(order, int) or order < 1:
             raise ValueError(
                 "Argument `order` must be a positive integer. Received: "
@@ -37,28 +42,28 @@ class _FiniteGroup(OrthogonalGroup):
             self.grid_axes = 2
         self._matrices = elements
 
-    def from_normal(self, z):
+    def from_normal(self, z: Array) -> Elements:
         return self._pick(uniform_index(z[:, 0], self.num_elements), z.dtype)
 
     @property
-    def num_elements(self):
+    def num_elements(self) -> int:
         return len(self._matrices)
 
     def _pick(self, index, dtype):
         matrices = ops.convert_to_tensor(self._matrices, dtype)
         return ops.take(matrices, index, axis=0)
 
-    def generators(self):
+    def generators(self) -> dict[str, Any]:
         return {}
 
-    def check_grid(self, sizes):
+    def check_grid(self, sizes: Shape) -> None:
         if self.order == 4 and sizes[0] != sizes[1]:
             raise ValueError(
                 f"{self!r} holds quarter turns, which need square images. "
                 f"Received: {sizes[0]} x {sizes[1]} cells"
             )
 
-    def move_grid(self, g, x):
+    def move_grid(self, g: Elements, x: Array) -> Array:
         # A symmetry of the square: perhaps exchange the axes, then flips.
         g = self.as_tensor(g)
 
@@ -74,7 +79,7 @@ class _FiniteGroup(OrthogonalGroup):
         x = where(g[:, 0, 0] < 0, ops.flip(x, axis=2), x)
         return where(g[:, 1, 1] < 0, ops.flip(x, axis=1), x)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {"order": self.order}
 
 

@@ -1,9 +1,14 @@
 """Changes of sign: charge conjugation, reversal of motion."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_remul.groups.base import Group
+from keras_remul.utils.typing import Array, Elements
 
 
 @keras.saving.register_keras_serializable(package="keras_remul")
@@ -24,22 +29,25 @@ class Negation(Group):
     """
 
     negates = True
-    matrix_size = 1
     num_normals = 1
     num_elements = 2
 
-    def from_normal(self, z):
+    @property
+    def matrix_size(self) -> int:
+        return 1
+
+    def from_normal(self, z: Array) -> Elements:
         one = ops.ones_like(z)
         return ops.where(z < 0, -one, one)[:, :, None]
 
     def _pick(self, index, dtype):
         return ops.cast(1 - 2 * index, dtype)[:, None, None]
 
-    def inverse(self, g):
+    def inverse(self, g: Elements) -> Elements:
         return self.as_tensor(g)
 
-    def sign(self, g):
+    def sign(self, g: Elements) -> Array:
         return self.as_tensor(g)[:, 0, 0]
 
-    def generators(self):
+    def generators(self) -> dict[str, Any]:
         return {}

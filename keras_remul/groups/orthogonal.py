@@ -1,7 +1,11 @@
 """Rotations and reflections: SO(2), O(2), SO(3), O(3)."""
 
+from __future__ import annotations
+
 import math
 import re
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -10,6 +14,7 @@ from keras import ops
 from keras_remul import backend
 from keras_remul.groups.base import Group, rotation_generators, uniform
 from keras_remul.utils import linalg, polyhedra
+from keras_remul.utils.typing import Array, Config, Elements
 
 # The rotation of a unit quaternion q is quadratic in q: R = (q q^T) C with
 # q q^T flattened to 16 numbers and R to 9.
@@ -54,16 +59,16 @@ class OrthogonalGroup(Group):
 
     dimension = 3
 
-    def inverse(self, g):
+    def inverse(self, g: Elements) -> Elements:
         return ops.swapaxes(self.as_tensor(g), -1, -2)
 
-    def linear(self, g):
+    def linear(self, g: Elements) -> Array:
         return self.as_tensor(g)
 
-    def generators(self):
+    def generators(self) -> dict[str, Any]:
         return rotation_generators(self.dimension, self.dimension)
 
-    def rotation_near(self, m):
+    def rotation_near(self, m: Array) -> Elements:
         """The rotation R of the group with the largest tr(R^T m), for each m.
 
         Args:
@@ -79,7 +84,9 @@ class OrthogonalGroup(Group):
 class RotationGroup(OrthogonalGroup):
     """Rotations, optionally with an angle between two bounds."""
 
-    def __init__(self, min_angle=0.0, max_angle=180.0):
+    def __init__(
+        self, min_angle: float = 0.0, max_angle: float = 180.0
+    ) -> None:
         if not 0 <= min_angle <= max_angle <= 180 or max_angle == 0:
             raise ValueError(
                 "Arguments `min_angle` and `max_angle` must be degrees with "
@@ -93,7 +100,7 @@ class RotationGroup(OrthogonalGroup):
     def _all_angles(self):
         return (self.min_angle, self.max_angle) == (0.0, 180.0)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {"min_angle": self.min_angle, "max_angle": self.max_angle}
 
     def __repr__(self):
@@ -102,6 +109,12 @@ class RotationGroup(OrthogonalGroup):
         if self._all_angles:
             text = re.sub(r"(, )?min_angle=0.0, max_angle=180.0", "", text)
         return text
+
+
+def unit_vector(axis):
+    """The unit vector along "x", "y", "z" or three numbers, of NumPy."""
+    a = np.array(_AXES[axis] if isinstance(axis, str) else axis)
+    return a / np.linalg.norm(a)
 
 
 @keras.saving.register_keras_serializable(package="keras_remul")
@@ -125,7 +138,12 @@ class SO2(RotationGroup):
 
     num_normals = 2
 
-    def __init__(self, axis="z", min_angle=0.0, max_angle=180.0):
+    def __init__(
+        self,
+        axis: str | Sequence[float] | None = "z",
+        min_angle: float = 0.0,
+        max_angle: float = 180.0,
+    ) -> None:
         if isinstance(axis, str):
             if axis not in _AXES:
                 raise ValueError(
@@ -143,13 +161,9 @@ class SO2(RotationGroup):
         self.dimension = 2 if axis is None else 3
         super().__init__(min_angle, max_angle)
 
-    def direction(self):
+    def direction(self) -> np.ndarray | None:
         """The unit vector a along the axis, of NumPy; None in the plane."""
-        if self.axis is None:
-            return None
-        named = isinstance(self.axis, str)
-        a = np.array(_AXES[self.axis] if named else self.axis)
-        return a / np.linalg.norm(a)
+        return None if self.axis is None else unit_vector(self.axis)
 
     def _parts(self):
         """a a^T, 1 - a a^T and [a]_x."""
@@ -159,10 +173,10 @@ class SO2(RotationGroup):
         fixed = np.outer(a, a)
         return fixed, np.eye(3) - fixed, np.cross(np.eye(3), a)
 
-    def generators(self):
+    def generators(self) -> dict[str, Any]:
         return {"rotation": self._parts()[2]}
 
-    def rotation_near(self, m):
+    def rotation_near(self, m: Array) -> Elements:
         _, cosine, sine = (ops.cast(part, m.dtype) for part in self._parts())
         # Any unit will do, and squares of some units underflow.
         size = ops.max(ops.abs(m), axis=(1, 2), keepdims=True)
@@ -173,7 +187,7 @@ class SO2(RotationGroup):
         first = ops.where(nowhere, ops.ones_like(unit[0]), unit[0])
         return self._rotation(_unit(ops.stack([first, unit[1]], axis=-1)))
 
-    def even_elements(self, count):
+    def even_elements(self, count: int) -> Elements | None:
         """Turns by multiples of 360 / count degrees, for any count.
 
         Args:
@@ -195,7 +209,7 @@ class SO2(RotationGroup):
         )
         return fixed + unit[:, 0] * cosine + unit[:, 1] * sine
 
-    def from_normal(self, z):
+    def from_normal(self, z: Array) -> Elements:
         # (cos t, sin t): the direction of a normal vector of the plane.
         unit = _unit(z)
         if not self._all_angles:
@@ -206,7 +220,7 @@ class SO2(RotationGroup):
             unit = _unit(ops.cast(unit, z.dtype))
         return self._rotation(unit)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {"axis": self.axis, **super().get_config()}
 
 
@@ -232,34 +246,35 @@ class O2(OrthogonalGroup):
     proper = False
     num_normals = 3
 
-    def __init__(self, axis=None):
+    def __init__(self, axis: str | Sequence[float] | None = None) -> None:
         self._rotations = SO2(axis)
         self.axis = self._rotations.axis
         self.dimension = self._rotations.dimension
 
-    def generators(self):
+    def generators(self) -> dict[str, Any]:
         return self._rotations.generators()
 
-    def direction(self):
+    def direction(self) -> np.ndarray | None:
         """The unit vector along the axis, of NumPy; None in the plane."""
         return self._rotations.direction()
 
-    def rotation_near(self, m):
+    def rotation_near(self, m: Array) -> Elements:
         return self._rotations.rotation_near(m)
 
-    def even_elements(self, count):
+    def even_elements(self, count: int) -> Elements | None:
         """Turns by equal steps, and their products with a reflection.
 
         Args:
             count: their number, even.
         """
-        if count % 2:
+        half, odd = divmod(count, 2)
+        turns = None if odd else self._rotations.even_elements(half)
+        if turns is None:
             return None
-        turns = self._rotations.even_elements(count // 2)
         mirror = ops.convert_to_tensor(self.reflection(), turns.dtype)
         return ops.concatenate([turns, backend.matmul(turns, mirror)])
 
-    def reflection(self):
+    def reflection(self) -> np.ndarray:
         """An element of determinant -1, as a NumPy matrix."""
         if self.axis is None:
             return np.diag([1.0, -1.0])
@@ -270,13 +285,13 @@ class O2(OrthogonalGroup):
         normal = normal / np.linalg.norm(normal)
         return np.eye(3) - 2 * np.outer(normal, normal)
 
-    def from_normal(self, z):
+    def from_normal(self, z: Array) -> Elements:
         rotation = self._rotations.from_normal(z[:, :2])
         mirror = ops.convert_to_tensor(self.reflection(), z.dtype)
         mirrored = backend.matmul(rotation, mirror)
         return ops.where(z[:, 2:, None] < 0, mirrored, rotation)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {"axis": self.axis}
 
     def __repr__(self):
@@ -309,7 +324,7 @@ class SO3(RotationGroup):
 
     num_normals = 4
 
-    def from_normal(self, z):
+    def from_normal(self, z: Array) -> Elements:
         if self._all_angles:
             q = _unit(z)
         else:
@@ -321,10 +336,10 @@ class SO3(RotationGroup):
         table = ops.convert_to_tensor(_QUATERNION_TO_ROTATION, z.dtype)
         return ops.reshape(backend.matmul(outer, table), (-1, 3, 3))
 
-    def rotation_near(self, m):
+    def rotation_near(self, m: Array) -> Elements:
         return linalg.nearest_rotation(m)
 
-    def even_elements(self, count):
+    def even_elements(self, count: int) -> Elements | None:
         """12, 24 or 60 rotations: those of a tetrahedron, cube, icosahedron.
 
         Args:
@@ -365,13 +380,13 @@ class O3(OrthogonalGroup):
     proper = False
     num_normals = 5
 
-    def from_normal(self, z):
+    def from_normal(self, z: Array) -> Elements:
         return SO3().from_normal(z[:, :4]) * _sign(z[:, 4:])[:, :, None]
 
-    def rotation_near(self, m):
+    def rotation_near(self, m: Array) -> Elements:
         return SO3().rotation_near(m)
 
-    def even_elements(self, count):
+    def even_elements(self, count: int) -> Elements | None:
         """24, 48 or 120: rotations of a polyhedron, and these times -1.
 
         Args:
@@ -382,6 +397,6 @@ class O3(OrthogonalGroup):
             return None
         return ops.concatenate([rotations, -rotations])
 
-    def reflection(self):
+    def reflection(self) -> np.ndarray:
         """An element of determinant -1, as a NumPy matrix."""
         return -np.eye(3)

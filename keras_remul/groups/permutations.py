@@ -1,13 +1,18 @@
 """Permutations of the nodes of a sample, and shifts of a grid."""
 
+from __future__ import annotations
+
 import itertools
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
 from keras_remul.groups.base import Group, uniform_index
+from keras_remul.utils.typing import Array, ArrayLike, Config, Elements, Shape
 
 
 def _take(x, index):
@@ -22,7 +27,7 @@ def _take(x, index):
 class _IntegerGroup(Group):
     """A group whose elements are rows of integers, int32."""
 
-    def as_tensor(self, g):
+    def as_tensor(self, g: ArrayLike) -> Elements:
         g = ops.convert_to_tensor(g)
         if "int" not in keras.backend.standardize_dtype(g.dtype):
             raise ValueError(
@@ -31,7 +36,7 @@ class _IntegerGroup(Group):
             )
         return ops.cast(g, "int32")
 
-    def generators(self):
+    def generators(self) -> dict[str, Any]:
         return {}
 
 
@@ -55,7 +60,9 @@ class Permutations(_IntegerGroup):
     >>> g = Permutations(5).sample(8, seed=0)    # (8, 5), int32
     """
 
-    def __init__(self, num_nodes):
+    num_nodes: int
+
+    def __init__(self, num_nodes: int) -> None:
         if not isinstance(num_nodes, int) or num_nodes < 1:
             raise ValueError(
                 "Argument `num_nodes` must be a positive integer. Received: "
@@ -63,11 +70,11 @@ class Permutations(_IntegerGroup):
             )
         self.num_nodes = self.num_normals = num_nodes
 
-    def from_normal(self, z):
+    def from_normal(self, z: Array) -> Elements:
         return ops.cast(ops.argsort(z, axis=-1), "int32")
 
     @property
-    def num_elements(self):
+    def num_elements(self) -> int:
         return math.factorial(self.num_nodes)
 
     def _pick(self, index, dtype):
@@ -75,20 +82,20 @@ class Permutations(_IntegerGroup):
         every = ops.convert_to_tensor(np.array(every, "int32"))
         return ops.take(every, index, axis=0)
 
-    def identity(self, n, dtype=None):
+    def identity(self, n: int | Array, dtype: str | None = None) -> Elements:
         return ops.tile(ops.arange(self.num_nodes, dtype="int32")[None], (n, 1))
 
-    def compose(self, a, b):
+    def compose(self, a: ArrayLike, b: ArrayLike) -> Elements:
         # (a b x)_i = (b x)_{a_i} = x_{b_{a_i}}
         return _take(self.as_tensor(b), self.as_tensor(a))
 
-    def inverse(self, g):
+    def inverse(self, g: Elements) -> Elements:
         return ops.cast(ops.argsort(self.as_tensor(g), axis=-1), "int32")
 
-    def permute(self, g, x):
+    def permute(self, g: Elements, x: Array) -> Array:
         return _take(x, self.as_tensor(g))
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {"num_nodes": self.num_nodes}
 
 
@@ -110,7 +117,7 @@ class CircularShifts(_IntegerGroup):
     >>> g = CircularShifts(sizes=(28, 28)).sample(8, seed=0)    # (8, 2), int32
     """
 
-    def __init__(self, sizes):
+    def __init__(self, sizes: Sequence[int]) -> None:
         try:
             self.sizes = [int(size) for size in sizes]
         except TypeError:
@@ -126,11 +133,11 @@ class CircularShifts(_IntegerGroup):
         sizes = ops.convert_to_tensor(self.sizes, "int32")
         return ops.mod(shifts, sizes)
 
-    def from_normal(self, z):
+    def from_normal(self, z: Array) -> Elements:
         return uniform_index(z, ops.convert_to_tensor(self.sizes, "int32"))
 
     @property
-    def num_elements(self):
+    def num_elements(self) -> int:
         return math.prod(self.sizes)
 
     def _pick(self, index, dtype):
@@ -138,23 +145,23 @@ class CircularShifts(_IntegerGroup):
         every = ops.convert_to_tensor(every.T.astype("int32"))
         return ops.take(every, index, axis=0)
 
-    def identity(self, n, dtype=None):
+    def identity(self, n: int | Array, dtype: str | None = None) -> Elements:
         return ops.zeros((n, self.grid_axes), "int32")
 
-    def compose(self, a, b):
+    def compose(self, a: ArrayLike, b: ArrayLike) -> Elements:
         return self._modulo(self.as_tensor(a) + self.as_tensor(b))
 
-    def inverse(self, g):
+    def inverse(self, g: Elements) -> Elements:
         return self._modulo(-self.as_tensor(g))
 
-    def check_grid(self, sizes):
+    def check_grid(self, sizes: Shape) -> None:
         if list(sizes) != self.sizes:
             raise ValueError(
                 f"{self!r} acts on grids of {self.sizes} cells. Received: "
                 f"{list(sizes)} cells"
             )
 
-    def move_grid(self, g, x):
+    def move_grid(self, g: Elements, x: Array) -> Array:
         g = self.as_tensor(g)
         for axis, size in enumerate(self.sizes):
             source = ops.arange(size, dtype="int32") - g[:, axis : axis + 1]
@@ -163,5 +170,5 @@ class CircularShifts(_IntegerGroup):
             x = ops.swapaxes(x, 1, 1 + axis)
         return x
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {"sizes": self.sizes}

@@ -1,7 +1,10 @@
 """Direct products of groups."""
 
+from __future__ import annotations
+
 import itertools
 import math
+from typing import Any, Self
 
 import keras
 import numpy as np
@@ -11,6 +14,7 @@ from keras_remul import backend
 from keras_remul.groups.base import Group
 from keras_remul.groups.orthogonal import O3
 from keras_remul.utils.dtypes import same_dtype
+from keras_remul.utils.typing import Array, Config, Elements, Shape
 
 
 @keras.saving.register_keras_serializable(package="keras_remul")
@@ -38,7 +42,7 @@ class Product(Group):
     >>> g["space"], g["nodes"]    # (8, 3, 3) and (8, 5)
     """
 
-    def __init__(self, factors):
+    def __init__(self, factors: dict[str, Group]) -> None:
         if not isinstance(factors, dict) or not factors:
             raise ValueError(
                 "Argument `factors` must be a dict of names to groups. "
@@ -64,13 +68,7 @@ class Product(Group):
         grid = self.names("grid_axes")
         self.grid_axes = factors[grid[0]].grid_axes if len(grid) == 1 else 0
 
-    def names(self, attribute):
-        """Names of the factors for which an attribute is set.
-
-        Args:
-            attribute: `"dimension"`, `"num_nodes"`, `"grid_axes"` or
-                `"negates"`: which of these the factors act on.
-        """
+    def names(self, attribute: str) -> list[str]:
         return [k for k, f in self.factors.items() if getattr(f, attribute)]
 
     def _acting_on_vectors(self):
@@ -98,7 +96,7 @@ class Product(Group):
             )
         return names[0], self.factors[names[0]]
 
-    def from_normal(self, z):
+    def from_normal(self, z: Array) -> Elements:
         elements, start = {}, 0
         for name, factor in self.factors.items():
             stop = start + factor.num_normals
@@ -107,11 +105,16 @@ class Product(Group):
         return elements
 
     @property
-    def num_elements(self):
-        counts = [factor.num_elements for factor in self.factors.values()]
-        return None if None in counts else math.prod(counts)
+    def num_elements(self) -> int | None:
+        orders = self._orders()
+        return math.prod(orders) if len(orders) == len(self.factors) else None
 
-    def even_elements(self, count):
+    def _orders(self):
+        """The orders of the finite factors."""
+        orders = (factor.num_elements for factor in self.factors.values())
+        return [order for order in orders if order is not None]
+
+    def even_elements(self, count: int) -> Elements | None:
         """Those of the infinite factor, each with all elements of the others.
 
         One finite factor of two elements, such as `Negation`, may also go with
@@ -126,7 +129,7 @@ class Product(Group):
             return None
         (name,) = endless
         others = {k: f for k, f in self.factors.items() if k != name}
-        order = math.prod(f.num_elements for f in others.values())
+        order = math.prod(self._orders())
         main, every = self.factors[name], count // order
         found = None if count % order else main.even_elements(every)
         if found is not None:
@@ -146,23 +149,24 @@ class Product(Group):
         return {k: found if k == name else rest[k] for k in self.factors}
 
     def _pick(self, index, dtype):
-        elements, after = {}, self.num_elements
-        for name, factor in self.factors.items():
-            after = after // factor.num_elements
-            part = ops.mod(ops.floor_divide(index, after), factor.num_elements)
-            elements[name] = factor._pick(part, dtype)
+        elements, orders = {}, self._orders()
+        after = math.prod(orders)
+        for order, name in zip(orders, self.factors, strict=True):
+            after = after // order
+            part = ops.mod(ops.floor_divide(index, after), order)
+            elements[name] = self.factors[name]._pick(part, dtype)
         return elements
 
-    def identity(self, n, dtype=None):
+    def identity(self, n: int | Array, dtype: str | None = None) -> Elements:
         return {k: f.identity(n, dtype) for k, f in self.factors.items()}
 
-    def compose(self, a, b):
+    def compose(self, a: Elements, b: Elements) -> Elements:
         return self._map("compose", a, b)
 
-    def inverse(self, g):
+    def inverse(self, g: Elements) -> Elements:
         return self._map("inverse", g)
 
-    def linear(self, g):
+    def linear(self, g: Elements) -> Array:
         linear = None
         for name in self._vectors:
             factor = self.factors[name].linear(g[name])
@@ -175,16 +179,16 @@ class Product(Group):
             )
         return linear
 
-    def translation(self, g):
+    def translation(self, g: Elements) -> Array | None:
         if not self.has_translations:
             return None
         (name,) = self._vectors
         return self.factors[name].translation(g[name])
 
-    def parity(self, g):
+    def parity(self, g: Elements) -> Array | None:
         return self._multiplied("parity", g)
 
-    def scale(self, g):
+    def scale(self, g: Elements) -> Array | None:
         return self._multiplied("scale", g)
 
     def _multiplied(self, method, g):
@@ -196,13 +200,13 @@ class Product(Group):
         found = [number for number in found if number is not None]
         return math.prod(found[1:], start=found[0]) if found else None
 
-    def sign(self, g):
+    def sign(self, g: Elements) -> Array | None:
         if not self.negates:
             return None
         name, factor = self._single("negates")
         return factor.sign(g[name])
 
-    def generators(self):
+    def generators(self) -> dict[str, Any]:
         """A basis of the Lie algebra: the generators of each factor.
 
         Returns:
@@ -219,24 +223,24 @@ class Product(Group):
             for key, matrix in factor.generators().items()
         }
 
-    def permute(self, g, x):
+    def permute(self, g: Elements, x: Array) -> Array:
         name, factor = self._single("num_nodes")
         return factor.permute(g[name], x)
 
-    def check_grid(self, sizes):
+    def check_grid(self, sizes: Shape) -> None:
         _, factor = self._single("grid_axes")
         factor.check_grid(sizes)
 
-    def move_grid(self, g, x):
+    def move_grid(self, g: Elements, x: Array) -> Array:
         name, factor = self._single("grid_axes")
         return factor.move_grid(g[name], x)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         serialize = keras.saving.serialize_keras_object
         return {"factors": {k: serialize(f) for k, f in self.factors.items()}}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: Config) -> Self:
         restore = keras.saving.deserialize_keras_object
         return cls({k: restore(f) for k, f in config["factors"].items()})
 

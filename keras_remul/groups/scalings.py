@@ -1,12 +1,16 @@
 """Scalings: changes of the unit of length."""
 
+from __future__ import annotations
+
 import math
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
 from keras_remul.groups.base import Group, uniform
+from keras_remul.utils.typing import Array, Config, Elements
 
 
 @keras.saving.register_keras_serializable(package="keras_remul")
@@ -33,7 +37,7 @@ class Scalings(Group):
     isotropic = True
     num_normals = 1
 
-    def __init__(self, max_factor=2.0, dimension=3):
+    def __init__(self, max_factor: float = 2.0, dimension: int = 3) -> None:
         if not 1 < max_factor < math.inf:
             raise ValueError(
                 "Argument `max_factor` must be finite and above 1. Received: "
@@ -47,24 +51,24 @@ class Scalings(Group):
         self.max_factor = float(max_factor)
         self.dimension = int(dimension)
 
-    def from_normal(self, z):
+    def from_normal(self, z: Array) -> Elements:
         log = (2 * uniform(z) - 1) * math.log(self.max_factor)
         eye = ops.eye(self.dimension, dtype=z.dtype)
         return ops.cast(ops.exp(log), z.dtype)[:, :, None] * eye
 
-    def inverse(self, g):
+    def inverse(self, g: Elements) -> Elements:
         scale = self.scale(g)
         eye = ops.eye(self.dimension, dtype=scale.dtype)
         return eye / scale[:, None, None]
 
-    def linear(self, g):
+    def linear(self, g: Elements) -> Array:
         return self.as_tensor(g)
 
-    def generators(self):
+    def generators(self) -> dict[str, Any]:
         return {"scaling": np.eye(self.dimension)}
 
-    def scale(self, g):
+    def scale(self, g: Elements) -> Array:
         return self.as_tensor(g)[:, 0, 0]
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {"max_factor": self.max_factor, "dimension": self.dimension}

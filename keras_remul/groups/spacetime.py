@@ -1,6 +1,10 @@
 """The Lorentz group, of space and time, and boosts along one axis."""
 
+from __future__ import annotations
+
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -8,7 +12,8 @@ from keras import ops
 
 from keras_remul import backend
 from keras_remul.groups.base import Group, rotation_generators, uniform
-from keras_remul.groups.orthogonal import O2, SO2, SO3
+from keras_remul.groups.orthogonal import O2, SO2, SO3, unit_vector
+from keras_remul.utils.typing import Array, Config, Elements
 
 _METRIC = np.array([1.0, -1.0, -1.0, -1.0])
 
@@ -19,12 +24,12 @@ class _OfSpacetime(Group):
     dimension = 4
     orthogonal = False
 
-    def inverse(self, g):
+    def inverse(self, g: Elements) -> Elements:
         g = self.as_tensor(g)
         metric = ops.convert_to_tensor(_METRIC, g.dtype)
         return metric[:, None] * ops.swapaxes(g, -1, -2) * metric
 
-    def linear(self, g):
+    def linear(self, g: Elements) -> Array:
         return self.as_tensor(g)
 
 
@@ -54,10 +59,10 @@ class Lorentz(_OfSpacetime):
 
     num_normals = SO3.num_normals + 4
 
-    def __init__(self, max_rapidity=1.0):
+    def __init__(self, max_rapidity: float = 1.0) -> None:
         self.max_rapidity = _checked(max_rapidity)
 
-    def from_normal(self, z):
+    def from_normal(self, z: Array) -> Elements:
         rotation = SO3().from_normal(z[:, :4])
         w = self.max_rapidity * uniform(z[:, 4:5])  # (n, 1)
         u = z[:, 5:]
@@ -74,7 +79,7 @@ class Lorentz(_OfSpacetime):
         turned = backend.matmul(boost[:, :, 1:], rotation)
         return ops.concatenate([boost[:, :, :1], turned], axis=-1)
 
-    def generators(self):
+    def generators(self) -> dict[str, Any]:
         result = {}
         for name, rotation in rotation_generators(3, 3).items():
             result[name] = np.zeros((4, 4))
@@ -84,7 +89,7 @@ class Lorentz(_OfSpacetime):
             boost[0, 1 + i] = boost[1 + i, 0] = 1.0
         return result
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {"max_rapidity": self.max_rapidity}
 
 
@@ -117,7 +122,9 @@ class Boosts(_OfSpacetime):
 
     num_normals = 1
 
-    def __init__(self, axis="z", max_rapidity=1.0):
+    def __init__(
+        self, axis: str | Sequence[float] = "z", max_rapidity: float = 1.0
+    ) -> None:
         if axis is None:
             raise ValueError(
                 "Argument `axis` must be 'x', 'y', 'z' or three numbers. "
@@ -126,17 +133,18 @@ class Boosts(_OfSpacetime):
         self.axis = SO2(axis).axis
         self.max_rapidity = _checked(max_rapidity)
 
-    def direction(self):
+    def direction(self) -> np.ndarray:
         """The unit vector along the axis, of NumPy."""
-        return SO2(self.axis).direction()
+        return unit_vector(self.axis)
 
-    def commutes_with(self, other):
-        if isinstance(other, (SO2, O2)) and other.dimension == 3:
-            cross = np.cross(self.direction(), other.direction())
+    def commutes_with(self, other: Group) -> bool:
+        axis = other.direction() if isinstance(other, (SO2, O2)) else None
+        if axis is not None:
+            cross = np.cross(self.direction(), axis)
             return bool(np.abs(cross).max() < 1e-9)
         return super().commutes_with(other)
 
-    def from_normal(self, z):
+    def from_normal(self, z: Array) -> Elements:
         w = self.max_rapidity * (2 * uniform(z) - 1)
         # cosh from sinh: B keeps the metric exactly.
         sinh = ops.cast(ops.sinh(w), z.dtype)[:, :, None]
@@ -149,12 +157,12 @@ class Boosts(_OfSpacetime):
         )
         return across + cosh * along + sinh * mixed
 
-    def generators(self):
+    def generators(self) -> dict[str, Any]:
         boost = np.zeros((4, 4))
         boost[0, 1:] = boost[1:, 0] = self.direction()
         return {"boost": boost}
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {"axis": self.axis, "max_rapidity": self.max_rapidity}
 
 

@@ -1,11 +1,16 @@
 """Semidirect products of the shifts of an image with quarter turns."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_remul.groups.base import Group
 from keras_remul.groups.lattice import Cyclic, Dihedral
 from keras_remul.groups.permutations import CircularShifts
+from keras_remul.utils.typing import Array, Config, Elements, Shape
 
 
 @keras.saving.register_keras_serializable(package="keras_remul")
@@ -44,7 +49,9 @@ class Wallpaper(Group):
     dimension = 2
     grid_axes = 2
 
-    def __init__(self, size, order=4, reflections=True):
+    def __init__(
+        self, size: int, order: int = 4, reflections: bool = True
+    ) -> None:
         if not isinstance(size, int) or size < 1:
             raise ValueError(
                 "Argument `size` must be a positive integer. Received: "
@@ -61,14 +68,14 @@ class Wallpaper(Group):
         self.proper = not reflections
         self.num_normals = self.shifts.num_normals + self.turns.num_normals
 
-    def from_normal(self, z):
+    def from_normal(self, z: Array) -> Elements:
         return {
             "shift": self.shifts.from_normal(z[:, :2]),
             "turn": self.turns.from_normal(z[:, 2:]),
         }
 
     @property
-    def num_elements(self):
+    def num_elements(self) -> int:
         return self.shifts.num_elements * self.turns.num_elements
 
     def _pick(self, index, dtype):
@@ -78,20 +85,20 @@ class Wallpaper(Group):
             "turn": self.turns._pick(ops.floor_divide(index, count), dtype),
         }
 
-    def identity(self, n, dtype=None):
+    def identity(self, n: int | Array, dtype: str | None = None) -> Elements:
         return {
             "shift": self.shifts.identity(n),
             "turn": self.turns.identity(n, dtype),
         }
 
-    def compose(self, a, b):
+    def compose(self, a: Elements, b: Elements) -> Elements:
         turned = self._turned(a["turn"], self.shifts.as_tensor(b["shift"]))
         return {
             "shift": self.shifts.compose(a["shift"], turned),
             "turn": self.turns.compose(a["turn"], b["turn"]),
         }
 
-    def inverse(self, g):
+    def inverse(self, g: Elements) -> Elements:
         turn = self.turns.inverse(g["turn"])
         shift = self.shifts.inverse(g["shift"])
         shift = self.shifts._modulo(self._turned(turn, shift))
@@ -112,21 +119,21 @@ class Wallpaper(Group):
             axis=1,
         )
 
-    def linear(self, g):
+    def linear(self, g: Elements) -> Array:
         return self.turns.linear(g["turn"])
 
-    def generators(self):
+    def generators(self) -> dict[str, Any]:
         return {}
 
-    def check_grid(self, sizes):
+    def check_grid(self, sizes: Shape) -> None:
         self.shifts.check_grid(sizes)
 
-    def move_grid(self, g, x):
+    def move_grid(self, g: Elements, x: Array) -> Array:
         return self.shifts.move_grid(
             g["shift"], self.turns.move_grid(g["turn"], x)
         )
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {
             "size": self.size,
             "order": self.order,

@@ -1,11 +1,16 @@
 """Multi-head self-attention over the nodes of a padded batch."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_remul import backend
 from keras_remul.layers.attend import softmax
 from keras_remul.layers.plain import dense
+from keras_remul.utils.typing import Array, Config, Shape
 
 
 @keras.saving.register_keras_serializable(package="keras_remul")
@@ -51,7 +56,9 @@ class MultiHeadSelfAttention(keras.layers.Layer):
         Vaswani et al., "Attention is all you need", arXiv 1706.03762.
     """
 
-    def __init__(self, dim, num_heads, dropout=0.0, **kwargs):
+    def __init__(
+        self, dim: int, num_heads: int, dropout: float = 0.0, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         if num_heads < 1 or dim % num_heads:
             raise ValueError(
@@ -75,13 +82,20 @@ class MultiHeadSelfAttention(keras.layers.Layer):
             else None
         )
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         self.qkv.build(input_shape)
         self.output_dense.build((*input_shape[:-1], self.dim))
         if self.drop is not None:
             self.drop.build((None, self.num_heads, None, None))
 
-    def call(self, x, mask=None, bias=None, query=None, training=None):
+    def call(
+        self,
+        x: Array,
+        mask: Array | None = None,
+        bias: Array | None = None,
+        query: Array | None = None,
+        training: bool | None = None,
+    ) -> Array:
         qkv = dense(self.qkv, x)  # (B, N, 3 C), of each head in turn
         if mask is not None:
             mask = ops.cast(mask, "bool")
@@ -118,10 +132,10 @@ class MultiHeadSelfAttention(keras.layers.Layer):
         y = ops.transpose(ops.matmul(weights, v), (0, 2, 1, 3))
         return ops.reshape(y, (-1, ops.shape(q)[2], self.dim))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (*input_shape[:-1], self.dim)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {
             **super().get_config(),
             "dim": self.dim,

@@ -1,9 +1,14 @@
 """Convolution over the edges to the nearest nodes (EdgeConv)."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_remul import backend
+from keras_remul.utils.typing import Array, Config, Shape
 
 
 @keras.saving.register_keras_serializable(package="keras_remul")
@@ -42,7 +47,7 @@ class EdgeConv(keras.layers.Layer):
         arXiv 1801.07829; as in Qu and Gouskos, arXiv 1902.08570.
     """
 
-    def __init__(self, dim, neighbors, **kwargs):
+    def __init__(self, dim: int, neighbors: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if neighbors < 1:
             raise ValueError(
@@ -65,7 +70,7 @@ class EdgeConv(keras.layers.Layer):
             momentum=0.9, epsilon=1e-5, dtype=self.dtype_policy, name=name
         )
 
-    def build(self, x_shape, points_shape=None):
+    def build(self, x_shape: Shape, points_shape: Shape | None = None) -> None:
         width = x_shape[-1]
         edges = (None, None, None, self.dim)
         self.convs[0].build((None, None, None, 2 * width))
@@ -76,7 +81,9 @@ class EdgeConv(keras.layers.Layer):
         self.shortcut.build((None, None, width))
         self.shortcut_norm.build((None, None, self.dim))
 
-    def call(self, x, points, mask, training=None):
+    def call(
+        self, x: Array, points: Array, mask: Array, training: bool | None = None
+    ) -> Array:
         h = self._edges(x, self._nearest(points, mask))
         valid = ops.broadcast_to(mask[..., None], ops.shape(h)[:3])
         for conv, norm in zip(self.convs, self.norms, strict=True):
@@ -117,10 +124,12 @@ class EdgeConv(keras.layers.Layer):
         own = ops.broadcast_to(x[:, :, None], ops.shape(others))
         return ops.concatenate([own, others - own], axis=-1)
 
-    def compute_output_shape(self, x_shape, points_shape=None):
+    def compute_output_shape(
+        self, x_shape: Shape, points_shape: Shape | None = None
+    ) -> Shape:
         return (*x_shape[:-1], self.dim)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {
             **super().get_config(),
             "dim": self.dim,

@@ -1,5 +1,9 @@
 """One layer of EGNN: messages that also move the nodes."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -7,6 +11,7 @@ from keras_remul.backend.plain import is_plain
 from keras_remul.graphs import displacements
 from keras_remul.layers.message_passing import MessagePassing, masked
 from keras_remul.layers.plain import dense
+from keras_remul.utils.typing import Array, Config, Shape
 
 
 def start_small(layer, fan_in):
@@ -70,12 +75,12 @@ class EGNNLayer(keras.layers.Layer):
 
     def __init__(
         self,
-        dim,
-        update_nodes=True,
-        update_positions=True,
-        weighted=False,
-        **kwargs,
-    ):
+        dim: int,
+        update_nodes: bool = True,
+        update_positions: bool = True,
+        weighted: bool = False,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(autocast=False, **kwargs)
         self.dim = dim
         self.update_nodes = update_nodes
@@ -100,7 +105,13 @@ class EGNNLayer(keras.layers.Layer):
                 name="shift_out",
             )
 
-    def build(self, h_shape, x_shape, edges_shape, velocities_shape=None):
+    def build(
+        self,
+        h_shape: Shape,
+        x_shape: Shape,
+        edges_shape: Shape,
+        velocities_shape: Shape | None = None,
+    ) -> None:
         pairs_shape = (*edges_shape[:-1], edges_shape[-1] + 1)
         width, messages = h_shape[-1], self.messages
         if not self.weighted:
@@ -132,8 +143,15 @@ class EGNNLayer(keras.layers.Layer):
             self.speed_out.build((*h_shape[:-1], self.dim))
 
     def call(
-        self, h, x, edges, mask, velocities=None, neighbors=None, offsets=None
-    ):
+        self,
+        h: Array,
+        x: Array,
+        edges: Array,
+        mask: Array,
+        velocities: Array | None = None,
+        neighbors: Array | None = None,
+        offsets: Array | None = None,
+    ) -> tuple[Array, Array]:
         away, square = displacements(x, neighbors, offsets)  # (B, N, K, D or 1)
         pairs = ops.concatenate([square, edges], axis=-1)
         read, sublayers = None, []
@@ -158,10 +176,12 @@ class EGNNLayer(keras.layers.Layer):
             shift = shift + ops.cast(speed, x.dtype) * velocities
         return new_h, x + shift
 
-    def compute_output_shape(self, h_shape, x_shape, edges_shape):
+    def compute_output_shape(
+        self, h_shape: Shape, x_shape: Shape, edges_shape: Shape
+    ) -> tuple[Shape, Shape]:
         return h_shape, x_shape
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {
             **super().get_config(),
             "dim": self.dim,

@@ -1,5 +1,9 @@
 """One block of the geometric algebra transformer."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -10,6 +14,7 @@ from keras_remul.layers.multivector import (
     MultivectorNormalization,
 )
 from keras_remul.utils.dtypes import widened
+from keras_remul.utils.typing import Array, Config, Shape
 
 
 @keras.saving.register_keras_serializable(package="keras_remul")
@@ -61,7 +66,14 @@ class GATrBlock(keras.layers.Layer):
         Brehmer et al., "Geometric Algebra Transformer", arXiv 2305.18415.
     """
 
-    def __init__(self, dim, multivector_dim, num_heads, mlp_ratio=2, **kwargs):
+    def __init__(
+        self,
+        dim: int,
+        multivector_dim: int,
+        num_heads: int,
+        mlp_ratio: int = 2,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         if (
             num_heads < 1
@@ -115,7 +127,7 @@ class GATrBlock(keras.layers.Layer):
         self.mlp_out = dense(dim, "mlp_out")
         self.multivector_mlp_out = linear(channels, "multivector_mlp_out")
 
-    def build(self, x_shape, s_shape):
+    def build(self, x_shape: Shape, s_shape: Shape) -> None:
         def multivectors(channels, parities=2):
             return (8, parities, None, None, 2 * channels)
 
@@ -139,7 +151,9 @@ class GATrBlock(keras.layers.Layer):
         self.mlp_out.build(scalars(hidden + 2 * channels))
         self.multivector_mlp_out.build(multivectors(2 * channels))
 
-    def call(self, x, s, mask=None):
+    def call(
+        self, x: Array, s: Array, mask: Array | None = None
+    ) -> tuple[Array, Array]:
         dx, ds = self._attention(
             self.multivector_attention_norm(x), self.attention_norm(s), mask
         )
@@ -191,10 +205,12 @@ class GATrBlock(keras.layers.Layer):
         s = ops.gelu(self.mlp_in(_with_scalar_part(s, x)), approximate=True)
         return dx, self.mlp_out(_with_scalar_part(s, h))
 
-    def compute_output_shape(self, x_shape, s_shape):
+    def compute_output_shape(
+        self, x_shape: Shape, s_shape: Shape
+    ) -> tuple[Shape, Shape]:
         return x_shape, s_shape
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {
             **super().get_config(),
             "dim": self.dim,

@@ -1,6 +1,10 @@
 """Messages between the nodes of a padded batch, from all or from neighbors."""
 
+from __future__ import annotations
+
 import math
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 from keras import ops
@@ -8,6 +12,7 @@ from keras import ops
 from keras_remul import backend
 from keras_remul.graphs import gather_nodes
 from keras_remul.layers.plain import dense, of_rows
+from keras_remul.utils.typing import Array, Config, Shape
 
 
 def masked(m, mask):
@@ -60,7 +65,7 @@ class MessagePassing(keras.layers.Layer):
         1704.01212; Satorras et al., arXiv 2102.09844, equations 3, 5 and 6.
     """
 
-    def __init__(self, dim, update=True, **kwargs):
+    def __init__(self, dim: int, update: bool = True, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.dim = dim
         self.update = update
@@ -76,7 +81,7 @@ class MessagePassing(keras.layers.Layer):
             )
             setattr(self, name, layer)
 
-    def build(self, h_shape, pairs_shape):
+    def build(self, h_shape: Shape, pairs_shape: Shape) -> None:
         self.receiver.build(h_shape)
         self.sender.build(h_shape)
         self.pair.build(pairs_shape)
@@ -86,10 +91,24 @@ class MessagePassing(keras.layers.Layer):
             self.update_in.build((*h_shape[:-1], h_shape[-1] + self.dim))
             self.update_out.build((*h_shape[:-1], self.dim))
 
-    def call(self, h, pairs, mask, neighbors=None):
+    def call(
+        self,
+        h: Array,
+        pairs: Array,
+        mask: Array,
+        neighbors: Array | None = None,
+    ) -> tuple[Array, Array | None]:
         return self.exchange(h, pairs, mask, neighbors, masked)
 
-    def exchange(self, h, pairs, mask, neighbors=None, read=None, sublayers=()):
+    def exchange(
+        self,
+        h: Array,
+        pairs: Array,
+        mask: Array,
+        neighbors: Array | None = None,
+        read: Callable[..., Array] | None = None,
+        sublayers: Sequence[keras.layers.Dense] = (),
+    ) -> tuple[Array, Array | None]:
         """What `call` does, with what is read of the messages in their place.
 
         The arrays of all pairs are by far the largest. Where the sublayers and
@@ -150,10 +169,12 @@ class MessagePassing(keras.layers.Layer):
         y = dense(self.update_out, ops.silu(dense(self.update_in, total)))
         return h + y, found
 
-    def compute_output_shape(self, h_shape, pairs_shape):
+    def compute_output_shape(
+        self, h_shape: Shape, pairs_shape: Shape
+    ) -> tuple[Shape, Shape]:
         return h_shape, (*pairs_shape[:-1], self.dim)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {
             **super().get_config(),
             "dim": self.dim,

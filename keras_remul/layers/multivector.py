@@ -1,10 +1,15 @@
 """Equivariant layers on multivectors."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_remul import backend
 from keras_remul.layers.geometric_algebra import LINEAR_BASIS
+from keras_remul.utils.typing import Array, Config, Shape
 
 
 @keras.saving.register_keras_serializable(package="keras_remul")
@@ -37,12 +42,12 @@ class MultivectorDense(keras.layers.Layer):
         Brehmer et al., "Geometric Algebra Transformer", arXiv 2305.18415.
     """
 
-    def __init__(self, units, **kwargs):
+    def __init__(self, units: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.units = units
         self.supports_masking = True
 
-    def build(self, x_shape, s_shape=None):
+    def build(self, x_shape: Shape, s_shape: Shape | None = None) -> None:
         parities, channels = x_shape[1], x_shape[-1] // 2
         self.kernel = self.add_weight(
             shape=(9, parities, channels, self.units),
@@ -57,7 +62,7 @@ class MultivectorDense(keras.layers.Layer):
             )
             self.from_scalars.build(s_shape)
 
-    def call(self, x, s=None):
+    def call(self, x: Array, s: Array | None = None) -> Array:
         parities, n, width = x.shape[1], ops.shape(x)[3], x.shape[-1]
         units = self.units
         basis = ops.convert_to_tensor(
@@ -75,10 +80,12 @@ class MultivectorDense(keras.layers.Layer):
         s = ops.pad(s, [(0, 0), (0, parities - 1), (0, 0), (0, 0), (0, units)])
         return ops.concatenate([y[:1] + s, y[1:]], axis=0)
 
-    def compute_output_shape(self, x_shape, s_shape=None):
+    def compute_output_shape(
+        self, x_shape: Shape, s_shape: Shape | None = None
+    ) -> Shape:
         return (*x_shape[:-1], 2 * self.units)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {**super().get_config(), "units": self.units}
 
 
@@ -110,19 +117,19 @@ class MultivectorNormalization(keras.layers.Layer):
         Brehmer et al., "Geometric Algebra Transformer", arXiv 2305.18415.
     """
 
-    def __init__(self, epsilon=1e-2, **kwargs):
+    def __init__(self, epsilon: float = 1e-2, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.epsilon = epsilon
         self.supports_masking = True
         self.built = True
 
-    def call(self, x):
+    def call(self, x: Array) -> Array:
         a = x[..., : x.shape[-1] // 2]
         square = 8.0 * ops.mean(ops.square(a), axis=(0, 1, -1), keepdims=True)
         return x * ops.rsqrt(square + self.epsilon)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {**super().get_config(), "epsilon": self.epsilon}

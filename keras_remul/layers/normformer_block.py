@@ -1,11 +1,16 @@
 """A transformer block with norms behind its branches, and class attention."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_remul.layers.attention import MultiHeadSelfAttention
 from keras_remul.layers.plain import apply, dense, norm
 from keras_remul.layers.transformer_block import TransformerBlock
+from keras_remul.utils.typing import Array, Shape
 
 
 @keras.saving.register_keras_serializable(package="keras_remul")
@@ -55,7 +60,14 @@ class NormFormerBlock(TransformerBlock):
         attention; as in Qu, Li and Qian, arXiv 2202.03772.
     """
 
-    def __init__(self, dim, num_heads, mlp_ratio=4, dropout=0.0, **kwargs):
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        mlp_ratio: int = 4,
+        dropout: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(dim, num_heads, mlp_ratio, dropout, **kwargs)
         dtype = self.dtype_policy
         self.attention_post_norm = keras.layers.LayerNormalization(
@@ -70,7 +82,7 @@ class NormFormerBlock(TransformerBlock):
             else None
         )
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         super().build(input_shape)
         hidden = (*input_shape[:-1], self.mlp_in.units)
         self.attention_post_norm.build(input_shape)
@@ -84,7 +96,14 @@ class NormFormerBlock(TransformerBlock):
             shape=(self.dim,), initializer="ones", name="residual_scale"
         )
 
-    def call(self, x, mask=None, bias=None, token=None, training=None):
+    def call(
+        self,
+        x: Array,
+        mask: Array | None = None,
+        bias: Array | None = None,
+        token: Array | None = None,
+        training: bool | None = None,
+    ) -> Array:
         if token is not None:
             if bias is not None:
                 raise ValueError("Expected no `bias` beside a `token`.")

@@ -1,7 +1,13 @@
 """Attention biases from the features of pairs of nodes."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import keras
 from keras import ops
+
+from keras_remul.utils.typing import Array, Config, Shape
 
 
 @keras.saving.register_keras_serializable(package="keras_remul")
@@ -35,7 +41,13 @@ class PairBias(keras.layers.Layer):
         representation?", arXiv 2106.05234, the spatial encoding.
     """
 
-    def __init__(self, num_layers, num_heads, hidden_dim=32, **kwargs):
+    def __init__(
+        self,
+        num_layers: int,
+        num_heads: int,
+        hidden_dim: int = 32,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.num_layers = num_layers
         self.num_heads = num_heads
@@ -46,11 +58,11 @@ class PairBias(keras.layers.Layer):
             num_layers * num_heads, dtype=dtype, name="output"
         )
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         self.hidden.build((*input_shape[:-1], input_shape[-1] + 1))
         self.output_dense.build((*input_shape[:-1], self.hidden_dim))
 
-    def call(self, pairs):
+    def call(self, pairs: Array) -> list[Array]:
         # The square is 0 on the diagonal, where root and log have no slope.
         square = pairs[..., :1] + 1e-4
         features = [ops.sqrt(square), 0.5 * ops.log(square), pairs[..., 1:]]
@@ -58,11 +70,11 @@ class PairBias(keras.layers.Layer):
         b = ops.transpose(self.output_dense(h), (0, 3, 1, 2))
         return ops.split(b, self.num_layers, axis=1)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> list[Shape]:
         batch, n, m, _ = input_shape
         return [(batch, self.num_heads, n, m)] * self.num_layers
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {
             **super().get_config(),
             "num_layers": self.num_layers,

@@ -46,7 +46,7 @@ def of_rows(sublayers, dtype):
     if weights is None:
         return None
     return [
-        _of_rows(*pair, is_active(layer))
+        _of_rows(*pair, active=is_active(layer))
         for layer, pair in zip(sublayers, weights, strict=True)
     ]
 
@@ -67,7 +67,7 @@ def norm(layer, x):
     weights = plain_weights((), [layer], x.dtype)
     if weights is None:
         return layer(x)
-    return backend.layer_norm(x, *weights[0], layer.epsilon)
+    return backend.layer_norm(x, *weights[0], epsilon=layer.epsilon)
 
 
 def apply(layer, cls, x, **kwargs):

@@ -1,5 +1,9 @@
 """Transformer over the edges of an atom's neighborhood."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -7,6 +11,7 @@ from keras_remul import backend
 from keras_remul.graphs import take_edges
 from keras_remul.layers.plain import apply, dense, norm
 from keras_remul.layers.transformer_block import TransformerBlock
+from keras_remul.utils.typing import Array, Config, Shape
 
 
 @keras.saving.register_keras_serializable(package="keras_remul")
@@ -47,8 +52,14 @@ class PointEdgeBlock(keras.layers.Layer):
     """
 
     def __init__(
-        self, dim, num_heads, num_blocks=1, mlp_ratio=2, num_angles=4, **kwargs
-    ):
+        self,
+        dim: int,
+        num_heads: int,
+        num_blocks: int = 1,
+        mlp_ratio: int = 2,
+        num_angles: int = 4,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(autocast=False, **kwargs)
         self.dim = dim
         self.num_heads = num_heads
@@ -76,7 +87,7 @@ class PointEdgeBlock(keras.layers.Layer):
             for i in range(num_blocks)
         ]
 
-    def build(self, tokens_shape, *_):
+    def build(self, tokens_shape: Shape, *_: Any) -> None:
         self.exchange_norm.build(tokens_shape)
         self.exchange_in.build((*tokens_shape[:-1], 2 * self.dim))
         self.exchange_out.build(tokens_shape)
@@ -85,7 +96,13 @@ class PointEdgeBlock(keras.layers.Layer):
         for block in self.blocks:
             block.build((None, None, self.dim))
 
-    def call(self, tokens, directions, log_weights, reverse=None):
+    def call(
+        self,
+        tokens: Array,
+        directions: Array,
+        log_weights: Array,
+        reverse: Array | None = None,
+    ) -> Array:
         t = norm(self.exchange_norm, tokens)
         turned = (
             ops.swapaxes(t, 1, 2) if reverse is None else take_edges(t, reverse)
@@ -118,10 +135,10 @@ class PointEdgeBlock(keras.layers.Layer):
         queries, keys = ops.split(t, 2, axis=1)
         return backend.matmul(queries, ops.swapaxes(keys, 2, 3))
 
-    def compute_output_shape(self, tokens_shape, *_):
+    def compute_output_shape(self, tokens_shape: Shape, *_: Any) -> Shape:
         return tokens_shape
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {
             **super().get_config(),
             "dim": self.dim,

@@ -1,7 +1,13 @@
 """Functions of distances that vanish smoothly at a cut-off."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import keras
 from keras import ops
+
+from keras_remul.utils.typing import Array, Config, Shape
 
 # Of the envelope at and beyond the cut-off: its logarithm has to be finite.
 SMALLEST = 1e-12
@@ -56,7 +62,7 @@ class RadialBasis(keras.layers.Layer):
         for modeling quantum interactions", arXiv 1706.08566.
     """
 
-    def __init__(self, num_basis, cutoff, **kwargs):
+    def __init__(self, num_basis: int, cutoff: float, **kwargs: Any) -> None:
         # Distances are no 16-bit numbers.
         super().__init__(autocast=False, **kwargs)
         if num_basis < 2 or not cutoff > 0:
@@ -67,15 +73,15 @@ class RadialBasis(keras.layers.Layer):
         self.num_basis = num_basis
         self.cutoff = float(cutoff)
 
-    def call(self, distances):
+    def call(self, distances: Array) -> Array:
         spacing = self.cutoff / (self.num_basis - 1)
         centers = ops.arange(self.num_basis, dtype=distances.dtype)
         return ops.exp(-0.5 * ops.square(distances / spacing - centers))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (*input_shape[:-1], self.num_basis)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {
             **super().get_config(),
             "num_basis": self.num_basis,

@@ -1,10 +1,16 @@
 """Reference energies of the elements, fitted by least squares."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
 
 from keras_remul.utils.elements import ELEMENTS, check_numbers, counts
+from keras_remul.utils.typing import Array, Config, Shape
 
 
 @keras.saving.register_keras_serializable(package="keras_remul")
@@ -38,7 +44,9 @@ class ReferenceEnergies(keras.layers.Layer):
         >>> layer(np.array([[[8], [1], [1]]]))  # water
     """
 
-    def __init__(self, energies=None, **kwargs):
+    def __init__(
+        self, energies: Mapping[int, float] | None = None, **kwargs: Any
+    ) -> None:
         kwargs.setdefault("dtype", "float32")
         super().__init__(autocast=False, **kwargs)
         self.energies = (
@@ -60,7 +68,7 @@ class ReferenceEnergies(keras.layers.Layer):
         if self.energies is not None:
             self.assign(self.energies)
 
-    def assign(self, energies):
+    def assign(self, energies: Mapping[int, float]) -> None:
         """Replaces all energies.
 
         Args:
@@ -81,7 +89,9 @@ class ReferenceEnergies(keras.layers.Layer):
             table[2, number] = 1.0
         self.table.assign(table)
 
-    def adapt(self, atomic_numbers, energies, mask=None):
+    def adapt(
+        self, atomic_numbers: Array, energies: Array, mask: Array | None = None
+    ) -> None:
         """Fits the energies of the elements by least squares.
 
         Of all solutions, where the samples do not determine one, the smallest.
@@ -100,7 +110,7 @@ class ReferenceEnergies(keras.layers.Layer):
         found, *_ = np.linalg.lstsq(number[:, elements], energies, rcond=1e-10)
         self.assign(dict(zip(elements.tolist(), found[:, 0], strict=True)))
 
-    def total(self, atomic_numbers, mask=None):
+    def total(self, atomic_numbers: Array, mask: Array | None = None) -> Array:
         """E_0 in float64, NumPy.
 
         Args:
@@ -125,12 +135,12 @@ class ReferenceEnergies(keras.layers.Layer):
             )
         return (number @ (high + low))[:, None]
 
-    def known_elements(self):
+    def known_elements(self) -> list[int]:
         """Atomic numbers of the elements whose energies are known."""
         table = ops.convert_to_numpy(self.table)
         return np.flatnonzero(table[2]).tolist()
 
-    def call(self, atomic_numbers, mask=None):
+    def call(self, atomic_numbers: Array, mask: Array | None = None) -> Array:
         check_numbers(atomic_numbers)
         numbers = ops.cast(atomic_numbers[..., 0], "int32")
         table = ops.cast(self.table, self.compute_dtype)
@@ -141,10 +151,10 @@ class ReferenceEnergies(keras.layers.Layer):
             energies = ops.where(ops.cast(mask, "bool"), energies, 0.0)
         return ops.sum(energies, axis=1, keepdims=True)
 
-    def compute_output_shape(self, input_shape, *_):
+    def compute_output_shape(self, input_shape: Shape, *_: Any) -> Shape:
         return (input_shape[0], 1)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {**super().get_config(), "energies": self.energies}
 
 

@@ -1,5 +1,9 @@
 """Attention on irreducible representations of SO(3)."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
@@ -9,6 +13,7 @@ from keras_remul.layers.attend import softmax
 from keras_remul.layers.lengths import lengths
 from keras_remul.layers.spherical import paths
 from keras_remul.utils.dtypes import widened
+from keras_remul.utils.typing import Array, Config, Shape
 
 
 @keras.saving.register_keras_serializable(package="keras_remul")
@@ -32,12 +37,12 @@ class IrrepDense(keras.layers.Layer):
         (100, 5, 16, 8)
     """
 
-    def __init__(self, units, **kwargs):
+    def __init__(self, units: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.units = units
         self.supports_masking = True
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         self.num_degrees = round(input_shape[-2] ** 0.5)
         self.kernel = self.add_weight(
             shape=(self.num_degrees, input_shape[-1], self.units),
@@ -47,17 +52,17 @@ class IrrepDense(keras.layers.Layer):
             name="kernel",
         )
 
-    def call(self, x):
+    def call(self, x: Array) -> Array:
         kernel = ops.take(self.kernel, degrees(self.num_degrees), axis=0)
         n, (m, c) = ops.shape(x)[1], x.shape[2:]
         x = ops.reshape(ops.transpose(x, (2, 0, 1, 3)), (m, -1, c))
         x = ops.reshape(backend.matmul(x, kernel), (m, -1, n, self.units))
         return ops.transpose(x, (1, 2, 0, 3))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (*input_shape[:-1], self.units)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {**super().get_config(), "units": self.units}
 
 
@@ -102,7 +107,14 @@ class SE3TransformerBlock(keras.layers.Layer):
         Fuchs et al., "SE(3)-Transformers", arXiv 2006.10503.
     """
 
-    def __init__(self, num_degrees, dim, num_heads, radial_dim=32, **kwargs):
+    def __init__(
+        self,
+        num_degrees: int,
+        dim: int,
+        num_heads: int,
+        radial_dim: int = 32,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         if num_heads < 1 or dim % num_heads:
             raise ValueError(
@@ -129,14 +141,16 @@ class SE3TransformerBlock(keras.layers.Layer):
             2 * dim * int(np.sum(self.paths)), dtype=dtype, name="radial_out"
         )
 
-    def build(self, f_shape, *_, **__):
+    def build(self, f_shape: Shape, *_: Any, **__: Any) -> None:
         self.norm.build((None, None, self.num_degrees, self.dim))
         for layer in (self.query, self.output_dense, self.skip):
             layer.build((None, None, self.num_degrees**2, self.dim))
         self.radial_in.build((None, None, None, 1))
         self.radial_out.build((None, None, None, self.radial_dim))
 
-    def call(self, f, kernels, distance, pairs):
+    def call(
+        self, f: Array, kernels: list[Array], distance: Array, pairs: Array
+    ) -> Array:
         h = self._nonlinearity(f)
         # The exact gelu has no counterpart in ONNX's converters.
         radial = ops.gelu(self.radial_in(distance), approximate=True)
@@ -196,10 +210,10 @@ class SE3TransformerBlock(keras.layers.Layer):
         y = ops.sum(weights[:, :, :, None, :, None] * v, axis=2)
         return ops.reshape(y, (-1, n, m, self.dim))
 
-    def compute_output_shape(self, f_shape, *_, **__):
+    def compute_output_shape(self, f_shape: Shape, *_: Any, **__: Any) -> Shape:
         return f_shape
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {
             **super().get_config(),
             "num_degrees": self.num_degrees,

@@ -1,5 +1,9 @@
 """One pre-norm transformer block."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -7,6 +11,7 @@ from keras_remul import backend
 from keras_remul.backend.plain import is_plain, plain_weights
 from keras_remul.layers.attention import MultiHeadSelfAttention
 from keras_remul.layers.plain import apply, dense, is_active, norm
+from keras_remul.utils.typing import Array, Config, Shape
 
 
 @keras.saving.register_keras_serializable(package="keras_remul")
@@ -52,13 +57,13 @@ class TransformerBlock(keras.layers.Layer):
 
     def __init__(
         self,
-        dim,
-        num_heads,
-        mlp_ratio=4,
-        dropout=0.0,
-        stochastic_depth=0.0,
-        **kwargs,
-    ):
+        dim: int,
+        num_heads: int,
+        mlp_ratio: int = 4,
+        dropout: float = 0.0,
+        stochastic_depth: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.dim = dim
         self.num_heads = num_heads
@@ -95,7 +100,7 @@ class TransformerBlock(keras.layers.Layer):
                 )
             )
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         self.attention_norm.build(input_shape)
         self.attention.build(input_shape)
         self.mlp_norm.build(input_shape)
@@ -104,7 +109,13 @@ class TransformerBlock(keras.layers.Layer):
         for drop in self.drops:
             drop.build(input_shape)
 
-    def call(self, x, mask=None, bias=None, training=None):
+    def call(
+        self,
+        x: Array,
+        mask: Array | None = None,
+        bias: Array | None = None,
+        training: bool | None = None,
+    ) -> Array:
         y = self._call_plain(x, mask, bias)
         if y is not None:
             return y
@@ -138,11 +149,11 @@ class TransformerBlock(keras.layers.Layer):
         qkv, output, mlp_in, mlp_out, attention_norm, mlp_norm = weights
         if mask is not None:
             mask = ops.cast(mask, "bool")
-        y = backend.layer_norm(x, *attention_norm, norms[0].epsilon)
+        y = backend.layer_norm(x, *attention_norm, epsilon=norms[0].epsilon)
         y = backend.linear(y, *qkv)
         y = backend.attention(y, attention.num_heads, mask, bias)
         x = x + backend.linear(y, *output)
-        y = backend.layer_norm(x, *mlp_norm, norms[1].epsilon)
+        y = backend.layer_norm(x, *mlp_norm, epsilon=norms[1].epsilon)
         return x + backend.mlp(y, mlp_in, mlp_out)
 
     def _drop(self, y, training):
@@ -150,10 +161,10 @@ class TransformerBlock(keras.layers.Layer):
             y = drop(y, training=training)
         return y
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {
             **super().get_config(),
             "dim": self.dim,

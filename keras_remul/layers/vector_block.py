@@ -1,10 +1,15 @@
 """One transformer block on scalars and vectors, equivariant to O(3)."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_remul.layers.attend import attend
 from keras_remul.layers.exact import VectorDense
+from keras_remul.utils.typing import Array, Config, Shape
 
 
 @keras.saving.register_keras_serializable(package="keras_remul")
@@ -31,20 +36,20 @@ class VectorNormalization(keras.layers.Layer):
         (8, 5, 3, 16)
     """
 
-    def __init__(self, epsilon=1e-5, **kwargs):
+    def __init__(self, epsilon: float = 1e-5, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.epsilon = epsilon
         self.supports_masking = True
         self.built = True
 
-    def call(self, v):
+    def call(self, v: Array) -> Array:
         square = ops.mean(ops.square(v), axis=(-2, -1), keepdims=True)
         return v * ops.rsqrt(3.0 * square + self.epsilon)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {**super().get_config(), "epsilon": self.epsilon}
 
 
@@ -93,7 +98,14 @@ class VectorTransformerBlock(keras.layers.Layer):
         arXiv 2512.17011, for Euclidean vectors.
     """
 
-    def __init__(self, dim, vector_dim, num_heads, mlp_ratio=2, **kwargs):
+    def __init__(
+        self,
+        dim: int,
+        vector_dim: int,
+        num_heads: int,
+        mlp_ratio: int = 2,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         if num_heads < 1 or dim % num_heads or vector_dim % num_heads:
             raise ValueError(
@@ -139,7 +151,7 @@ class VectorTransformerBlock(keras.layers.Layer):
         self.mlp_out = dense(dim, "mlp_out")
         self.vector_mlp_out = vector_dense(vector_dim, "vector_mlp_out")
 
-    def build(self, s_shape, v_shape):
+    def build(self, s_shape: Shape, v_shape: Shape) -> None:
         s, v = s_shape, v_shape
         for scalar, vector in (self.attention_norms, self.mlp_norms):
             scalar.build(s)
@@ -153,7 +165,13 @@ class VectorTransformerBlock(keras.layers.Layer):
         self.mlp_out.build((*s[:-1], self.mlp_dim))
         self.vector_mlp_out.build((*v[:-1], self.mlp_vector_dim))
 
-    def call(self, s, v, mask=None, bias=None):
+    def call(
+        self,
+        s: Array,
+        v: Array,
+        mask: Array | None = None,
+        bias: Array | None = None,
+    ) -> tuple[Array, Array]:
         ds, dv = self._attention(s, v, mask, bias)
         s, v = s + ds, v + dv
         ds, dv = self._mlp(s, v)
@@ -187,10 +205,12 @@ class VectorTransformerBlock(keras.layers.Layer):
         h = ops.gelu(h[..., : self.mlp_dim], approximate=True)
         return self.mlp_out(h), self.vector_mlp_out(gates * u)
 
-    def compute_output_shape(self, s_shape, v_shape):
+    def compute_output_shape(
+        self, s_shape: Shape, v_shape: Shape
+    ) -> tuple[Shape, Shape]:
         return s_shape, v_shape
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {
             **super().get_config(),
             "dim": self.dim,

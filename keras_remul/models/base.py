@@ -1,5 +1,9 @@
 """The base class of models of moving nodes: inputs, mask, outputs."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import keras
 
 from keras_remul.backend.plain import is_called_directly
@@ -10,6 +14,7 @@ from keras_remul.models.writing import READOUTS, NodeWriter
 from keras_remul.utils.dtypes import at_least_float32
 from keras_remul.utils.kept_variables import KeepsVariables
 from keras_remul.utils.masking import AttachMask
+from keras_remul.utils.typing import Config, Shape
 
 
 class NodeModel(NodeReader, NodeWriter, Variants, KeepsVariables, keras.Model):
@@ -60,13 +65,13 @@ class NodeModel(NodeReader, NodeWriter, Variants, KeepsVariables, keras.Model):
 
     def __init__(
         self,
-        readout="positions",
-        units=1,
-        length_unit=1.0,
-        time_unit=1.0,
-        node_identity=False,
-        **kwargs,
-    ):
+        readout: str = "positions",
+        units: int = 1,
+        length_unit: float = 1.0,
+        time_unit: float = 1.0,
+        node_identity: bool = False,
+        **kwargs: Any,
+    ) -> None:
         # Without autocast: float16 would round positions before centering.
         super().__init__(autocast=False, **kwargs)
         if readout not in self.readouts:
@@ -92,7 +97,7 @@ class NodeModel(NodeReader, NodeWriter, Variants, KeepsVariables, keras.Model):
         # Keras skips compute_mask where it calls the model inside jax.grad.
         self.attach_mask = AttachMask(name="attach_mask")
 
-    def build(self, input_shape):
+    def build(self, input_shape: dict[str, Shape]) -> None:
         # A layer left unbuilt has Keras trace the model anew in each
         # train_on_batch and predict_on_batch: attach_mask builds itself.
         if self.node_identity:
@@ -109,7 +114,7 @@ class NodeModel(NodeReader, NodeWriter, Variants, KeepsVariables, keras.Model):
         self.check_box(input_shape)
         self.box_shape = input_shape.get("box")
 
-    def __call__(self, *args, **kwargs):
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         # On PyTorch, what Keras does around `call` takes as long as a call.
         asked = len(args) == 1 and not kwargs.keys() - {"training"}
         inference = asked and not kwargs.get("training")
@@ -118,11 +123,11 @@ class NodeModel(NodeReader, NodeWriter, Variants, KeepsVariables, keras.Model):
         return super().__call__(*args, **kwargs)
 
     @property
-    def geometry_dtype(self):
+    def geometry_dtype(self) -> str:
         """The dtype of the variables, or float32 if that is wider."""
         return at_least_float32(self.variable_dtype)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {
             "name": self.name,
             "trainable": self.trainable,

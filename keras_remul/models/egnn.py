@@ -1,5 +1,10 @@
 """EGNN: the graph network that is equivariant by construction."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -7,6 +12,7 @@ from keras_remul.layers import EGNNLayer
 from keras_remul.layers.lengths import lengths
 from keras_remul.layers.radial import RadialBasis, log_envelope
 from keras_remul.models.base import NodeModel
+from keras_remul.utils.typing import Array, Config, Shape
 
 
 @keras.saving.register_keras_serializable(package="keras_remul")
@@ -78,15 +84,15 @@ class EGNN(NodeModel):
 
     def __init__(
         self,
-        num_layers=4,
-        hidden_dim=64,
-        edge_products=(),
-        cutoff=None,
-        num_basis=32,
-        readout="positions",
-        units=1,
-        **kwargs,
-    ):
+        num_layers: int = 4,
+        hidden_dim: int = 64,
+        edge_products: Sequence[str] = (),
+        cutoff: float | None = None,
+        num_basis: int = 32,
+        readout: str = "positions",
+        units: int = 1,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(readout, units, **kwargs)
         self.num_layers = num_layers
         self.hidden_dim = hidden_dim
@@ -116,7 +122,7 @@ class EGNN(NodeModel):
             for i in range(num_layers)
         ]
 
-    def build(self, input_shape):
+    def build(self, input_shape: dict[str, Shape]) -> None:
         super().build(input_shape)
         shapes = dict(self.node_shapes)
         edge_dim = self.count_pair_features()
@@ -137,7 +143,9 @@ class EGNN(NodeModel):
 
     # --- Forward pass ---
 
-    def call(self, inputs, training=None):
+    def call(
+        self, inputs: dict[str, Array], training: bool | None = None
+    ) -> Array:
         nodes = self.read(inputs)
         pairs = self.read_pairs(inputs, nodes)
         edges, mask, unit = self._geometry(inputs, nodes, pairs)
@@ -189,7 +197,7 @@ class EGNN(NodeModel):
 
     # --- Config ---
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {
             **super().get_config(),
             "num_layers": self.num_layers,

@@ -1,9 +1,12 @@
 """The base class of the strictly equivariant models."""
 
+from __future__ import annotations
+
 from keras import ops
 
 from keras_remul.layers.lengths import lengths
 from keras_remul.models.base import NodeModel
+from keras_remul.utils.typing import Array, Config, Shape
 
 
 class EquivariantModel(NodeModel):
@@ -19,7 +22,7 @@ class EquivariantModel(NodeModel):
 
     readouts = ("positions",)
 
-    def build_layers(self, num_vectors, num_scalars):
+    def build_layers(self, num_vectors: int, num_scalars: int) -> None:
         """Builds the sublayers.
 
         Args:
@@ -28,7 +31,13 @@ class EquivariantModel(NodeModel):
         """
         raise NotImplementedError
 
-    def displacement(self, vectors, scalars, mask, training):
+    def displacement(
+        self,
+        vectors: list[Array],
+        scalars: Array,
+        mask: Array | None,
+        training: bool | None,
+    ) -> Array:
         """The vector `(B, N, 3)` that is added to the uniform motion.
 
         Args:
@@ -40,7 +49,13 @@ class EquivariantModel(NodeModel):
         """
         raise NotImplementedError
 
-    def invariants(self, vectors, scalars, mask, training):
+    def invariants(
+        self,
+        vectors: list[Array],
+        scalars: Array,
+        mask: Array | None,
+        training: bool | None,
+    ) -> Array:
         """What the readout of scalars sees `(B, N, C)`; see `displacement`.
 
         Args:
@@ -48,7 +63,7 @@ class EquivariantModel(NodeModel):
         """
         raise NotImplementedError
 
-    def build(self, input_shape):
+    def build(self, input_shape: dict[str, Shape]) -> None:
         super().build(input_shape)
         if self.node_shapes["positions"] != 3:
             raise ValueError(
@@ -61,7 +76,9 @@ class EquivariantModel(NodeModel):
         if self.readout == "positions":
             self.build_velocity_scale()
 
-    def call(self, inputs, training=None):
+    def call(
+        self, inputs: dict[str, Array], training: bool | None = None
+    ) -> Array:
         nodes = self.read(inputs)
         x = dict(nodes.features)
         vectors = [x.pop("positions")]
@@ -78,7 +95,7 @@ class EquivariantModel(NodeModel):
             return self.write_positions(nodes, self.displacement(*seen))
         return self.write(nodes, self.invariants(*seen))
 
-    def get_config(self):
+    def get_config(self) -> Config:
         config = super().get_config()
         if len(self.readouts) == 1:
             del config["readout"], config["units"]

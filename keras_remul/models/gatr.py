@@ -1,5 +1,9 @@
 """The geometric algebra transformer."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
@@ -12,6 +16,7 @@ from keras_remul.layers.multivector import (
     MultivectorNormalization,
 )
 from keras_remul.models.equivariant import EquivariantModel
+from keras_remul.utils.typing import Array, Config
 
 
 @keras.saving.register_keras_serializable(package="keras_remul")
@@ -70,13 +75,13 @@ class GATr(EquivariantModel):
 
     def __init__(
         self,
-        num_layers=4,
-        hidden_dim=48,
-        multivector_dim=16,
-        num_heads=4,
-        mlp_ratio=2,
-        **kwargs,
-    ):
+        num_layers: int = 4,
+        hidden_dim: int = 48,
+        multivector_dim: int = 16,
+        num_heads: int = 4,
+        mlp_ratio: int = 2,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.num_layers = num_layers
         self.hidden_dim = hidden_dim
@@ -114,7 +119,7 @@ class GATr(EquivariantModel):
             name="head",
         )
 
-    def build_layers(self, num_vectors, num_scalars):
+    def build_layers(self, num_vectors: int, num_scalars: int) -> None:
         scalars = (None, None, self.hidden_dim)
         multivectors = (8, 2, None, None, self.multivector_dim)
         self.embedding.build((None, None, num_scalars))
@@ -127,7 +132,13 @@ class GATr(EquivariantModel):
 
     # --- Forward pass ---
 
-    def displacement(self, vectors, scalars, mask, training):
+    def displacement(
+        self,
+        vectors: list[Array],
+        scalars: Array,
+        mask: Array | None,
+        training: bool | None,
+    ) -> Array:
         s = self.embedding(scalars)  # (B, N, S)
         x = self.multivector_embedding(embed(*vectors))  # (8, 2, B, N, 2 C)
         for block in self.blocks:
@@ -150,7 +161,7 @@ class GATr(EquivariantModel):
 
     # --- Config ---
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {
             **super().get_config(),
             "num_layers": self.num_layers,

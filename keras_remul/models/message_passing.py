@@ -1,11 +1,17 @@
 """Message-passing network that predicts where nodes move, unconstrained."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_remul.backend.plain import is_plain
 from keras_remul.layers import MessagePassing
 from keras_remul.models.base import NodeModel
+from keras_remul.utils.typing import Array, Config, Shape
 
 
 @keras.saving.register_keras_serializable(package="keras_remul")
@@ -76,14 +82,14 @@ class MessagePassingNetwork(NodeModel):
 
     def __init__(
         self,
-        num_layers=4,
-        hidden_dim=64,
-        edge_products=(),
-        readout="positions",
-        units=1,
-        num_times=None,
-        **kwargs,
-    ):
+        num_layers: int = 4,
+        hidden_dim: int = 64,
+        edge_products: Sequence[str] = (),
+        readout: str = "positions",
+        units: int = 1,
+        num_times: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(readout, units, **kwargs)
         self.num_times = num_times
         self.num_layers = num_layers
@@ -101,7 +107,7 @@ class MessagePassingNetwork(NodeModel):
             hidden_dim, activation="silu", dtype=dtype, name="decoder"
         )
 
-    def build(self, input_shape):
+    def build(self, input_shape: dict[str, Shape]) -> None:
         super().build(input_shape)
         self.embedding.build((None, None, self.embedded_width))
         hidden_shape = (None, None, self.hidden_dim)
@@ -113,7 +119,9 @@ class MessagePassingNetwork(NodeModel):
 
     # --- Forward pass ---
 
-    def call(self, inputs, training=None):
+    def call(
+        self, inputs: dict[str, Array], training: bool | None = None
+    ) -> Array:
         nodes = self.read(inputs)
         pairs = self.read_pairs(inputs, nodes)
         edges = ops.concatenate(
@@ -129,7 +137,7 @@ class MessagePassingNetwork(NodeModel):
 
     # --- Config ---
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {
             **super().get_config(),
             "num_times": self.num_times,

@@ -1,6 +1,8 @@
 """Unconstrained transformer over the edges of atoms: local and smooth."""
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import Any, NamedTuple
 
 import keras
 from keras import ops
@@ -16,6 +18,7 @@ from keras_remul.layers.radial import RadialBasis, log_envelope
 from keras_remul.layers.reference_energies import one_hot_elements
 from keras_remul.models.base import NodeModel
 from keras_remul.utils.elements import ELEMENTS
+from keras_remul.utils.typing import Array, Config, Shape
 
 NOTHING = -1e30  # logarithm of the weight of an edge that does not exist
 ATOMIC_NUMBERS = "atomic_numbers"
@@ -122,18 +125,18 @@ class PointEdgeTransformer(NodeModel):
 
     def __init__(
         self,
-        num_layers=2,
-        hidden_dim=64,
-        num_heads=4,
-        num_blocks=1,
-        mlp_ratio=2,
-        cutoff=5.0,
-        num_basis=32,
-        num_angles=4,
-        readout="positions",
-        units=1,
-        **kwargs,
-    ):
+        num_layers: int = 2,
+        hidden_dim: int = 64,
+        num_heads: int = 4,
+        num_blocks: int = 1,
+        mlp_ratio: int = 2,
+        cutoff: float = 5.0,
+        num_basis: int = 32,
+        num_angles: int = 4,
+        readout: str = "positions",
+        units: int = 1,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(readout, units, **kwargs)
         self.num_layers = num_layers
         self.hidden_dim = hidden_dim
@@ -171,7 +174,7 @@ class PointEdgeTransformer(NodeModel):
             hidden_dim, activation="silu", dtype=dtype, name="decoder"
         )
 
-    def build(self, input_shape):
+    def build(self, input_shape: dict[str, Shape]) -> None:
         super().build(input_shape)
         shapes = dict(self.node_shapes)
         dim = shapes.pop("positions")
@@ -190,7 +193,9 @@ class PointEdgeTransformer(NodeModel):
 
     # --- Forward pass ---
 
-    def call(self, inputs, training=None):
+    def call(
+        self, inputs: dict[str, Array], training: bool | None = None
+    ) -> Array:
         nodes = self.read(inputs)
         edges = self._edges(inputs, nodes)
         t = self._tokens(nodes, edges)
@@ -276,7 +281,7 @@ class PointEdgeTransformer(NodeModel):
 
     # --- Config ---
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {
             **super().get_config(),
             "num_layers": self.num_layers,

@@ -1,10 +1,13 @@
 """Reads the inputs of models of moving nodes: nodes, and pairs of them."""
 
+from __future__ import annotations
+
 from typing import NamedTuple
 
 import keras
 from keras import ops
 
+from keras_remul.backend.mixins import ModelMixin
 from keras_remul.graphs import displacements, gather_nodes, pair_mask
 from keras_remul.models.shapes import in_order, node_shapes
 from keras_remul.periodic import (
@@ -13,6 +16,7 @@ from keras_remul.periodic import (
     shortest_period,
     standard_box,
 )
+from keras_remul.utils.typing import Array, Shape
 
 IDENTITY = "node_identity"
 
@@ -27,9 +31,9 @@ class Nodes(NamedTuple):
         mask: booleans `(B, N)`, or None.
     """
 
-    positions: object
-    features: dict
-    mask: object
+    positions: Array
+    features: dict[str, Array]
+    mask: Array | None
 
 
 class Pairs(NamedTuple):
@@ -45,31 +49,31 @@ class Pairs(NamedTuple):
             D)`; None without a box.
     """
 
-    neighbors: object
-    mask: object
-    edges: object
-    away: object
-    square: object
-    offsets: object
+    neighbors: Array | None
+    mask: Array
+    edges: Array | None
+    away: Array
+    square: Array
+    offsets: Array | None
 
 
-class NodeReader:
+class NodeReader(ModelMixin):
     """The part of a `NodeModel` that checks and reads inputs."""
 
     @property
-    def periodic(self):
+    def periodic(self) -> bool:
         """Whether the model was built for a periodic box."""
         return self.box_shape is not None
 
     @property
-    def embedded_width(self):
+    def embedded_width(self) -> int:
         """Width of `embedded`."""
         width = sum(self.node_shapes.values())
         if self.periodic:
             width -= self.node_shapes["positions"]
         return width or 1
 
-    def read(self, inputs):
+    def read(self, inputs: dict[str, Array]) -> Nodes:
         """Reads the nodes: checks, centers and scales them.
 
         Args:
@@ -112,7 +116,7 @@ class NodeReader:
             )
         return Nodes(y, x, mask)
 
-    def read_pairs(self, inputs, nodes):
+    def read_pairs(self, inputs: dict[str, Array], nodes: Nodes) -> Pairs:
         """Reads the pairs of nodes, in a periodic box or without one.
 
         Args:
@@ -146,7 +150,9 @@ class NodeReader:
         away, square = displacements(x, neighbors, offsets)
         return Pairs(neighbors, mask, edges, away, square, offsets)
 
-    def in_cell(self, weights, inputs, pairs):
+    def in_cell(
+        self, weights: Array, inputs: dict[str, Array], pairs: Pairs
+    ) -> Array:
         """Weights of pairs; NaN where a cell is too small for `cutoff`.
 
         Of several images within the cut-off, all pairs have place for one.
@@ -166,7 +172,7 @@ class NodeReader:
         fits = 2.0 * self.cutoff <= shortest_period(box) * (1.0 + 1e-6)
         return ops.where(fits[:, None, None], weights, float("nan"))
 
-    def embedded(self, nodes):
+    def embedded(self, nodes: Nodes) -> Array:
         """The features of each node that the embedding sees.
 
         Args:
@@ -182,7 +188,7 @@ class NodeReader:
             features = features or {"one": ops.ones_like(x[..., :1])}
         return ops.concatenate(list(features.values()), axis=-1)
 
-    def count_pair_features(self):
+    def count_pair_features(self) -> int:
         """Width of `pair_features`."""
         scalars = set(self.node_shapes) - {"positions", "velocities"}
         if not scalars.issuperset(self.edge_products):
@@ -193,7 +199,7 @@ class NodeReader:
         products = sum(self.node_shapes[key] for key in self.edge_products)
         return 1 + products + self.edge_dim
 
-    def pair_features(self, nodes, pairs):
+    def pair_features(self, nodes: Nodes, pairs: Pairs) -> Array:
         """Squared distances, products f_i f_j of features, given features.
 
         Args:
@@ -213,7 +219,7 @@ class NodeReader:
             result.append(pairs.edges)
         return ops.concatenate(result, axis=-1)
 
-    def check_inputs(self, inputs):
+    def check_inputs(self, inputs: dict[str, Array]) -> None:
         """Checks that the inputs have the keys and shapes of the build.
 
         Args:
@@ -244,7 +250,7 @@ class NodeReader:
                 "differences only. Build another model."
             )
 
-    def check_box(self, shapes):
+    def check_box(self, shapes: dict[str, Shape]) -> None:
         """Checks that a periodic box fits the nodes.
 
         Args:

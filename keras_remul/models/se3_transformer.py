@@ -1,5 +1,9 @@
 """The SE(3)-Transformer."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -10,6 +14,7 @@ from keras_remul.layers.se3_block import IrrepDense, SE3TransformerBlock
 from keras_remul.layers.spherical import kernel_basis, spherical_harmonics
 from keras_remul.models.equivariant import EquivariantModel
 from keras_remul.utils.dtypes import widened
+from keras_remul.utils.typing import Array, Config
 
 
 @keras.saving.register_keras_serializable(package="keras_remul")
@@ -68,13 +73,13 @@ class SE3Transformer(EquivariantModel):
 
     def __init__(
         self,
-        num_layers=4,
-        num_degrees=4,
-        hidden_dim=16,
-        num_heads=4,
-        radial_dim=32,
-        **kwargs,
-    ):
+        num_layers: int = 4,
+        num_degrees: int = 4,
+        hidden_dim: int = 16,
+        num_heads: int = 4,
+        radial_dim: int = 32,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         if not 2 <= num_degrees <= 4:
             raise ValueError(
@@ -112,7 +117,7 @@ class SE3Transformer(EquivariantModel):
             name="head",
         )
 
-    def build_layers(self, num_vectors, num_scalars):
+    def build_layers(self, num_vectors: int, num_scalars: int) -> None:
         shape = (None, None, self.num_degrees**2, self.hidden_dim)
         self.embedding.build((None, None, num_scalars))
         self.vector_embedding.build((None, None, 3, num_vectors))
@@ -123,7 +128,13 @@ class SE3Transformer(EquivariantModel):
 
     # --- Forward pass ---
 
-    def displacement(self, vectors, scalars, mask, training):
+    def displacement(
+        self,
+        vectors: list[Array],
+        scalars: Array,
+        mask: Array | None,
+        training: bool | None,
+    ) -> Array:
         s = self.embedding(scalars)[:, :, None]  # (B, N, 1, C)
         v = self.vector_embedding(ops.stack(vectors, axis=-1))  # (B, N, 3, C)
         higher = self.num_degrees**2 - 4
@@ -160,7 +171,7 @@ class SE3Transformer(EquivariantModel):
 
     # --- Config ---
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {
             **super().get_config(),
             "num_layers": self.num_layers,

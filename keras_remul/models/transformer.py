@@ -1,11 +1,17 @@
 """Transformer that predicts where the nodes of a geometric graph move."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_remul.layers import PairBias, TransformerBlock
 from keras_remul.layers.plain import apply, dense, norm
 from keras_remul.models.base import NodeModel
+from keras_remul.utils.typing import Array, Config, Shape
 
 
 @keras.saving.register_keras_serializable(package="keras_remul")
@@ -89,20 +95,20 @@ class Transformer(NodeModel):
 
     def __init__(
         self,
-        num_layers=4,
-        hidden_dim=64,
-        num_heads=4,
-        mlp_ratio=4,
-        dropout=0.0,
-        stochastic_depth=0.0,
-        pair_bias=False,
-        edge_products=(),
-        num_registers=0,
-        readout="positions",
-        units=1,
-        num_times=None,
-        **kwargs,
-    ):
+        num_layers: int = 4,
+        hidden_dim: int = 64,
+        num_heads: int = 4,
+        mlp_ratio: int = 4,
+        dropout: float = 0.0,
+        stochastic_depth: float = 0.0,
+        pair_bias: bool = False,
+        edge_products: Sequence[str] = (),
+        num_registers: int = 0,
+        readout: str = "positions",
+        units: int = 1,
+        num_times: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(readout, units, **kwargs)
         self.num_times = num_times
         self.num_layers = num_layers
@@ -144,7 +150,7 @@ class Transformer(NodeModel):
                 num_layers, num_heads, dtype=dtype, name="pair_bias"
             )
 
-    def build(self, input_shape):
+    def build(self, input_shape: dict[str, Shape]) -> None:
         super().build(input_shape)
         if "neighbors" in input_shape:
             raise ValueError(
@@ -171,7 +177,9 @@ class Transformer(NodeModel):
 
     # --- Forward pass ---
 
-    def call(self, inputs, training=None):
+    def call(
+        self, inputs: dict[str, Array], training: bool | None = None
+    ) -> Array:
         nodes = self.read(inputs)
         h = dense(self.embedding, self.embedded(nodes))
         num_nodes = ops.shape(h)[1]
@@ -214,7 +222,7 @@ class Transformer(NodeModel):
 
     # --- Config ---
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {
             **super().get_config(),
             "num_times": self.num_times,

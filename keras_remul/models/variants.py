@@ -1,6 +1,9 @@
 """Named sizes of models."""
 
+from __future__ import annotations
+
 import difflib
+from typing import Any, Self
 
 
 class Variants:
@@ -13,7 +16,7 @@ class Variants:
     variants = {}
 
     @classmethod
-    def variant(cls, name, **overrides):
+    def variant(cls, name: str, **overrides: Any) -> Self:
         """The model in the size of this name.
 
         Args:

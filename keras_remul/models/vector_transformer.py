@@ -1,5 +1,9 @@
 """Transformer on scalars and vectors: the lean strictly equivariant model."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -13,6 +17,7 @@ from keras_remul.layers.vector_block import (
 )
 from keras_remul.models.equivariant import EquivariantModel
 from keras_remul.models.writing import READOUTS
+from keras_remul.utils.typing import Array, Config
 
 
 @keras.saving.register_keras_serializable(package="keras_remul")
@@ -81,17 +86,17 @@ class VectorTransformer(EquivariantModel):
 
     def __init__(
         self,
-        num_layers=4,
-        hidden_dim=64,
-        vector_dim=16,
-        num_heads=4,
-        mlp_ratio=2,
-        cutoff=None,
-        num_basis=32,
-        readout="positions",
-        units=1,
-        **kwargs,
-    ):
+        num_layers: int = 4,
+        hidden_dim: int = 64,
+        vector_dim: int = 16,
+        num_heads: int = 4,
+        mlp_ratio: int = 2,
+        cutoff: float | None = None,
+        num_basis: int = 32,
+        readout: str = "positions",
+        units: int = 1,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(readout=readout, units=units, **kwargs)
         self.num_layers = num_layers
         self.hidden_dim = hidden_dim
@@ -137,7 +142,7 @@ class VectorTransformer(EquivariantModel):
                 name="head",
             )
 
-    def build_layers(self, num_vectors, num_scalars):
+    def build_layers(self, num_vectors: int, num_scalars: int) -> None:
         scalars = (None, None, self.hidden_dim)
         vectors = (None, None, 3, self.vector_dim)
         self.embedding.build((None, None, num_scalars))
@@ -155,11 +160,23 @@ class VectorTransformer(EquivariantModel):
 
     # --- Forward pass ---
 
-    def displacement(self, vectors, scalars, mask, training):
+    def displacement(
+        self,
+        vectors: list[Array],
+        scalars: Array,
+        mask: Array | None,
+        training: bool | None,
+    ) -> Array:
         s, v = self._channels(vectors, scalars, mask)
         return ops.sum(self.head(s)[:, :, None, :] * v, axis=-1)  # (B, N, 3)
 
-    def invariants(self, vectors, scalars, mask, training):
+    def invariants(
+        self,
+        vectors: list[Array],
+        scalars: Array,
+        mask: Array | None,
+        training: bool | None,
+    ) -> Array:
         s, v = self._channels(vectors, scalars, mask)
         return ops.concatenate([s, ops.sum(ops.square(v), axis=-2)], axis=-1)
 
@@ -184,7 +201,7 @@ class VectorTransformer(EquivariantModel):
 
     # --- Config ---
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {
             **super().get_config(),
             "num_layers": self.num_layers,

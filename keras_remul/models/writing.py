@@ -1,17 +1,22 @@
 """Writes the outputs of models of moving nodes: positions or scalars."""
 
+from __future__ import annotations
+
 import keras
 from keras import ops
 
+from keras_remul.backend.mixins import ModelMixin
 from keras_remul.layers.plain import dense
+from keras_remul.models.reading import Nodes
+from keras_remul.utils.typing import Array, Tree
 
 READOUTS = ("positions", "nodes", "graph")
 
 
-class NodeWriter:
+class NodeWriter(ModelMixin):
     """The part of a `NodeModel` that makes its output."""
 
-    def build_readout(self, width):
+    def build_readout(self, width: int) -> None:
         """Builds the last layer. Call it at the end of `build`.
 
         Args:
@@ -39,7 +44,7 @@ class NodeWriter:
         if moves:
             self.build_velocity_scale()
 
-    def build_velocity_scale(self):
+    def build_velocity_scale(self) -> None:
         """Adds the weight s of x + s v, where velocities are inputs."""
         if "velocities" in self.node_shapes:
             self.velocity_scale = self.add_weight(
@@ -48,7 +53,7 @@ class NodeWriter:
                 name="velocity_scale",
             )
 
-    def write(self, nodes, h):
+    def write(self, nodes: Nodes, h: Array) -> Array:
         """Makes the output of the model.
 
         Args:
@@ -63,7 +68,7 @@ class NodeWriter:
             return self.write_positions(nodes, h)
         return self.finish(nodes, ops.cast(h, self.geometry_dtype))
 
-    def write_positions(self, nodes, step):
+    def write_positions(self, nodes: Nodes, step: Array) -> Array:
         """x + s v + step: new positions, in the units of the data.
 
         Args:
@@ -86,7 +91,7 @@ class NodeWriter:
             step = scale * v + step
         return self.finish(nodes, y + self.length_unit * step)
 
-    def finish(self, nodes, y):
+    def finish(self, nodes: Nodes, y: Array) -> Array:
         """Puts the mask on the output; for a graph, sums over the nodes.
 
         Args:
@@ -102,14 +107,18 @@ class NodeWriter:
             return ops.sum(y, axis=1)
         return y if nodes.mask is None else self.attach_mask([y, nodes.mask])
 
-    def compute_mask(self, inputs, previous_mask=None):
+    def compute_mask(
+        self, inputs: Tree, previous_mask: Tree | None = None
+    ) -> Array | None:
         mask = inputs.get("mask")
         if mask is None or self.readout == "graph":
             return None
         mask = ops.cast(mask, "bool")
         return ops.expand_dims(mask, 2) if self.num_times else mask
 
-    def compute_output_spec(self, inputs, training=None):
+    def compute_output_spec(
+        self, inputs: dict[str, Array], training: bool | None = None
+    ) -> keras.KerasTensor:
         batch, num_nodes, dim = inputs["positions"].shape
         shape = {
             "positions": (batch, num_nodes, self.num_times, dim)

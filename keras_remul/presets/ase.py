@@ -1,6 +1,11 @@
 """`Calculator`: potentials in ASE, which is imported when it is asked for."""
 
-__all__ = ["Calculator"]  # noqa: F822, see `__getattr__`
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from keras_remul.presets.calculator import Calculator
+
+__all__ = ["Calculator"]
 
 
 def __getattr__(name):

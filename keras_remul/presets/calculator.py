@@ -1,6 +1,10 @@
 """Potentials as calculators of ASE: total energies, forces and stress."""
 
+from __future__ import annotations
+
 import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -13,7 +17,12 @@ from keras_remul.models.wrappers.potential import Potential
 from keras_remul.presets import sensible, verlet
 from keras_remul.presets.compiling import compiled_for
 from keras_remul.utils.leaves import to_numpy
+from keras_remul.utils.typing import StrPath
 from keras_remul.utils.validation import check_count
+
+if TYPE_CHECKING:
+    import ase
+
 
 # All pairs are quickest up to here, where there is no cell.
 FEW = 20
@@ -74,14 +83,14 @@ class Calculator(ase_calculator.Calculator):
 
     def __init__(
         self,
-        model,
-        cutoff=None,
-        skin=1.0,
-        symmetrize=None,
-        random_frame=False,
-        seed=0,
-        compile=None,
-    ):
+        model: keras.Model | StrPath,
+        cutoff: float | None = None,
+        skin: float = 1.0,
+        symmetrize: int | None = None,
+        random_frame: bool = False,
+        seed: int = 0,
+        compile: bool | None = None,
+    ) -> None:
         super().__init__()
         self.potential = sensible.as_potential(model)
         network = self.potential.model
@@ -113,10 +122,10 @@ class Calculator(ase_calculator.Calculator):
 
     def calculate(
         self,
-        atoms=None,
-        properties=("energy",),
-        system_changes=ase_calculator.all_changes,
-    ):
+        atoms: ase.Atoms | None = None,
+        properties: Sequence[str] = ("energy",),
+        system_changes: Sequence[str] = ase_calculator.all_changes,
+    ) -> None:
         """Computes `results` for the atoms; ASE calls it.
 
         Args:
@@ -125,20 +134,20 @@ class Calculator(ase_calculator.Calculator):
             system_changes: what is new, unused.
         """
         super().calculate(atoms, properties, system_changes)
-        atoms = self.atoms
-        sensible.check_atoms(atoms)
-        offset = self._reference_energy(atoms)
-        x = self._inputs(atoms)
+        these: Any = self.atoms
+        sensible.check_atoms(these)
+        offset = self._reference_energy(these)
+        x = self._inputs(these)
         if "stress" in properties and not self._has_stress(x):
             raise ase_calculator.PropertyNotImplementedError(
                 "The stress needs forces that are a gradient, and a cell of "
                 "three lattice vectors with a periodic direction. Received: "
                 f'forces="{self.potential.forces}", cell='
-                f"{atoms.cell.array.tolist()}, pbc={atoms.pbc.tolist()}"
+                f"{these.cell.array.tolist()}, pbc={these.pbc.tolist()}"
             )
-        found = self._averaged(x, len(atoms))
+        found = self._averaged(x, len(these))
         for key, value in found.items():
-            _check_finite(atoms, key, value)
+            _check_finite(these, key, value)
         self.results = {
             **found,
             "energy": found["energy"] + offset,
@@ -152,7 +161,7 @@ class Calculator(ase_calculator.Calculator):
     def _reference_energy(self, atoms):
         """The sum of the reference energies, a float."""
         # Compiled steps keep their weights, others have those of now.
-        table = None
+        table: Any = None
         if not self.compile:
             table = np.array(to_numpy(self.potential.references.table.value))
         if self._offset is not None:

@@ -6,6 +6,7 @@ from keras_remul.evaluation.measures import (
     summary,
     title,
 )
+from keras_remul.presets.describe import calling
 from keras_remul.utils.addresses import anonymous
 
 _FIGURES = (
@@ -47,6 +48,7 @@ _FIGURES = (
     "rejection_30_moved",
     "validation_loss",
 )
+_SEEDS = ("number", "mean", "deviation")
 _TRAINING = (
     "recipe",
     "target",
@@ -76,7 +78,11 @@ def card(name, facts):
         ValueError: a fact that the card shows has the wrong type.
     """
     _check(facts)
-    parts = [f"# {name}", _summary(facts), _usage(name)]
+    parts = [f"# {name}", _summary(facts), _usage(name, facts)]
+    if facts.get("interface"):
+        parts += ["## Inputs and outputs", _arrays(facts)]
+    if facts.get("limits"):
+        parts += ["## What it is not for", facts["limits"]]
     metrics = facts.get("metrics") or {}
     if metrics:
         parts += ["## Figures", _figures(facts, metrics)]
@@ -174,6 +180,14 @@ _KINDS = (
     ),
     ("training", lambda v: isinstance(v, dict), "a dictionary"),
     ("licenses", _are_texts, "a dictionary of texts"),
+    (
+        "seeds",
+        lambda v: _are_numbers(v) and {*_SEEDS} <= {*v},
+        f"a dictionary of numbers with {_SEEDS}",
+    ),
+    ("units", _are_texts, "a dictionary of texts"),
+    ("limits", lambda v: isinstance(v, str), "text"),
+    ("horizon", _is_number, "a number"),
 )
 
 
@@ -195,15 +209,35 @@ def _summary(facts):
     return "\n\n".join(filter(None, [facts.get("description"), text]))
 
 
-def _usage(name):
-    return (
-        "On any backend:\n\n"
-        "```python\n"
-        "import keras_remul as kr\n\n"
-        f'model = kr.from_preset("{name}")\n'
-        f'kr.verify_preset("{name}")\n'
-        "```"
-    )
+def _usage(name, facts):
+    sample = (facts.get("interface") or {}).get("sample")
+    lines = [*calling(name, sample), f"kr.verify_preset({name!r})"]
+    return "\n".join(["On any backend:\n", "```python", *lines, "```"])
+
+
+def _arrays(facts):
+    """Names, shapes, dtypes and units of the inputs and outputs."""
+    units, rows = facts.get("units") or {}, []
+    for part in ("inputs", "outputs"):
+        for name, shape, dtype in facts["interface"][part]:
+            key = name or "targets"
+            rows.append(
+                (
+                    f"{part[:-1]} {name}".rstrip(),
+                    f"({', '.join(map(str, shape))})",
+                    dtype,
+                    units.get(key, ""),
+                )
+            )
+    text = _table(("", "shape, B samples", "dtype", "unit"), rows)
+    if facts.get("horizon") is not None and "dataset" in facts:
+        text += (
+            "\n\nThe output is for the time of the input plus "
+            f"{facts['horizon']:g}, in the unit of time of the velocities; "
+            f'`kr.datasets.time_step("{facts["dataset"]}")` is the '
+            "`TimeStep` for `kr.rollout`."
+        )
+    return text
 
 
 def _figures(facts, metrics):
@@ -212,6 +246,15 @@ def _figures(facts, metrics):
         for key in _FIGURES
         if key in metrics
     ]
+    if facts.get("seeds"):
+        seeds = facts["seeds"]
+        rows.insert(
+            1,
+            (
+                f"test MSE of {seeds['number']} seeds, and its spread",
+                f"{seeds['mean']:.4g} ± {seeds['deviation']:.2g}",
+            ),
+        )
     rows += [
         (f"milliseconds per call, {key}", f"{value:.3g}")
         for key, value in (facts.get("latency") or {}).items()

@@ -1,6 +1,9 @@
 """Models as compiled functions, for answers one at a time."""
 
+from __future__ import annotations
+
 import contextlib
+from collections.abc import Callable
 
 import keras
 from keras import ops
@@ -13,11 +16,14 @@ from keras_remul.presets.exporting import (
     input_names,
 )
 from keras_remul.utils.causes import cause
+from keras_remul.utils.typing import Tree
 
 _DIFFERS = "The compiled model gives other outputs than the model"
 
 
-def compiled(model, sample, tolerance=1e-4):
+def compiled(
+    model: keras.Model, sample: Tree, tolerance: float = 1e-4
+) -> Callable[[Tree], Tree]:
     """A model as a compiled function, for inference with little delay.
 
     `model.predict` is made for much data, and takes milliseconds to begin. On

@@ -337,3 +337,21 @@ def _title(node):
     else:
         name = f"the class {name!r}"
     return f"{name} of {module!r}"[:200]
+
+
+def of_model(model):
+    """The configuration of a model, as it is written."""
+    config = keras.saving.serialize_keras_object(model)
+    _drop_compilation(config)
+    return config
+
+
+def _drop_compilation(node):
+    """Removes optimizers, losses and metrics, also of nested models."""
+    if isinstance(node, dict):
+        if "class_name" in node:
+            node.pop("compile_config", None)
+        node = list(node.values())
+    if isinstance(node, (list, tuple)):
+        for child in node:
+            _drop_compilation(child)

@@ -1,9 +1,14 @@
 """The figures of a card, measured again."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import keras
 import numpy as np
 
 from keras_remul import datasets
+from keras_remul.datasets import registry
 from keras_remul.evaluation import (
     compare_errors,
     evaluate_equivariance,
@@ -18,6 +23,7 @@ from keras_remul.presets.folder import load_preset
 from keras_remul.symmetry import Symmetry
 from keras_remul.utils.addresses import redact
 from keras_remul.utils.leaves import shaped_like
+from keras_remul.utils.typing import StrPath
 
 ROTATED, ROTATIONS = 200, 20  # samples of a potential, rotations of each
 _NEEDED = {"dataset": (str, list), "metrics": dict, "symmetry": Symmetry}
@@ -195,8 +201,13 @@ def squared_errors(model, x, y):
 
 
 def compare_presets(
-    first, second, dataset=None, data_dir=None, zoo=None, **kwargs
-):
+    first: StrPath,
+    second: StrPath,
+    dataset: str | None = None,
+    data_dir: StrPath | None = None,
+    zoo: str | None = None,
+    **kwargs: Any,
+) -> dict[str, float]:
     """Whether one preset has smaller errors than another on the same samples.
 
     Args:
@@ -242,7 +253,11 @@ def compare_presets(
     return compare_errors(*errors, **kwargs)
 
 
-def evaluate_preset(name_or_path, data_dir=None, zoo=None):
+def evaluate_preset(
+    name_or_path: StrPath,
+    data_dir: StrPath | None = None,
+    zoo: str | None = None,
+) -> dict[str, tuple[Any, Any]]:
     """Measures the figures on a preset's card again, on this machine.
 
     Args:
@@ -271,7 +286,7 @@ def evaluate_preset(name_or_path, data_dir=None, zoo=None):
             "metadata, which are needed to measure its figures."
         )
     data = datasets.load_all(facts["dataset"], data_dir=data_dir)
-    independent = datasets.registry.independent(facts["dataset"])
+    independent = registry.independent(facts["dataset"])
     found = measure(model, facts["symmetry"], data, independent)
     card = facts["metrics"]
     return {key: (card[key], found[key]) for key in card if key in found}

@@ -1,10 +1,12 @@
 """Models as files for other programs, checked before they are there."""
 
+from __future__ import annotations
+
 import importlib.util
 import pathlib
 import re
 import tempfile
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -13,6 +15,7 @@ from keras_remul import backend
 from keras_remul.presets import files, free_axes, golden, places
 from keras_remul.utils import atomic
 from keras_remul.utils.causes import cause
+from keras_remul.utils.typing import StrPath, Tree
 
 # format -> backend -> the packages that writing and running it takes.
 PACKAGES = {
@@ -48,7 +51,13 @@ class Exported(NamedTuple):
     fixed: str | None
 
 
-def export(model, path, sample, format="onnx", tolerance=1e-4):
+def export(
+    model: keras.Model,
+    path: StrPath,
+    sample: Tree,
+    format: str = "onnx",
+    tolerance: float = 1e-4,
+) -> Exported:
     """Writes a model as a file that runs without Keras, and checks it first.
 
     `max |y_file(x) - y_model(x)| <= tolerance * max |y_model(x)|`
@@ -123,7 +132,7 @@ def export(model, path, sample, format="onnx", tolerance=1e-4):
         source = _Flat(model) if flat else model
         try:
             backend.write_exported(source, new, format, sample, shapes)
-            run = load(new, format, names)
+            run: Any = load(new, format, names)
             found = [run(x) for x, _ in expected]
         except OSError:
             raise  # the disk, and not the converter
@@ -176,7 +185,7 @@ def input_names(sample):
     """A name for each input, its path, in the order of `keras.tree.flatten`."""
     arrays = golden.flatten("sample", sample)
     sizes = {a.shape[0] if a.ndim else None for a in arrays.values()}
-    if len(sizes) != 1 or None in sizes or min(sizes) < 2:
+    if len(sizes) != 1 or any(size is None or size < 2 for size in sizes):
         raise ValueError(
             "Argument `sample` must hold two samples or more in each array, to "
             "show that the batch size is free. Received: shapes "

@@ -9,6 +9,7 @@ import re
 import shutil
 import tempfile
 import uuid
+from typing import Any
 
 from keras_remul.utils import atomic
 from keras_remul.utils.plain_files import (
@@ -131,7 +132,7 @@ def _read_facts(folder, pin):
             f"version of keras_remul ({__version__}) reads up to {FORMAT}. "
             "Upgrade it."
         )
-    files = facts.get("files")
+    files: Any = facts.get("files")
     check_listing(files, file)
     for names in ((CONFIG,), (WEIGHTS, SHARDED_WEIGHTS)):
         if not set(names) & set(files):

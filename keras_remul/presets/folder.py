@@ -9,11 +9,13 @@ metadata.json       sha256 and size of each file, versions, symmetry, notes
 README.md           the model card
 """
 
-import hashlib
-import math
+from __future__ import annotations
+
 import pathlib
 import shutil
 import tempfile
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -22,11 +24,21 @@ from keras_remul.backend.pending import make_fresh, make_to_load
 from keras_remul.presets import configuration, files, golden, places, proof
 from keras_remul.presets.card import card
 from keras_remul.presets.changes import Changes
+from keras_remul.presets.describe import golden_of, interface
 from keras_remul.presets.resolve import resolve
 from keras_remul.utils import atomic
 from keras_remul.utils.plain_files import read_json
-from keras_remul.utils.weights_memory import weights_as_bytes
+from keras_remul.utils.typing import StrPath, Tree
+from keras_remul.utils.weights_memory import (
+    count_bytes,
+    weights_as_bytes,
+    weights_digest,
+)
 from keras_remul.version import __version__
+
+if TYPE_CHECKING:
+    from keras_remul.symmetry import Symmetry
+
 
 _TOLERANCE = 1e-5
 # What is found here, and nobody else may say.
@@ -39,6 +51,7 @@ _OWN_FACTS = (
     "backend",
     "symmetry",
     "weights_sha256",
+    "interface",
     "files",
 )
 _REMEDY = "Give a folder here, and `upload_preset` it from there."
@@ -46,8 +59,13 @@ _SLACK = 2**20  # bytes of weights beyond those of the file of them
 
 
 def save_to_preset(
-    model, path, x=None, symmetry=None, metadata=None, max_shard_size=None
-):
+    model: keras.Model,
+    path: StrPath,
+    x: Tree | None = None,
+    symmetry: Symmetry | None = None,
+    metadata: dict[str, Any] | None = None,
+    max_shard_size: float | None = None,
+) -> None:
     """Writes a model as a preset folder.
 
     The folder is written under a temporary name, loaded again and compared with
@@ -96,7 +114,7 @@ def save_to_preset(
     places.check_preset(path)
     _check_weights(model)
     symmetry = symmetry or getattr(model, "symmetry", None)
-    config = _config(model)
+    config = configuration.of_model(model)
     facts = {
         "format": files.FORMAT,
         "class": config["registered_name"] or config["class_name"],
@@ -109,7 +127,7 @@ def save_to_preset(
     if symmetry is not None:
         facts["symmetry"] = keras.saving.serialize_keras_object(symmetry)
         packages |= configuration.packages_of(facts["symmetry"])
-    facts["weights_sha256"] = _digest(model)
+    facts["weights_sha256"] = weights_digest(model)
     _check_facts("argument `metadata`", metadata or {})
     _check_json("the configuration of the model", config)
     facts |= metadata or {}
@@ -124,7 +142,7 @@ def save_to_preset(
         folder.mkdir()
         atomic.write_hidden(folder / files.CONFIG, atomic.as_json(config))
         # A copy has no optimizer.
-        size = _bytes(_state(model))
+        size = count_bytes(_state(model))
         copy = _make(folder, path, size=size, packages=packages)
         for old, new in zip(_state(model), _state(copy), strict=True):
             new.assign(keras.ops.convert_to_numpy(old))
@@ -179,23 +197,6 @@ def _check_room(folder, size):
             f"The weights take {size:,} bytes; {free:,} are free in "
             f"{folder.parents[1]}. Make room, or give another folder."
         )
-
-
-def _config(model):
-    config = keras.saving.serialize_keras_object(model)
-    _drop_compilation(config)
-    return config
-
-
-def _drop_compilation(node):
-    """Removes optimizers, losses and metrics, also of nested models."""
-    if isinstance(node, dict):
-        if "class_name" in node:
-            node.pop("compile_config", None)
-        node = list(node.values())
-    if isinstance(node, (list, tuple)):
-        for child in node:
-            _drop_compilation(child)
 
 
 def _check_weights(model):
@@ -262,6 +263,7 @@ def update_metadata(path, packages=(), **changes):
 
 def _describe(folder, name, facts):
     """Writes card and metadata."""
+    facts["interface"] = interface(golden_of(folder))
     atomic.write_hidden(folder / files.CARD, card(name, facts))
     facts["files"] = files.describe(folder)
     atomic.write_hidden(folder / files.METADATA, atomic.as_json(facts))
@@ -274,13 +276,13 @@ def _state(model):
 
 
 def from_preset(
-    name_or_path,
-    load_weights=True,
-    dtype=None,
-    zoo=None,
-    packages=(),
-    **kwargs,
-):
+    name_or_path: StrPath,
+    load_weights: bool = True,
+    dtype: str | keras.DTypePolicy | None = None,
+    zoo: str | None = None,
+    packages: Collection[str] = (),
+    **kwargs: Any,
+) -> keras.Model:
     """Loads the model of a preset, on any backend.
 
     Nothing in a preset is executed. Each file is read once and compared with
@@ -338,7 +340,7 @@ def from_preset(
         return model
 
 
-def load_preset(name_or_path, zoo=None, packages=()):
+def load_preset(name_or_path, zoo=None, packages=()) -> tuple[Any, Any, Any]:
     """The model of a preset, its metadata and its inputs; reads files once.
 
     Args, Raises: see `from_preset`.
@@ -383,7 +385,7 @@ def _load(folder, facts, path, packages, changes=None):
 def _check_digest(model, facts, path):
     """Raises ValueError unless these are the weights that were saved."""
     # Presets written by older versions have none.
-    if facts.get("weights_sha256") not in (None, _digest(model)):
+    if facts.get("weights_sha256") not in (None, weights_digest(model)):
         raise ValueError(
             f"Preset {path} gives other weights than those that were saved: "
             "their sha256 differs. Get the preset again."
@@ -395,7 +397,7 @@ def _check_changed(model, facts, path, changes):
     count, saved = int(model.count_params()), facts.get("parameters")
     same = count == saved
     if same and changes.policy is None:
-        same = facts.get("weights_sha256") in (None, _digest(model))
+        same = facts.get("weights_sha256") in (None, weights_digest(model))
     if not same:
         raise ValueError(
             f"With other {sorted(changes.arguments)} the model has {count:,} "
@@ -419,7 +421,7 @@ def _make(folder, path, size, packages, changes=None, fresh=False):
         )
         if not isinstance(model, keras.Model):
             raise ValueError(f"{where} is not a Keras model.")
-        needed = _bytes(model.weights)
+        needed = count_bytes(model.weights)
         if bounded and needed > size * changes.wider + _SLACK:
             raise ValueError(
                 f"{where} asks for weights of {needed:,} bytes; the file of "
@@ -430,23 +432,11 @@ def _make(folder, path, size, packages, changes=None, fresh=False):
     return make_fresh(make) if fresh else make_to_load(make)
 
 
-def _bytes(variables):
-    return sum(
-        math.prod(v.shape) * np.dtype(v.dtype).itemsize for v in variables
-    )
-
-
-def _digest(model):
-    """The sha256 of all weights, bit for bit, in order."""
-    digest = hashlib.sha256()
-    for variable in model.weights:
-        value = keras.ops.convert_to_numpy(variable)
-        digest.update(f"{value.shape}{value.dtype.name}".encode())
-        digest.update(np.ascontiguousarray(value).tobytes())
-    return digest.hexdigest()
-
-
-def read_metadata(name_or_path, zoo=None, packages=()):
+def read_metadata(
+    name_or_path: StrPath,
+    zoo: str | None = None,
+    packages: Collection[str] = (),
+) -> dict[str, Any]:
     """The metadata of a preset, a dictionary; `"symmetry"` is a `Symmetry`.
 
     Args:
@@ -464,7 +454,12 @@ def _with_symmetry(facts, path, packages):
     return facts if symmetry is None else facts | {"symmetry": symmetry}
 
 
-def verify_preset(name_or_path, tolerance=_TOLERANCE, zoo=None, packages=()):
+def verify_preset(
+    name_or_path: StrPath,
+    tolerance: float = _TOLERANCE,
+    zoo: str | None = None,
+    packages: Collection[str] = (),
+) -> float:
     """Runs a preset on its stored inputs and compares the outputs.
 
     Names, shapes, dtypes and all numbers are compared. If the preset holds

@@ -9,6 +9,7 @@ same structure. Nothing is pickled.
 import io
 import re
 import urllib.parse
+from typing import Any
 
 import keras
 import ml_dtypes
@@ -111,7 +112,7 @@ def _parts(path, rest):
 def _build(prefix, entries):
     if len(entries) == 1 and not entries[0][0]:
         return entries[0][1]
-    kinds = {parts[0][0] if parts else None for parts, _ in entries}
+    kinds: set[Any] = {parts[0][0] if parts else None for parts, _ in entries}
     groups = {}
     for parts, value in entries:
         key = parts[0][1] if parts else None

@@ -10,6 +10,7 @@ import os
 import pathlib
 import re
 import warnings
+from typing import Any
 
 from keras_remul.presets import download, files
 from keras_remul.utils.addresses import redact
@@ -176,7 +177,7 @@ def _listing(folder, address):
         )
     file = folder / files.METADATA
     try:
-        listing = read_json(file).get("files")
+        listing: Any = read_json(file).get("files")
         files.check_listing(listing, file)
     except ValueError as error:
         raise ValueError(f"{redact(address)} is damaged: {error}") from None
@@ -195,12 +196,12 @@ def _check_sizes(sizes, listing, address):
 
 def _tell(address, now, fixed):
     """Warns that an address can change, and stores its current target."""
-    before = download.kept(address)
+    before = (download.kept(address) or b"").decode()
     download.keep(address, now.encode())
-    changed = before is not None and before.decode() != now
+    changed = before not in ("", now)
     warnings.warn(
         f"{redact(address)} can change: it refers to {now} now"
-        + (f", and referred to {before.decode()} before" if changed else "")
+        + (f", and referred to {before} before" if changed else "")
         + f". To load the same files always, write {fixed}",
         stacklevel=2,
     )

@@ -5,7 +5,11 @@ their names. Presets import models, so models cannot import presets: the methods
 that load and save presets are added to the base classes here.
 """
 
+from __future__ import annotations
+
 import inspect
+from collections.abc import Collection
+from typing import Any, TypeVar
 
 import keras
 
@@ -15,8 +19,10 @@ from keras_remul.models.jets.base import JetModel
 from keras_remul.models.wrappers.base import Wrapper
 from keras_remul.training import RemulModel
 from keras_remul.utils.addresses import redact
+from keras_remul.utils.typing import StrPath
 
-MODELS = (NodeModel, JetModel, Wrapper, RemulModel)
+M = TypeVar("M", bound=keras.Model)
+MODELS: tuple[Any, ...] = (NodeModel, JetModel, Wrapper, RemulModel)
 
 
 class Presets:
@@ -41,14 +47,14 @@ class Presets:
 
 
 def _from_preset(
-    cls,
-    name_or_path,
-    load_weights=True,
-    dtype=None,
-    zoo=None,
-    packages=(),
-    **kwargs,
-):
+    cls: type[M],
+    name_or_path: StrPath,
+    load_weights: bool = True,
+    dtype: str | keras.DTypePolicy | None = None,
+    zoo: str | None = None,
+    packages: Collection[str] = (),
+    **kwargs: Any,
+) -> M:
     """Loads a preset of this class or of a subclass.
 
     Args:
@@ -81,7 +87,7 @@ def _from_preset(
     return model
 
 
-def _save_to_preset(self, path, **kwargs):
+def _save_to_preset(self: keras.Model, path: StrPath, **kwargs: Any) -> None:
     """Writes a preset.
 
     Args:

@@ -5,6 +5,8 @@ cache; a download. The package lists the hashes of all published presets, and
 holds the files of a few.
 """
 
+from __future__ import annotations
+
 import contextlib
 import difflib
 import functools
@@ -15,10 +17,12 @@ import pathlib
 import re
 import urllib.parse
 import urllib.request
+from typing import Any
 
 from keras_remul.presets import download, files, hubs
 from keras_remul.utils.addresses import join, redact
 from keras_remul.utils.plain_files import parse_json, read_json
+from keras_remul.utils.typing import StrPath
 
 MANIFEST = "manifest.json"
 ZOO_URL = "KERAS_REMUL_ZOO_URL"
@@ -65,7 +69,7 @@ def resolve(name_or_path, zoo=None):
     return _listed(text, presets[text]["files"], zoo)
 
 
-def list_presets(zoo=None):
+def list_presets(zoo: str | None = None) -> list[str]:
     """The names of presets.
 
     Args:
@@ -88,7 +92,9 @@ def list_presets(zoo=None):
     return sorted(names)
 
 
-def download_preset(name_or_path, zoo=None):
+def download_preset(
+    name_or_path: StrPath, zoo: str | None = None
+) -> pathlib.Path:
     """Downloads a preset into the cache, unless it is there.
 
     Args:
@@ -170,8 +176,10 @@ def read_manifest(zoo, wanted=None):
 
 def _kept_manifest(url):
     raw = download.kept(url)
+    if raw is None:
+        return None
     try:
-        return raw and _check_manifest(parse_json(raw, redact(url)), url)
+        return _check_manifest(parse_json(raw, redact(url)), url)
     except ValueError:  # of another version of this package
         return None
 
@@ -185,7 +193,7 @@ def _check_manifest(content, where):
         files.check_name(name, where)
         if not isinstance(entry, dict):
             raise ValueError(f"{where} says nothing of {name}.")
-        listing = entry.get("files")
+        listing: Any = entry.get("files")
         files.check_listing(listing, where)
         if files.METADATA not in listing:
             raise ValueError(

@@ -1,19 +1,23 @@
 """Uploads presets to hubs and to shared folders."""
 
+from __future__ import annotations
+
 import contextlib
 import os
 import pathlib
 import shutil
 import tempfile
+from typing import Any
 
 from keras_remul.presets import download, files, hubs
 from keras_remul.presets.folder import verify_preset
 from keras_remul.presets.resolve import local_folder, resolve
 from keras_remul.utils import atomic
 from keras_remul.utils.addresses import redact
+from keras_remul.utils.typing import StrPath
 
 
-def upload_preset(path, address):
+def upload_preset(path: StrPath, address: str) -> None:
     """Uploads a preset to a hub or a shared folder, after it was verified.
 
     The files that its metadata.json lists are copied, and the copy is verified
@@ -74,7 +78,7 @@ def _target(address):
             "Expected a file:// address without '#', which stands before a "
             f"hash; in a name it is %23. Received: {redact(address)}"
         )
-    target = local_folder(address)
+    target: Any = local_folder(address)  # it is one
     files.check_name(target.name, redact(address))
     _check_nothing_at(target)
     return target

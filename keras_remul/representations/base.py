@@ -1,14 +1,19 @@
 """The base class of representations."""
 
+from __future__ import annotations
+
 import math
+from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
 from keras import ops
 
 from keras_remul import backend
+from keras_remul.groups.base import Group
 from keras_remul.utils.configurable import Configurable
 from keras_remul.utils.dtypes import floating, widened
+from keras_remul.utils.typing import Array, Elements, Shape
 
 
 class Representation(Configurable):
@@ -44,10 +49,14 @@ class Representation(Configurable):
             `Symmetry.is_per_node`.
     """
 
-    moves_origin = False
-    per_node = None
+    moves_origin: bool = False
+    per_node: bool | None = None
 
-    def shape(self, group):
+    if TYPE_CHECKING:  # see compound.py
+
+        def __add__(self, other: Representation) -> Representation: ...
+
+    def shape(self, group: Group) -> tuple[int, ...]:
         """Trailing axes of the feature that the group acts on.
 
         Args:
@@ -58,7 +67,7 @@ class Representation(Configurable):
         """
         raise NotImplementedError
 
-    def transform(self, group, g, x):
+    def transform(self, group: Group, g: Elements, x: Array) -> Array:
         """Acts on a feature.
 
         Args:
@@ -71,7 +80,7 @@ class Representation(Configurable):
         """
         raise NotImplementedError
 
-    def check(self, group):
+    def check(self, group: Group) -> None:
         """Checks that the representation is one of this group.
 
         Args:
@@ -81,7 +90,7 @@ class Representation(Configurable):
             ValueError: the group does not act on such a feature.
         """
 
-    def check_data(self, group, shape):
+    def check_data(self, group: Group, shape: Shape) -> None:
         """Checks that the group can transform an array of this shape.
 
         Args:
@@ -92,7 +101,9 @@ class Representation(Configurable):
             ValueError: it cannot.
         """
 
-    def restrict(self, group, g=None):
+    def restrict(
+        self, group: Group, g: Elements | None = None
+    ) -> tuple[Representation, Group, Elements]:
         """The representation, group and elements that act on the feature.
 
         Most representations return themselves and the arguments. `OnFactor`
@@ -104,7 +115,7 @@ class Representation(Configurable):
         """
         return self, group, g
 
-    def rho(self, group, g):
+    def rho(self, group: Group, g: Elements) -> Array:
         """The matrix rho(g) on the flattened feature.
 
         Args:
@@ -134,7 +145,7 @@ class Representation(Configurable):
         return ops.swapaxes(images, -1, -2)
 
 
-def act(matrix, x):
+def act(matrix: Array, x: Array) -> Array:
     """A matrix for each sample, on the last axis.
 
     Args:
@@ -176,7 +187,7 @@ def check_vectors(representation, group, dimensions=None):
         dimensions: tuple of the d accepted. None accepts any.
     """
     if group.dimension is None:
-        names = group.names("dimension") if hasattr(group, "names") else []
+        names = group.names("dimension")
         hint = (
             f" Its factors {names} all do, and do not commute: name the "
             "one to use, such as "

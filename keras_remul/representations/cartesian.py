@@ -1,11 +1,15 @@
 """Scalars, vectors, points and tensors, by their Cartesian components."""
 
+from __future__ import annotations
+
 import itertools
+from collections.abc import Sequence
 
 import keras
 import numpy as np
 from keras import ops
 
+from keras_remul.groups.base import Group
 from keras_remul.representations.base import (
     Representation,
     act,
@@ -14,12 +18,13 @@ from keras_remul.representations.base import (
     times,
 )
 from keras_remul.utils.dtypes import floating, widened
+from keras_remul.utils.typing import Array, Config, Elements
 
 
 class _Spatial(Representation):
     """A feature that has a meaning only where the group acts on vectors."""
 
-    def check(self, group):
+    def check(self, group: Group) -> None:
         check_vectors(self, group)
 
 
@@ -27,10 +32,10 @@ class _Spatial(Representation):
 class Scalar(Representation):
     """Numbers that no transformation changes: charge, mass, energy."""
 
-    def shape(self, group):
+    def shape(self, group: Group) -> tuple[int, ...]:
         return ()
 
-    def transform(self, group, g, x):
+    def transform(self, group: Group, g: Elements, x: Array) -> Array:
         return x
 
 
@@ -38,10 +43,10 @@ class Scalar(Representation):
 class Pseudoscalar(_Spatial):
     """Numbers that change sign under reflections: x -> det(R) x."""
 
-    def shape(self, group):
+    def shape(self, group: Group) -> tuple[int, ...]:
         return ()
 
-    def transform(self, group, g, x):
+    def transform(self, group: Group, g: Elements, x: Array) -> Array:
         parity = group.parity(g)
         return x if parity is None else times(parity, x)
 
@@ -50,10 +55,10 @@ class Pseudoscalar(_Spatial):
 class Vector(_Spatial):
     """Displacements, velocities, forces: x -> R x. Last axis d."""
 
-    def shape(self, group):
+    def shape(self, group: Group) -> tuple[int, ...]:
         return (group.dimension,)
 
-    def transform(self, group, g, x):
+    def transform(self, group: Group, g: Elements, x: Array) -> Array:
         return act(group.linear(g), x)
 
 
@@ -61,7 +66,7 @@ class Vector(_Spatial):
 class Pseudovector(_Spatial):
     """Angular momenta, magnetic fields: x -> det(R) R x. Last axis 3."""
 
-    def check(self, group):
+    def check(self, group: Group) -> None:
         if group.dimension == 2:
             raise ValueError(
                 "Pseudovector() has a meaning in three dimensions only; in "
@@ -70,10 +75,10 @@ class Pseudovector(_Spatial):
             )
         check_vectors(self, group, dimensions=(3,))
 
-    def shape(self, group):
+    def shape(self, group: Group) -> tuple[int, ...]:
         return (3,)
 
-    def transform(self, group, g, x):
+    def transform(self, group: Group, g: Elements, x: Array) -> Array:
         x = act(group.linear(g), x)
         parity = group.parity(g)
         return x if parity is None else times(parity, x)
@@ -89,10 +94,10 @@ class Point(_Spatial):
 
     moves_origin = True
 
-    def shape(self, group):
+    def shape(self, group: Group) -> tuple[int, ...]:
         return (group.dimension,)
 
-    def transform(self, group, g, x):
+    def transform(self, group: Group, g: Elements, x: Array) -> Array:
         translation = group.translation(g)
         if translation is None:
             return act(group.linear(g), x)
@@ -112,7 +117,7 @@ class Tensor(_Spatial):
         rank: number of indices, 1 to 4. Rank 1 is a `Vector`.
     """
 
-    def __init__(self, rank):
+    def __init__(self, rank: int) -> None:
         if not isinstance(rank, int) or not 1 <= rank <= 4:
             raise ValueError(
                 "Argument `rank` must be an integer from 1 to 4. Received: "
@@ -120,10 +125,10 @@ class Tensor(_Spatial):
             )
         self.rank = rank
 
-    def shape(self, group):
+    def shape(self, group: Group) -> tuple[int, ...]:
         return (group.dimension,) * self.rank
 
-    def transform(self, group, g, x):
+    def transform(self, group: Group, g: Elements, x: Array) -> Array:
         d = group.dimension
         linear = widened(group.linear(g))
         # The Kronecker power of R acts on the flattened indices.
@@ -135,7 +140,7 @@ class Tensor(_Spatial):
         flat = ops.reshape(x, ops.shape(x)[: -self.rank] + (d**self.rank,))
         return ops.reshape(act(power, flat), ops.shape(x))
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {"rank": self.rank}
 
 
@@ -160,10 +165,10 @@ class SymmetricMatrix(_Spatial):
         ]
         return [i * d + j for i, j in pairs], unpack
 
-    def shape(self, group):
+    def shape(self, group: Group) -> tuple[int, ...]:
         return (group.dimension * (group.dimension + 1) // 2,)
 
-    def transform(self, group, g, x):
+    def transform(self, group: Group, g: Elements, x: Array) -> Array:
         d = group.dimension
         pack, unpack = self._tables(d)
         matrix = ops.take(x, np.array(unpack, "int32"), axis=-1)
@@ -182,13 +187,13 @@ class FourVector(_Spatial):
     be compared with its subgroup of rotations on the same data.
     """
 
-    def check(self, group):
+    def check(self, group: Group) -> None:
         check_vectors(self, group, dimensions=(3, 4))
 
-    def shape(self, group):
+    def shape(self, group: Group) -> tuple[int, ...]:
         return (4,)
 
-    def transform(self, group, g, x):
+    def transform(self, group: Group, g: Elements, x: Array) -> Array:
         linear = group.linear(g)
         if group.dimension == 4:
             return act(linear, x)
@@ -217,7 +222,7 @@ class MirrorPermutation(Representation):
     >>> joints = MirrorPermutation([0, 2, 1])    # head, left hand, right hand
     """
 
-    def __init__(self, partners):
+    def __init__(self, partners: Sequence[int]) -> None:
         self.partners = [int(i) for i in partners]
         order = range(len(self.partners))
         back = [self.partners[i] if i in order else None for i in self.partners]
@@ -228,10 +233,10 @@ class MirrorPermutation(Representation):
                 f"partners={self.partners}"
             )
 
-    def shape(self, group):
+    def shape(self, group: Group) -> tuple[int, ...]:
         return (len(self.partners),)
 
-    def transform(self, group, g, x):
+    def transform(self, group: Group, g: Elements, x: Array) -> Array:
         parity = group.parity(g)
         if parity is None:
             return x
@@ -239,5 +244,5 @@ class MirrorPermutation(Representation):
         swapped = ops.take(x, partners, axis=-1)
         return ops.where(per_sample(parity, x) < 0, swapped, x)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {"partners": self.partners}

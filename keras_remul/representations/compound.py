@@ -1,12 +1,17 @@
 """Representations made of others, and `get`, which reads their names."""
 
+from __future__ import annotations
+
 import difflib
 import re
+from collections.abc import Sequence
+from typing import Self
 
 import keras
 import numpy as np
 from keras import ops
 
+from keras_remul.groups.base import Group
 from keras_remul.representations import cartesian
 from keras_remul.representations.base import (
     Representation,
@@ -15,6 +20,7 @@ from keras_remul.representations.base import (
 )
 from keras_remul.representations.irreps import Irrep
 from keras_remul.utils.dtypes import floating, widened
+from keras_remul.utils.typing import Array, Config, Elements, Shape
 
 _NAMES = {
     "scalar": cartesian.Scalar,
@@ -31,7 +37,7 @@ _NAMES = {
 }
 
 
-def get(identifier):
+def get(identifier: str | Representation) -> Representation:
     """A `Representation` from an instance or a name.
 
     Args:
@@ -78,11 +84,11 @@ def get(identifier):
 class _Compound(Representation):
     """Holds other representations; None of its own."""
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return keras.saving.serialize_keras_object(self._arguments())
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: Config) -> Self:
         return cls(**keras.saving.deserialize_keras_object(config))
 
     def _arguments(self):
@@ -106,7 +112,7 @@ class DirectSum(_Compound):
     >>> DirectSum(["scalar", "vector", "2e"])    # last axis 1 + 3 + 5
     """
 
-    def __init__(self, representations):
+    def __init__(self, representations: Sequence[str | Representation]) -> None:
         if not isinstance(representations, (list, tuple)) or not (
             representations
         ):
@@ -128,14 +134,14 @@ class DirectSum(_Compound):
     def _sizes(self, group):
         return [int(np.prod(part.shape(group))) for part in self.parts]
 
-    def check(self, group):
+    def check(self, group: Group) -> None:
         for part in self.parts:
             part.check(group)
 
-    def shape(self, group):
+    def shape(self, group: Group) -> tuple[int, ...]:
         return (sum(self._sizes(group)),)
 
-    def transform(self, group, g, x):
+    def transform(self, group: Group, g: Elements, x: Array) -> Array:
         moved, start = [], 0
         lead = ops.shape(x)[:-1]
         for part, size in zip(self.parts, self._sizes(group), strict=True):
@@ -167,21 +173,21 @@ Representation.__add__ = _add
 class _Wrapper(_Compound):
     """Extends the action of one other representation."""
 
-    def __init__(self, representation):
+    def __init__(self, representation: str | Representation) -> None:
         self.representation = get(representation)
         self.moves_origin = self.representation.moves_origin
         self.per_node = self.representation.per_node
 
-    def check(self, group):
+    def check(self, group: Group) -> None:
         self.representation.check(group)
 
-    def check_data(self, group, shape):
+    def check_data(self, group: Group, shape: Shape) -> None:
         self.representation.check_data(group, shape)
 
-    def shape(self, group):
+    def shape(self, group: Group) -> tuple[int, ...]:
         return self.representation.shape(group)
 
-    def transform(self, group, g, x):
+    def transform(self, group: Group, g: Elements, x: Array) -> Array:
         return self.representation.transform(group, g, x)
 
 
@@ -204,11 +210,15 @@ class OnFactor(_Wrapper):
     ... )
     """
 
-    def __init__(self, factor, representation):
+    def __init__(
+        self, factor: str, representation: str | Representation
+    ) -> None:
         super().__init__(representation)
         self.factor = factor
 
-    def restrict(self, group, g=None):
+    def restrict(
+        self, group: Group, g: Elements | None = None
+    ) -> tuple[Representation, Group, Elements]:
         factors = getattr(group, "factors", {})
         if self.factor not in factors:
             raise ValueError(
@@ -218,19 +228,19 @@ class OnFactor(_Wrapper):
         elements = None if g is None else g[self.factor]
         return self.representation.restrict(factors[self.factor], elements)
 
-    def check(self, group):
+    def check(self, group: Group) -> None:
         representation, group, _ = self.restrict(group)
         representation.check(group)
 
-    def check_data(self, group, shape):
+    def check_data(self, group: Group, shape: Shape) -> None:
         representation, group, _ = self.restrict(group)
         representation.check_data(group, shape)
 
-    def shape(self, group):
+    def shape(self, group: Group) -> tuple[int, ...]:
         representation, group, _ = self.restrict(group)
         return representation.shape(group)
 
-    def transform(self, group, g, x):
+    def transform(self, group: Group, g: Elements, x: Array) -> Array:
         representation, group, g = self.restrict(group, g)
         return representation.transform(group, g, x)
 
@@ -260,7 +270,7 @@ class Grid(_Wrapper):
     >>> Symmetry(Dihedral(4), inputs=Grid("scalar"), outputs="scalar")
     """
 
-    def __init__(self, representation="scalar"):
+    def __init__(self, representation: str | Representation = "scalar") -> None:
         super().__init__(representation)
         if self.moves_origin or self.per_node is not None:
             raise ValueError(
@@ -270,9 +280,9 @@ class Grid(_Wrapper):
             )
         self.per_node = False
 
-    def check(self, group):
+    def check(self, group: Group) -> None:
         if not group.grid_axes:
-            names = group.names("grid_axes") if hasattr(group, "names") else []
+            names = group.names("grid_axes")
             hint = (
                 f" Its factors {names} all do: name the one to use, such as "
                 f"OnFactor({names[0]!r}, {self!r})."
@@ -286,7 +296,7 @@ class Grid(_Wrapper):
             )
         super().check(group)
 
-    def check_data(self, group, shape):
+    def check_data(self, group: Group, shape: Shape) -> None:
         axes = group.grid_axes
         if len(shape) < 1 + axes + max(1, len(self.shape(group))):
             raise ValueError(
@@ -295,7 +305,7 @@ class Grid(_Wrapper):
             )
         group.check_grid(shape[1 : 1 + axes])
 
-    def transform(self, group, g, x):
+    def transform(self, group: Group, g: Elements, x: Array) -> Array:
         x = self.representation.transform(group, g, x)
         return group.move_grid(g, x)
 
@@ -309,7 +319,7 @@ class Grid(_Wrapper):
 class _Declared(_Wrapper):
     """Declares whether axis 1 counts nodes; acts as its representation."""
 
-    def __init__(self, representation):
+    def __init__(self, representation: str | Representation) -> None:
         super().__init__(representation)
         if self.per_node is not None:
             raise ValueError(
@@ -317,7 +327,9 @@ class _Declared(_Wrapper):
                 f"Received: representation={self.representation!r}"
             )
 
-    def restrict(self, group, g=None):
+    def restrict(
+        self, group: Group, g: Elements | None = None
+    ) -> tuple[Representation, Group, Elements]:
         return self.representation.restrict(group, g)
 
     def _arguments(self):
@@ -343,11 +355,11 @@ class PerNode(_Declared):
     >>> Symmetry(SO3(), inputs="point", outputs=PerNode("scalar"))
     """
 
-    def __init__(self, representation):
+    def __init__(self, representation: str | Representation) -> None:
         super().__init__(representation)
         self.per_node = True
 
-    def check_data(self, group, shape):
+    def check_data(self, group: Group, shape: Shape) -> None:
         super().check_data(group, shape)
         if len(shape) < 2 + len(self.shape(group)):
             raise ValueError(
@@ -372,7 +384,7 @@ class PerSample(_Declared):
     >>> Symmetry(SO3(), inputs="point", outputs=PerSample("vector"))
     """
 
-    def __init__(self, representation):
+    def __init__(self, representation: str | Representation) -> None:
         super().__init__(representation)
         self.per_node = False
 
@@ -395,7 +407,9 @@ class Homogeneous(_Wrapper):
     >>> Homogeneous(-1)    # the energy of charges at distances s r
     """
 
-    def __init__(self, degree, representation="scalar"):
+    def __init__(
+        self, degree: float, representation: str | Representation = "scalar"
+    ) -> None:
         super().__init__(representation)
         if self.moves_origin:
             raise ValueError(
@@ -404,11 +418,11 @@ class Homogeneous(_Wrapper):
             )
         self.degree = float(degree)
 
-    def check(self, group):
+    def check(self, group: Group) -> None:
         check_vectors(self, group)
         super().check(group)
 
-    def transform(self, group, g, x):
+    def transform(self, group: Group, g: Elements, x: Array) -> Array:
         scale = group.scale(g)
         if scale is None:
             return self.representation.transform(group, g, x)
@@ -441,7 +455,11 @@ class Odd(_Wrapper):
     >>> Odd("vector")    # a velocity, where time is reversed
     """
 
-    def __init__(self, representation="scalar", factor=None):
+    def __init__(
+        self,
+        representation: str | Representation = "scalar",
+        factor: str | None = None,
+    ) -> None:
         super().__init__(representation)
         if self.moves_origin:
             raise ValueError(
@@ -457,17 +475,17 @@ class Odd(_Wrapper):
         scalar = OnFactor(self.factor, "scalar")
         return scalar.restrict(group, g)[1:]
 
-    def check(self, group):
+    def check(self, group: Group) -> None:
         super().check(group)
         signs, _ = self._signs(group)
-        names = signs.names("negates") if hasattr(signs, "names") else []
+        names = signs.names("negates")
         if len(names) > 1:
             raise ValueError(
                 f"The factors {names} of {signs!r} all change signs. Name the "
                 f"one to use, such as Odd(factor={names[0]!r})."
             )
 
-    def transform(self, group, g, x):
+    def transform(self, group: Group, g: Elements, x: Array) -> Array:
         moved = self.representation.transform(group, g, x)
         signs, element = self._signs(group, g)
         sign = signs.sign(element)

@@ -1,5 +1,7 @@
 """Irreducible representations of SO(3) and O(3)."""
 
+from __future__ import annotations
+
 import functools
 
 import keras
@@ -7,6 +9,7 @@ import numpy as np
 from keras import ops
 
 from keras_remul import backend
+from keras_remul.groups.base import Group
 from keras_remul.representations.base import (
     Representation,
     act,
@@ -14,6 +17,7 @@ from keras_remul.representations.base import (
     times,
 )
 from keras_remul.utils.dtypes import widened
+from keras_remul.utils.typing import Array, Config, Elements
 
 MAX_DEGREE = 6
 
@@ -114,7 +118,7 @@ class Irrep(Representation):
     >>> Irrep(3, parity=1)      # or "3e"
     """
 
-    def __init__(self, degree, parity=None):
+    def __init__(self, degree: int, parity: int | None = None) -> None:
         if not isinstance(degree, int) or not 0 <= degree <= MAX_DEGREE:
             raise ValueError(
                 f"Argument `degree` must be an integer from 0 to {MAX_DEGREE}."
@@ -129,7 +133,7 @@ class Irrep(Representation):
         self.degree = degree
         self.parity = parity
 
-    def check(self, group):
+    def check(self, group: Group) -> None:
         check_vectors(self, group, dimensions=(3,))
         if not group.orthogonal:
             raise ValueError(
@@ -137,15 +141,15 @@ class Irrep(Representation):
                 f"Received: group={group!r}"
             )
 
-    def shape(self, group):
+    def shape(self, group: Group) -> tuple[int, ...]:
         return (2 * self.degree + 1,)
 
-    def transform(self, group, g, x):
+    def transform(self, group: Group, g: Elements, x: Array) -> Array:
         x = act(wigner_d(self.degree, widened(group.linear(g))), x)
         parity = group.parity(g)
         if parity is None or self.parity == (-1) ** self.degree:
             return x
         return times(parity, x)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {"degree": self.degree, "parity": self.parity}

@@ -6,8 +6,52 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_remul.symmetry import Symmetry
+from keras_remul.training.weighting import LossWeighting
 from keras_remul.utils.structures import per_output
 from keras_remul.utils.validation import check_finite
+
+TARGETS = ("labels", "predictions")
+
+
+def check_arguments(model, symmetry, weighting, target, fraction):
+    """Raises ValueError unless a `RemulModel` can be made of these."""
+    if not isinstance(model, keras.Model):
+        raise ValueError(
+            "Argument `model` must be a keras.Model. Received: "
+            f"model={model!r} of type {type(model).__name__}"
+        )
+    if not isinstance(symmetry, Symmetry):
+        raise ValueError(
+            "Argument `symmetry` must be a keras_remul.Symmetry. "
+            f"Received: symmetry={symmetry!r}"
+        )
+    if target not in TARGETS:
+        raise ValueError(
+            f"Argument `target` must be one of {TARGETS}. Received: "
+            f"target={target!r}"
+        )
+    if not isinstance(weighting, LossWeighting):
+        raise ValueError(
+            "Argument `weighting` must be a keras_remul.weighting."
+            "LossWeighting, such as Constant(beta=1.0). Received: "
+            f"weighting={weighting!r}"
+        )
+    if not 0 < fraction <= 1:
+        raise ValueError(
+            "Argument `fraction` must be above 0 and at most 1. Received: "
+            f"fraction={fraction}"
+        )
+
+
+def check_counts(**counts):
+    """Raises ValueError for an argument that is not a positive integer."""
+    for name, value in counts.items():
+        if not isinstance(value, int) or value < 1:
+            raise ValueError(
+                f"Argument `{name}` must be an integer, at least 1. "
+                f"Received: {name}={value!r}"
+            )
 
 
 class DataChecks:

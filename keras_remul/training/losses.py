@@ -1,11 +1,16 @@
 """The loss of the equivariance task, leaf by leaf."""
 
+from __future__ import annotations
+
 import functools
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 from keras import ops
 
 from keras_remul.utils.structures import per_output
+from keras_remul.utils.typing import Array, Tree
 
 
 class _FunctionLoss(keras.losses.Loss):
@@ -19,7 +24,9 @@ class _FunctionLoss(keras.losses.Loss):
         return self.fn(y_true, y_pred)
 
 
-def get(loss):
+def get(
+    loss: str | Callable[..., Array] | keras.losses.Loss,
+) -> keras.losses.Loss:
     """A `keras.losses.Loss` from one, its name, or a function."""
     loss = keras.losses.get(loss)
     return loss if isinstance(loss, keras.losses.Loss) else _FunctionLoss(loss)
@@ -44,15 +51,21 @@ class NestedLoss:
     """
 
     def __init__(
-        self, loss, weights=None, names=None, between_predictions=False
-    ):
+        self,
+        loss: Tree,
+        weights: Tree | None = None,
+        names: Sequence[str] | None = None,
+        between_predictions: bool = False,
+    ) -> None:
         make = consistency if between_predictions else get
         self.losses = keras.tree.map_structure(
             lambda one: None if one is None else make(one), loss
         )
         self.weights, self.names = weights, names
 
-    def __call__(self, y_true, y_pred, sample_weight=None):
+    def __call__(
+        self, y_true: Tree, y_pred: Tree, sample_weight: Tree | None = None
+    ) -> Array:
         parts = [
             keras.tree.flatten(per_output(values, y_pred, self.names, argument))
             for values, argument in (
@@ -91,12 +104,14 @@ class Divergence(keras.losses.Loss):
     Transactions on Information Theory 37 (1991) 145.
     """
 
-    def __init__(self, classes, from_logits, axis=-1, **kwargs):
+    def __init__(
+        self, classes: bool, from_logits: bool, axis: int = -1, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.classes, self.from_logits = classes, from_logits
         self.axis = axis
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Array, y_pred: Array) -> Array:
         p, q = map(self._probabilities, (y_true, y_pred))
         m = (p + q) / 2
         terms = (_relative_entropy(p, m) + _relative_entropy(q, m)) / 2
@@ -141,7 +156,9 @@ _ONE_SIDED = (
 )
 
 
-def consistency(loss):
+def consistency(
+    loss: str | Callable[..., Array] | keras.losses.Loss,
+) -> keras.losses.Loss:
     """A loss between two predictions, from the loss of the task.
 
     Distances (squared and absolute errors, Huber, ...) are used as they are.
@@ -166,21 +183,21 @@ def consistency(loss):
             keras.losses, found.__name__, None
         ):
             loss = kind(**arguments)
-    loss = get(loss)
+    made = get(loss)
     for kind, classes in _CROSS_ENTROPIES.items():
-        if isinstance(loss, kind):
-            config = loss.get_config()
+        if isinstance(made, kind):
+            config = made.get_config()
             return Divergence(
                 classes,
                 config.get("from_logits", False),
                 config.get("axis", -1) if classes else -1,
-                reduction=loss.reduction,
-                name=loss.name,
+                reduction=made.reduction,
+                name=made.name,
             )
-    if isinstance(loss, _ONE_SIDED):
+    if isinstance(made, _ONE_SIDED):
         raise ValueError(
             'With target="predictions" both sides of the loss are '
-            f"predictions, and {type(loss).__name__} has no minimum where "
+            f"predictions, and {type(made).__name__} has no minimum where "
             'they agree. Give another one: RemulModel(..., loss="mse").'
         )
-    return loss
+    return made

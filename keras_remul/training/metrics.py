@@ -1,12 +1,18 @@
 """Norms of outputs, for equivariance errors."""
 
+from __future__ import annotations
+
 import keras
 from keras import ops
 
+from keras_remul.symmetry import Symmetry
 from keras_remul.utils.dtypes import widened
+from keras_remul.utils.typing import Array, Tree
 
 
-def sample_norms(difference, symmetry, mask=None):
+def sample_norms(
+    difference: Tree, symmetry: Symmetry, mask: Array | None = None
+) -> Array:
     """The Euclidean norm of each sample's outputs, all leaves together.
 
     Args:
@@ -36,7 +42,9 @@ def _of_rank(mask, leaf):
     return ops.reshape(ops.cast(mask, "bool"), axes)
 
 
-def centered(output, symmetry, mask=None):
+def centered(
+    output: Tree, symmetry: Symmetry, mask: Array | None = None
+) -> Tree:
     """Outputs with positions relative to the center of their nodes.
 
     The origin is arbitrary; a large distance from it would make relative errors

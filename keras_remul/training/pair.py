@@ -1,10 +1,14 @@
 """The pair (x, phi(g) x): one batch, one forward pass, two predictions."""
 
+from __future__ import annotations
+
 import math
 from typing import NamedTuple
 
 import keras
 from keras import ops
+
+from keras_remul.utils.typing import Array, Elements, Tree
 
 # Evaluation draws this many elements and gives sample i of the data the
 # element i, modulo their number: it depends on the place of a sample in the
@@ -23,9 +27,9 @@ class Pair(NamedTuple):
         index: the samples that g transforms, `(K,)`; None for each one once.
     """
 
-    x: object
-    g: object = None
-    index: object = None
+    x: Tree
+    g: Elements = None
+    index: Array | None = None
 
     def of_moved(self, data):
         """The entries of `data` that belong to the samples of phi(g) x."""
@@ -51,10 +55,10 @@ class Predictions(NamedTuple):
         moved_mask: its masks.
     """
 
-    clean: object
-    clean_mask: object
-    moved: object = None
-    moved_mask: object = None
+    clean: Tree
+    clean_mask: Tree
+    moved: Tree = None
+    moved_mask: Tree = None
 
     @classmethod
     def split(cls, y, masks, n=None):

@@ -1,6 +1,9 @@
 """RemulModel: the REMUL objective around any Keras model."""
 
+from __future__ import annotations
+
 import warnings
+from typing import Any, Self
 
 import keras
 from keras import ops
@@ -10,7 +13,11 @@ from keras_remul.backend import devices, keras_internals
 from keras_remul.symmetry import Symmetry
 from keras_remul.training import pair
 from keras_remul.training.batches import Batches
-from keras_remul.training.checks import DataChecks
+from keras_remul.training.checks import (
+    DataChecks,
+    check_arguments,
+    check_counts,
+)
 from keras_remul.training.leaves import Leaves, full_precision, output_masks
 from keras_remul.training.losses import NestedLoss
 from keras_remul.training.metrics import centered, sample_norms
@@ -21,8 +28,7 @@ from keras_remul.training.weighting import Constant, LossWeighting, StepMeasures
 from keras_remul.utils.kept_variables import KeepsVariables
 from keras_remul.utils.masking import AttachMask, ReadMasks
 from keras_remul.utils.structures import leafwise, per_output
-
-TARGETS = ("labels", "predictions")
+from keras_remul.utils.typing import Array, Config, Shapes, Tree
 
 
 @keras.saving.register_keras_serializable(package="keras_remul")
@@ -102,58 +108,25 @@ class RemulModel(
 
     def __init__(
         self,
-        model,
-        symmetry,
-        weighting=None,
-        target="labels",
-        loss=None,
-        fraction=1.0,
-        num_samples=1,
-        interval=1,
-        augment=False,
-        seed=None,
-        **kwargs,
-    ):
-        if not isinstance(model, keras.Model):
-            raise ValueError(
-                "Argument `model` must be a keras.Model. Received: "
-                f"model={model!r} of type {type(model).__name__}"
-            )
+        model: keras.Model,
+        symmetry: Symmetry,
+        weighting: LossWeighting | None = None,
+        target: str = "labels",
+        loss: Tree | None = None,
+        fraction: float = 1.0,
+        num_samples: int = 1,
+        interval: int = 1,
+        augment: bool = False,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        weighting = Constant() if weighting is None else weighting
+        check_arguments(model, symmetry, weighting, target, fraction)
+        check_counts(num_samples=num_samples, interval=interval)
         # By its dtype Keras decides on the scaling of losses in float16.
         # Without autocast: the wrapped model says in what it wants its inputs.
         kwargs.setdefault("dtype", model.dtype_policy)
         super().__init__(autocast=False, **kwargs)
-        if not isinstance(symmetry, Symmetry):
-            raise ValueError(
-                "Argument `symmetry` must be a keras_remul.Symmetry. "
-                f"Received: symmetry={symmetry!r}"
-            )
-        if target not in TARGETS:
-            raise ValueError(
-                f"Argument `target` must be one of {TARGETS}. Received: "
-                f"target={target!r}"
-            )
-        weighting = Constant() if weighting is None else weighting
-        if not isinstance(weighting, LossWeighting):
-            raise ValueError(
-                "Argument `weighting` must be a keras_remul.weighting."
-                "LossWeighting, such as Constant(beta=1.0). Received: "
-                f"weighting={weighting!r}"
-            )
-        if not 0 < fraction <= 1:
-            raise ValueError(
-                "Argument `fraction` must be above 0 and at most 1. Received: "
-                f"fraction={fraction}"
-            )
-        for name, value in (
-            ("num_samples", num_samples),
-            ("interval", interval),
-        ):
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(
-                    f"Argument `{name}` must be an integer, at least 1. "
-                    f"Received: {name}={value!r}"
-                )
         self.model = model
         self.symmetry = symmetry
         self.fraction = float(fraction)
@@ -167,7 +140,7 @@ class RemulModel(
         self.supports_masking = True
         self.seed_generator = keras.random.SeedGenerator(seed)
         self._read_masks, self._attach_mask = ReadMasks(), AttachMask()
-        self._nested_loss = None
+        self._nested_loss: Any = None  # until `compile`
         self._checks = DataChecks(self)
         self._batches = Batches(self)
         # Without f(x) and its loss, what is left is training on moved data.
@@ -191,16 +164,16 @@ class RemulModel(
     # The wrapped model, as it is.
 
     @property
-    def output_names(self):
+    def output_names(self) -> list[str]:
         """Names of the outputs, by which losses may be given in a dict."""
         return self.model.output_names
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shapes) -> None:
         if not self.model.built:
             self.model.build(input_shape)
         self.built = True
 
-    def call(self, x, training=None):
+    def call(self, x: Tree, training: bool | None = None) -> Tree:
         if isinstance(x, Pair):
             return self._call_pair(x, training)
         if training:
@@ -219,7 +192,7 @@ class RemulModel(
         """The `Predictions` of x only, with which Keras builds its losses."""
         return Predictions.split(y_pred, self._read_masks(y_pred))
 
-    def has_both_tasks(self, x):
+    def has_both_tasks(self, x: Tree) -> bool:
         """Whether x is a `Pair` with elements g.
 
         Args:
@@ -227,12 +200,12 @@ class RemulModel(
         """
         return isinstance(x, Pair) and x.g is not None
 
-    def compute_mask(self, x, previous_mask=None):
+    def compute_mask(self, x: Tree, previous_mask: Tree | None = None) -> None:
         return None
 
     # The steps: x becomes a `Pair`.
 
-    def train_step(self, *args):
+    def train_step(self, *args: Any) -> dict[str, Array]:
         args = devices.shard(args)
         if self._moves:
             args = backend.map_batch(self, self._batches.moved, args)
@@ -254,13 +227,13 @@ class RemulModel(
             *backend.map_batch(self, self._batches.alone, args)
         )
 
-    def test_step(self, *args):
+    def test_step(self, *args: Any) -> dict[str, Array]:
         prepare = self._batches.alone
         if self.pairs:
             prepare = self._batches.pair_by_place
         return super().test_step(*backend.map_batch(self, prepare, args))
 
-    def labels(self, y):
+    def labels(self, y: Tree) -> Tree:
         """Labels in the structure of the outputs of `symmetry`.
 
         Args:
@@ -275,12 +248,12 @@ class RemulModel(
 
     def compile(
         self,
-        optimizer="rmsprop",
-        loss=None,
-        loss_weights=None,
-        *args,
-        **kwargs,
-    ):
+        optimizer: str | keras.optimizers.Optimizer = "rmsprop",
+        loss: Tree | None = None,
+        loss_weights: Tree | None = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
         """As `keras.Model.compile`; `loss` also serves the equivariance task.
 
         Args:
@@ -312,14 +285,19 @@ class RemulModel(
             )
         super().compile(optimizer, loss, loss_weights, *args, **kwargs)
 
-    def compile_from_config(self, config):
+    def compile_from_config(self, config: Config) -> None:
         self.compile(**keras.saving.deserialize_keras_object(config))
         if self.built:
             self.optimizer.build(self.trainable_variables)
 
     def compute_loss(
-        self, x=None, y=None, y_pred=None, sample_weight=None, training=True
-    ):
+        self,
+        x: Tree | None = None,
+        y: Tree | None = None,
+        y_pred: Tree | None = None,
+        sample_weight: Tree | None = None,
+        training: bool = True,
+    ) -> Array:
         """alpha L_obj + beta L_equi + the losses of the layers, a scalar.
 
         In evaluation L_obj replaces the first two terms, so that `val_loss`
@@ -425,7 +403,9 @@ class RemulModel(
         masks = output_masks(self.symmetry, x, y_pred, own_masks)
         return Leaves(y_pred, masks, self._attach_mask, self._names())
 
-    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+    def compute_metrics(
+        self, x: Tree, y: Tree, y_pred: Tree, sample_weight: Tree | None = None
+    ) -> dict[str, Array]:
         if not isinstance(y_pred, Predictions):
             x, y_pred = Pair(x), self._alone(y_pred)
         leaves = self._leaves(x.x, y_pred.clean, y_pred.clean_mask)
@@ -436,12 +416,14 @@ class RemulModel(
             leaves.sample_weight(sample_weight),
         )
 
-    def get_metrics_result(self):
+    def get_metrics_result(self) -> dict[str, Array]:
         return devices.results(self, super().get_metrics_result)
 
     # Data, checked before the first step.
 
-    def fit(self, x=None, y=None, *args, **kwargs):
+    def fit(
+        self, x: Any = None, y: Tree | None = None, *args: Any, **kwargs: Any
+    ) -> keras.callbacks.History:
         data = (x, y, kwargs.get("sample_weight"))
         x = self._checks.checked(*data)
         if isinstance(kwargs.get("validation_data"), (tuple, list)):
@@ -454,7 +436,9 @@ class RemulModel(
             warnings.warn(warning, stacklevel=2)
         return history
 
-    def evaluate(self, x=None, y=None, *args, **kwargs):
+    def evaluate(
+        self, x: Any = None, y: Tree | None = None, *args: Any, **kwargs: Any
+    ) -> float | list[float] | dict[str, float]:
         data = (x, y, kwargs.get("sample_weight"))
         x = self._checks.checked(*data)
         if self._checks.is_new("test", data):
@@ -466,15 +450,15 @@ class RemulModel(
 
     # Saving.
 
-    def get_build_config(self):
+    def get_build_config(self) -> Config | None:
         return self.model.get_build_config()
 
-    def build_from_config(self, config):
+    def build_from_config(self, config: Config | None) -> None:
         if config and not self.model.built:
             self.model.build_from_config(config)
         self.built = self.model.built
 
-    def get_config(self):
+    def get_config(self) -> Config:
         serialize = keras.saving.serialize_keras_object
         return {
             **super().get_config(),
@@ -491,7 +475,9 @@ class RemulModel(
         }
 
     @classmethod
-    def from_config(cls, config, custom_objects=None):
+    def from_config(
+        cls, config: Config, custom_objects: dict[str, Any] | None = None
+    ) -> Self:
         config = dict(config)
         for key in ("model", "symmetry", "weighting", "loss"):
             config[key] = keras.saving.deserialize_keras_object(

@@ -12,6 +12,7 @@ import math
 import os
 import pathlib
 import uuid
+from typing import Any
 
 PART = ".part"  # how the names of files end that are being written
 
@@ -158,7 +159,7 @@ def write_figure(path, figure, dpi):
     write(path, stream.getvalue())
 
 
-def finite(content):
+def finite(content) -> Any:
     """The nested object with None where it holds NaN or infinite floats."""
     if isinstance(content, dict):
         return {key: finite(value) for key, value in content.items()}

@@ -1,15 +1,21 @@
 """Objects that are equal when their configurations are."""
 
+from __future__ import annotations
+
+from typing import Self
+
+from keras_remul.utils.typing import Config
+
 
 class Configurable:
     """Equality, hash and repr from `get_config`, as Keras serialises it."""
 
-    def get_config(self):
+    def get_config(self) -> Config:
         """The arguments of the constructor."""
         return {}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: Config) -> Self:
         """The object with this configuration.
 
         Args:

@@ -1,5 +1,7 @@
 """Mean and variance of a sequence of nested arrays."""
 
+from typing import Any
+
 import keras
 import numpy as np
 
@@ -8,7 +10,9 @@ class Moments:
     """Running mean and variance of nested arrays (Welford's method)."""
 
     def __init__(self):
-        self.count, self.mean, self._m2 = 0, None, None
+        self.count = 0
+        self.mean: Any = None  # until the first update
+        self._m2: Any = None
 
     def update(self, data):
         data = keras.tree.map_structure(

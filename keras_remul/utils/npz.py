@@ -192,7 +192,7 @@ def _array(path, archive, info):
                 f"the size of an array of shape {shape} and dtype {dtype}",
             )
         array = np.empty(count, dtype)
-        room = memoryview(array.view("u1")) if array.nbytes else b""
+        room = array.view("u1").data if array.nbytes else memoryview(b"")
         while len(room) and (part := stream.read(min(len(room), _CHUNK))):
             room[: len(part)] = part
             room = room[len(part) :]

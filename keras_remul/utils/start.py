@@ -2,9 +2,11 @@
 
 Keras reads the environment variable KERAS_BACKEND, then `"backend"` in its file
 keras.json, takes TensorFlow otherwise, and fails where that is missing. This
-module imports neither Keras nor a framework.
+module imports no framework itself, and Keras only to leave out what TensorFlow
+says at its start.
 """
 
+import importlib
 import importlib.metadata
 import importlib.util
 import json
@@ -12,6 +14,8 @@ import os
 import pathlib
 import re
 import sys
+
+from keras_remul.utils import banner
 
 VARIABLE = "KERAS_BACKEND"
 # In the order in which they are taken; the first is the default of Keras.
@@ -107,9 +111,13 @@ def choose():
             f"{_listed(there)}. Received: {name!r}."
         )
     os.environ[VARIABLE] = there[0]
+    # Keras writes its default into its file, so that is nobody's choice.
+    missing = (
+        "" if name == BACKENDS[0] else f"; {source} is {name}, which is not"
+    )
     return (
-        f"keras_remul: {name}, {source}, is not installed, so {there[0]} is "
-        f"used. Set {VARIABLE} to choose a backend."
+        f"keras_remul: the backend is {there[0]}, which is installed{missing}. "
+        f"{VARIABLE} chooses another."
     )
 
 
@@ -124,9 +132,14 @@ def begin():
         ImportError: see `check_keras` and `choose`.
     """
     check_keras()
-    said = None if _keras_has_begun() else choose()
+    if _keras_has_begun():
+        return
+    said = choose()
     if said:
         print(said, file=sys.stderr)
+    if asked_for()[0] == "tensorflow":
+        with banner.hidden():
+            importlib.import_module("keras")
 
 
 def _keras_has_begun():

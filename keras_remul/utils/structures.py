@@ -70,7 +70,7 @@ def per_output(values, outputs, names=None, argument="loss"):
                 key: per_output(values.get(key), part, argument=argument)
                 for key, part in outputs.items()
             }
-        found = [values.get(name) for name in names]
+        found = [values.get(name) for name in known or [None] * len(flat)]
         return keras.tree.pack_sequence_as(outputs, found)
     if isinstance(outputs, (list, tuple)) and len(values) == len(outputs):
         return type(outputs)(

@@ -5,7 +5,12 @@ import math
 import numpy as np
 import pytest
 
-from keras_remul.evaluation import compare_errors, standard_error, welch
+from keras_remul.evaluation import (
+    compare_errors,
+    quantile_bound,
+    standard_error,
+    welch,
+)
 
 pytestmark = pytest.mark.backend_independent
 
@@ -84,3 +89,20 @@ def test_errors_of_numbers():
         compare_errors([1.0] * 4, [1.0] * 4, num_resamples=10)
     with pytest.raises(ValueError, match="`level`"):
         compare_errors([1.0] * 4, [1.0] * 4, level=95)
+
+
+def test_a_bound_holds_as_often_as_it_says():
+    rng, truth = np.random.default_rng(0), np.exp(1.2815515655446004)
+    draws = np.exp(rng.normal(size=(2000, 150)))  # 0.9 of them are below
+    held = np.mean([quantile_bound(row, 0.9, 0.8) >= truth for row in draws])
+    # As often, and, as an order statistic is coarse, hardly more often.
+    assert 0.77 < held < 0.88
+    # By hand: of 59 samples the largest, 1 - 0.95^59 = 0.9515.
+    values = rng.normal(size=59)
+    assert quantile_bound(values) == values.max()
+    with pytest.raises(ValueError, match="needs 59 samples.*58"):
+        quantile_bound(values[:58])
+    with pytest.raises(ValueError, match="`values`.*finite"):
+        quantile_bound([*values, math.nan])
+    with pytest.raises(ValueError, match="`confidence`.*1.5"):
+        quantile_bound(values, confidence=1.5)

@@ -230,6 +230,7 @@ OTHERS = [
     ("weighting.tolerance", dict(tolerance=0.2)),
     ("moved_by", dict(moved_by=lambda: {"more": symmetry()()})),
     ("moved_by", dict(unused="nbody_charged/unused")),
+    ("dataset.* 4 for validation", dict(validation_size=4)),
     ("symmetry.group", dict(symmetry=symmetry(groups.SO2()))),
     ("model.*units", dict(model=lambda: functional(width=32))),
     ("model.*activation", dict(model=lambda: functional(activation="gelu"))),

@@ -1,5 +1,6 @@
 """Recipes of energies and forces, and batches of samples by size."""
 
+import json
 import pathlib
 
 import numpy as np
@@ -94,9 +95,38 @@ def test_other_models_and_tasks_are_told_apart(data, tmp_path):
             symmetry=lambda: datasets.symmetry("nbody_charged"),
         ).run(tmp_path, verbose=0)
     assert recipe(task=NextState()).task.monitor == "val_mse"
+    with pytest.raises(ValueError, match="`loss`.*'huber'"):
+        EnergiesAndForces(loss="huber")
 
 
-@pytest.mark.parametrize("name", ["pet_plain", "pet_augmented", "pet_remul"])
+def test_squared_errors_are_another_run(data, tmp_path):
+    result = recipe(
+        task=EnergiesAndForces(loss="mse"), learning_rate=1e-2, epochs=3
+    ).run(tmp_path, verbose=0)
+    assert result["task"] == "EnergiesAndForces(loss='mse')"
+    history = json.loads((tmp_path / "history.json").read_text())
+    assert history["loss"][-1] < history["loss"][0]
+    with pytest.raises(ValueError, match=r"task=.EnergiesAndForces\(loss"):
+        recipe(learning_rate=1e-2, epochs=3).run(tmp_path, verbose=0)
+
+
+def test_fewer_samples_choose_the_epoch(data, tmp_path):
+    whole = recipe().run(tmp_path / "whole", verbose=0)
+    few = recipe(validation_size=3).run(tmp_path / "few", verbose=0)
+    assert "validation_size" not in whole and few["validation_size"] == 3
+    histories = [
+        json.loads((tmp_path / name / "history.json").read_text())
+        for name in ("whole", "few")
+    ]
+    assert histories[0]["loss"] == histories[1]["loss"]
+    assert histories[0]["val_loss"] != histories[1]["val_loss"]
+    with pytest.raises(ValueError, match="`validation_size`.*at least 1.*0"):
+        recipe(validation_size=0)
+
+
+@pytest.mark.parametrize(
+    "name", ["pet_plain", "pet_augmented", "pet_remul", "egnn"]
+)
 def test_recipes_load(name):
     loaded = load_recipe(f"{RECIPES / 'xtb_organic.py'}:{name}")
     model = loaded.model()

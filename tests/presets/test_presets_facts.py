@@ -114,6 +114,10 @@ TWIN = {
         {"training": [1]},
         {"licenses": ["MIT"]},
         {"licenses": {"data": 3}},
+        {"units": {"positions": 1}},
+        {"limits": ["none"]},
+        {"horizon": "1"},
+        {"seeds": {"number": 3}},
     ],
 )
 def test_facts_that_the_card_cannot_show(model, preset, facts):
@@ -139,9 +143,14 @@ def test_facts_that_the_card_shows(preset):
         picture={"text": "a", "file": "a.png"},
         training={"seed": 0, "recipe": None},
         licenses={"data": "MIT"},
+        limits="Everything else.",
+        horizon=2.0,
+        seeds={"number": 3, "mean": 0.5, "deviation": 0.01},
     )
     text = (preset / "README.md").read_text()
     for line in ("| t | 1 | none | 0.1 | 3 |", "![a](a.png)", "| data | MIT |"):
+        assert line in text
+    for line in ("Everything else.", "of 3 seeds, and its spread | 0.5 ± 0.01"):
         assert line in text
     update_metadata(preset, metrics=None, twins=None, training=None)
     assert "## Figures" not in (preset / "README.md").read_text()

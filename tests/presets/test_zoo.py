@@ -124,6 +124,25 @@ def test_manifest_and_card(name):
     if name.endswith(("_remul", "_augmented")):
         assert name.rpartition("_")[0] + "_plain" in twins
     assert set(facts["licenses"]) == {"code", "weights", "data"}
+    # Who uses it reads units, and what it is not for.
+    arrays = facts["interface"]["inputs"] + facts["interface"]["outputs"]
+    assert {name or "targets" for name, *_ in arrays} <= {*facts["units"]}
+    assert len(facts["limits"]) > 20
+
+
+@pytest.mark.backend_independent
+@pytest.mark.parametrize(
+    "dataset", sorted({files.check_files(ZOO / n)["dataset"] for n in NAMES})
+)
+def test_the_call_of_the_card_runs_as_it_stands(dataset):
+    name = next(
+        n for n in NAMES if files.check_files(ZOO / n)["dataset"] == dataset
+    )
+    text = (ZOO / name / files.CARD).read_text()
+    found = {}
+    exec(text.split("```python")[1].split("```")[0], found)
+    for y in keras.tree.flatten(found["y"]):
+        assert np.isfinite(y).all()
 
 
 @pytest.mark.parametrize("name", FIGURES)

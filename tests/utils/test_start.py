@@ -1,27 +1,16 @@
 """Which backend is taken, in processes from which some are hidden."""
 
+import functools
 import importlib.metadata
 import os
-import pathlib
-import subprocess
-import sys
 
 import pytest
+from hiding import ROOT, run_python
 
 from keras_remul.utils import start
 from keras_remul.version import __version__
 
 pytestmark = pytest.mark.backend_independent
-
-ROOT = pathlib.Path(__file__).parents[2]
-# Runs at the start of Python, before all else.
-HIDES = """
-import os
-import sys
-
-for name in os.environ["HIDDEN"].split():
-    sys.modules[name] = None  # as if it were not installed
-"""
 SCRIPT = "import sys; from keras_remul.cli import main; sys.exit(main())"
 
 
@@ -35,25 +24,8 @@ def unset(monkeypatch, tmp_path):
 @pytest.fixture
 def python(tmp_path):
     """Runs Python with some modules hidden and KERAS_BACKEND unset."""
-    (tmp_path / "sitecustomize.py").write_text(HIDES)
     (tmp_path / "keras-remul").write_text(SCRIPT)
-
-    def run(*arguments, hidden, **environment):
-        return subprocess.run(
-            [sys.executable, *arguments],
-            cwd=tmp_path,
-            env={
-                **os.environ,
-                "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}",
-                "HIDDEN": hidden,
-                **environment,
-            },
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
-    return run
+    return functools.partial(run_python, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -66,8 +38,8 @@ def test_import_takes_what_is_installed(backend, hidden, python):
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == backend
     (line,) = done.stderr.splitlines()
-    assert line.startswith("keras_remul: tensorflow, the default of Keras")
-    assert f"so {backend} is used" in line
+    assert line.startswith(f"keras_remul: the backend is {backend}, which")
+    assert "is not" not in line
 
 
 def test_import_with_no_backend(python):
@@ -135,7 +107,10 @@ def test_choice(variable, file, there, chosen, monkeypatch, tmp_path):
         (tmp_path / "keras.json").write_text(file)
     line = start.choose()
     assert os.environ["KERAS_BACKEND"] == (chosen or variable)
-    assert f"so {chosen} is used" in line if chosen else line is None
+    assert f"is {chosen}, which is" in line if chosen else line is None
+    # That of Keras itself, in its file or not, is nobody's choice.
+    named = file and "torch" in file
+    assert ("is torch, which is not" in (line or "")) == bool(named and chosen)
 
 
 def test_a_file_that_names_another_backend(tmp_path):

@@ -72,10 +72,10 @@ def _join():
     if jax.distributed.is_initialized():
         return
     given = {
-        key: os.environ.get(f"JAX_{key.upper()}")
+        key: os.environ.get(f"JAX_{key.upper()}", "")
         for key in ("coordinator_address", "num_processes", "process_id")
     }
-    if given["num_processes"] is not None:
+    if "JAX_NUM_PROCESSES" in os.environ:
         absent = [f"JAX_{key.upper()}" for key in given if not given[key]]
         if absent:
             raise ValueError(

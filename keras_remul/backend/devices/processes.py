@@ -31,4 +31,4 @@ def set_generator_states(states):
     version, own, _ = random.getstate()
     random.setstate((version, tuple(words[: len(own)]), None))
     key, place = words[len(own) : -1], words[-1]
-    np.random.set_state(("MT19937", np.array(key, "uint32"), place))
+    np.random.set_state(("MT19937", np.array(key, "uint32"), place, 0, 0.0))

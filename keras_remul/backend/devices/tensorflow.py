@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import random
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -11,7 +12,7 @@ import tensorflow as tf
 from keras_remul.backend.devices import processes
 
 # The strategy of all workers, once it is made: there can be only one.
-_workers = None
+_workers: Any = None
 
 
 def names():

@@ -235,6 +235,12 @@ the test; 200 windows of each walk. Other people: a `WalkersConfig`.
         "Free for all uses, with acknowledgement (see the citation); the data "
         "themselves must not be resold."
     )
+    LIMITS = """
+Other skeletons, frame rates or units than these, other activities, and people
+who are tilted: the model knows turns about the vertical only. Of the
+configurations of one person (`run_09`, `walk_35`), other people, too. Several
+steps in a row: see the rollouts in the guide "Motion".
+"""
     UNITS = {
         "positions, targets": "ASF units, 0.45 of them are one inch",
         "velocities": "ASF units per frame of 1/120 s",

@@ -98,6 +98,10 @@ symmetric under E(3), up to the clipping.
 """
     HOMEPAGE = "https://arxiv.org/abs/2102.09844"
     LICENSE = "Apache-2.0 (simulated by keras_remul)"
+    LIMITS = """
+Other numbers of bodies, laws, times ahead or units; charges other than -1 and
++1, and close encounters, which carry most of the error.
+"""
     UNITS = {
         "positions, velocities, targets": "dimensionless",
         "charges": "-1 or +1",

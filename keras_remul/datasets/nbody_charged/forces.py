@@ -5,6 +5,8 @@ differently, one system in ten ends at other float32 positions, and one in 25
 more than 1e-3 away.
 """
 
+from typing import Any
+
 import numpy as np
 
 MAX_FORCE = 100.0
@@ -33,7 +35,7 @@ class Coulomb:
         n, size = charges.shape
         first, second = np.triu_indices(n, 1)
         self.strength = charges[first] * charges[second]  # (P, S)
-        self.index = {
+        self.index: dict[Any, int] = {
             pair: p for p, pair in enumerate(zip(first, second, strict=True))
         }
         # Pairs (i, i + 1), ..., (i, n - 1) are one block of rows.

@@ -27,7 +27,7 @@ def simulated(ranges=None, seed=SEED, num_bodies=5, verbose=True):
         `{split: {feature: array}}`, in float64.
     """
     ranges = BENCHMARK if ranges is None else ranges
-    order = sorted(ranges, key=ranges.get)
+    order = sorted(ranges, key=lambda split: ranges[split])
     c, x, v = initial_states(
         [ranges[split] for split in order], seed, num_bodies
     )

@@ -87,6 +87,10 @@ the directions of the orbits are not.
 """
     HOMEPAGE = "https://arxiv.org/abs/2305.18415"
     LICENSE = "Apache-2.0 (simulated by keras_remul)"
+    LIMITS = """
+Other numbers of bodies, times ahead or units, masses and distances outside of
+those of the data, planets that meet.
+"""
     UNITS = {
         "positions, velocities, targets": "dimensionless, G = 1",
         "masses": "dimensionless, star 1 to 10, planets 0.01 to 0.1",

@@ -71,6 +71,9 @@ From the packages `de421` and `jplephem`: `pip install keras-remul[solar]`.
 """
     HOMEPAGE = "https://pypi.org/project/de421/"
     LICENSE = "Ephemeris of NASA/JPL, packaged as `de421` under the MIT licence"
+    LIMITS = """
+Other bodies, times ahead or units.
+"""
     UNITS = {
         "positions, targets": "astronomical unit (149597870.6996262 km)",
         "velocities": "astronomical unit per day",

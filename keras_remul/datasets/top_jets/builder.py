@@ -70,6 +70,10 @@ momentum and the beam are not, so the data keep rotations about the beam axis z.
 """
     HOMEPAGE = "https://zenodo.org/records/2603256"
     LICENSE = "CC BY 4.0 (`reference`); Apache-2.0 (simulated by keras_remul)"
+    LIMITS = """
+Jets of other generators, detectors, radii or transverse momenta than those of
+the data, and other classes than tops against light quarks and gluons.
+"""
     UNITS = {
         "four_momenta": "GeV, c = 1",
         "mask": "1 for constituents, 0 for padding",

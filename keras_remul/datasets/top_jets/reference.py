@@ -34,7 +34,7 @@ class Jets:
         self.path, self.feature = path, feature
         try:
             # Registers the filters that such files may be compressed with.
-            import hdf5plugin  # noqa: F401
+            import hdf5plugin  # noqa: F401 # pyright: ignore[reportMissingImports]
         except ImportError:
             pass
         open_plain(path).close()  # HDF5 would wait for a pipe

@@ -28,7 +28,7 @@ RUN = 1500  # jets of one label with one seed
 
 def _pythia(label, seed):
     try:
-        import pythia8mc as pythia8
+        import pythia8mc as pythia8  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise ImportError(
             "Simulating jets needs Pythia: `pip install keras-remul[jets]`."

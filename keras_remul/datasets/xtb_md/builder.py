@@ -78,6 +78,10 @@ resumed. A trajectory in the folder of manual downloads is used as it is.
 """
     HOMEPAGE = "https://tblite.readthedocs.io"
     LICENSE = "Apache-2.0 (simulated by keras_remul)"
+    LIMITS = """
+Other molecules, temperatures or times ahead: the model knows one molecule at
+500 K. It gives no energies or forces; for these take a `Potential`.
+"""
     UNITS = {
         "positions, targets": "Angstrom",
         "velocities": "Angstrom/fs",

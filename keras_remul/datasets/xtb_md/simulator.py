@@ -6,6 +6,7 @@ python -m keras_remul.datasets.xtb_md.simulator ethanol FOLDER
 import argparse
 import json
 import pathlib
+from typing import Any
 
 import numpy as np
 from tqdm.auto import tqdm
@@ -291,7 +292,7 @@ def trajectory(molecule, folder, steps, verbose=1):
     if start is not None:
         _check_run(start, _run(molecule, TEMPERATURE, SEED), folder)
     paths = _chunk_paths(folder, steps)
-    chunks = [read_chunk(path) for path in paths]
+    chunks: list[Any] = [read_chunk(path) for path in paths]
     if any(chunk is None for chunk in chunks):
         simulate(molecule, folder, steps, verbose=verbose)
         chunks = [read_chunk(path) for path in paths]

@@ -69,6 +69,10 @@ downloads, in `xtb_organic`, are used as they are.
 The law is symmetric under E(3) and permutations of equal atoms.
 """
     CITATION = XtbMd.CITATION
+    LIMITS = """
+Other elements than H, C, N, O and F, charged or open-shell molecules,
+reactions, crystals and liquids. Its labels are GFN2-xTB, not DFT.
+"""
     HOMEPAGE = XtbMd.HOMEPAGE
     LICENSE = XtbMd.LICENSE
     SPLITS = ("train", "validation", "test", "test_large", "test_hot")
@@ -91,7 +95,10 @@ The law is symmetric under E(3) and permutations of equal atoms.
         ),
     ]
     padded = True
-    atoms = ATOMS
+
+    @property
+    def atoms(self):
+        return ATOMS
 
     def _arrays(self, dl_manager):
         runs = self.builder_config.runs()
@@ -117,7 +124,7 @@ The law is symmetric under E(3) and permutations of equal atoms.
 
 def _read(path, run):
     """The features of the frames of a run, padded; None if it has none."""
-    arrays = read_chunk(path)
+    arrays = read_chunk(path) or {}  # of a file that is damaged
     for key in ("smiles", "split"):
         if str(arrays.get(key)) != getattr(run, key):
             raise ValueError(

@@ -114,7 +114,7 @@ def start(smiles, rng):
     """
     try:
         from rdkit import Chem
-        from rdkit.Chem import AllChem
+        from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
     except ImportError as error:
         raise ImportError(
             "Simulating `xtb_organic` needs RDKit: `pip install "
@@ -123,9 +123,9 @@ def start(smiles, rng):
     ase, _ = packages()
     molecule = Chem.AddHs(Chem.MolFromSmiles(smiles))
     seed = int(rng.integers(2**31 - 1))
-    if AllChem.EmbedMolecule(molecule, randomSeed=seed) < 0:
+    if rdDistGeom.EmbedMolecule(molecule, randomSeed=seed) < 0:
         return None
-    AllChem.MMFFOptimizeMolecule(molecule)
+    rdForceFieldHelpers.MMFFOptimizeMolecule(molecule)
     atoms = ase.Atoms(
         numbers=[atom.GetAtomicNum() for atom in molecule.GetAtoms()],
         positions=molecule.GetConformer().GetPositions(),

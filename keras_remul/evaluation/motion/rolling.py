@@ -1,5 +1,10 @@
 """Rollouts: a model of motion applied to its own predictions."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
@@ -10,6 +15,7 @@ from keras_remul.evaluation.motion.time_step import TimeStep
 from keras_remul.training import RemulModel
 from keras_remul.utils.dtypes import at_least_float32, floating
 from keras_remul.utils.leaves import count_samples, to_numpy
+from keras_remul.utils.typing import Array, ArrayLike
 from keras_remul.utils.validation import check_count, check_finite
 
 # Which nodes are near changes on the way; these would stay as they are.
@@ -17,7 +23,13 @@ OF_PLACE = ("neighbors", "shifts")
 MOVING = ("positions", "velocities")
 
 
-def rollout(model, x, steps, time_step=None, bones=None):
+def rollout(
+    model: keras.Model | Callable[..., Any],
+    x: dict[str, Array],
+    steps: int,
+    time_step: TimeStep | None = None,
+    bones: ArrayLike | None = None,
+) -> np.ndarray:
     """Applies a model of moving nodes to its own predictions.
 
     One step, with the velocities that the next one starts from, is compiled
@@ -79,7 +91,7 @@ def rollout(model, x, steps, time_step=None, bones=None):
 
 def _checked(x, time_step):
     """A dict of the arrays of x, after a look at them."""
-    if not isinstance(x, dict) or np.ndim(x.get("positions")) != 3:
+    if not isinstance(x, dict) or np.ndim(x.get("positions", ())) != 3:
         raise ValueError(
             'Expected x as a dict of arrays with "positions" (B, N, D). '
             f"Received: {keras.tree.map_structure(np.shape, x)}"

@@ -1,7 +1,11 @@
 """What one prediction of a model of motion means, and what follows from it."""
 
+from __future__ import annotations
+
 import dataclasses
 import math
+
+from keras_remul.utils.typing import Array
 
 # Of the time from input to output: far enough that the difference of two
 # predictions is no noise, near enough that it is a velocity. Chosen on the
@@ -63,11 +67,11 @@ class TimeStep:
             )
 
     @property
-    def moves(self):
+    def moves(self) -> bool:
         """Whether new velocities take a second prediction."""
         return self.velocities == "moved"
 
-    def later(self, x, v, y):
+    def later(self, x: Array, v: Array, y: Array) -> tuple[Array, Array, float]:
         """The state a little later than the input, and how much later.
 
         Args:

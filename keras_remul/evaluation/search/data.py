@@ -1,5 +1,7 @@
 """Samples of a data set as matrices, which g can transform."""
 
+from typing import Any
+
 import keras
 import numpy as np
 
@@ -19,7 +21,7 @@ class Data:
         self.symmetry, self.center = symmetry, center
         if center:
             self._check_center()
-        self.scales = None
+        self.scales: Any = None
         inputs, outputs, targets = self._leaves(x, y)
         # Each leaf in units of its size, which rotations keep. Targets in
         # units of their spread: large numbers would hide the small ones.

@@ -1,5 +1,10 @@
 """Which of several symmetries a model or a data set has."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import numpy as np
 
 from keras_remul.evaluation import evaluate_equivariance
@@ -15,23 +20,24 @@ from keras_remul.evaluation.search.relation import (
 from keras_remul.evaluation.search.report import Evidence, SymmetryReport
 from keras_remul.symmetry import Symmetry
 from keras_remul.utils.leaves import count_samples
+from keras_remul.utils.typing import ArrayLike, Tree
 
 _BOOTSTRAPS = 2000
 
 
 def find_symmetry(
-    model_or_data,
-    candidates,
-    x=None,
-    trials=None,
-    tolerance=0.05,
-    level=0.95,
-    num_samples=8,
-    num_permutations=199,
-    center=True,
-    regressor=None,
-    seed=0,
-):
+    model_or_data: Any,
+    candidates: Symmetry | Sequence[Symmetry],
+    x: Tree | None = None,
+    trials: ArrayLike | None = None,
+    tolerance: float = 0.05,
+    level: float = 0.95,
+    num_samples: int = 8,
+    num_permutations: int = 199,
+    center: bool = True,
+    regressor: Callable[..., Any] | None = None,
+    seed: int = 0,
+) -> SymmetryReport:
     """Tests which of the candidate symmetries a model, or data, have.
 
     For a model there is one figure, with a bootstrap interval over the inputs:
@@ -202,7 +208,11 @@ def find_symmetry(
                 data, regressor or ridge, num_samples, seed
             )
             cost, low, high = _ratio(turned, plain, level, seed)
-            figures = {"cost": cost, "cost_low": low, "cost_high": high}
+            figures: dict[str, Any] = {
+                "cost": cost,
+                "cost_low": low,
+                "cost_high": high,
+            }
             figures["transfer"] = float(transferred.mean() / plain.mean())
             verdict = _verdict(low, high, 1 + tolerance, "not detected")
             return figures, verdict

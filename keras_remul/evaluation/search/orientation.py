@@ -18,11 +18,13 @@ def shared_orientation(data, num_permutations, seed):
     n = len(data.trials)
     rng = np.random.default_rng(seed)
     chosen = np.sort(rng.permutation(n)[:_MOST_PAIRED])
+    x, y = (
+        keras.tree.map_structure(lambda a: np.asarray(a)[chosen], part)
+        for part in (data.x, data.y)
+    )
     few = Data(
-        *(
-            keras.tree.map_structure(lambda a: np.asarray(a)[chosen], part)
-            for part in (data.x, data.y)
-        ),
+        x,
+        y,
         data.symmetry,
         np.unique(data.trials[chosen], return_inverse=True)[1],
         data.center,

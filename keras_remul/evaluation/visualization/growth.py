@@ -1,11 +1,24 @@
 """The error of rollouts against time."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from keras_remul.evaluation.visualization.pictures import COLOURS, named
+from keras_remul.utils.typing import ArrayLike
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
-def error_growth(paths, truth, times=None, label="steps"):
+def error_growth(
+    paths: ArrayLike | dict[str, ArrayLike],
+    truth: ArrayLike,
+    times: ArrayLike | None = None,
+    label: str = "steps",
+) -> Figure:
     """The mean squared error of rollouts, step by step.
 
     Args:

@@ -1,6 +1,9 @@
 """Rollouts as moving pictures."""
 
+from __future__ import annotations
+
 import pathlib
+from typing import Any
 
 import numpy as np
 from keras import ops
@@ -12,6 +15,7 @@ from keras_remul.evaluation.visualization.pictures import (
     scenes_for,
 )
 from keras_remul.evaluation.visualization.scene import frame
+from keras_remul.utils.typing import ArrayLike, StrPath
 from keras_remul.utils.validation import check_count
 
 WRITERS = {".gif": "pillow", ".mp4": "ffmpeg"}
@@ -20,14 +24,14 @@ SMALL = 3.0  # inches, of a panel
 
 
 def animation(
-    paths,
-    file,
-    bones=(),
-    up="z",
-    seconds=0.1,
-    between=1,
-    dpi=80,
-):
+    paths: ArrayLike | dict[str, ArrayLike],
+    file: StrPath,
+    bones: ArrayLike = (),
+    up: str = "z",
+    seconds: float = 0.1,
+    between: int = 1,
+    dpi: int = 80,
+) -> pathlib.Path:
     """Writes rollouts as a moving picture, side by side.
 
     With bones the body is drawn, without them dots with their last ways. Poses
@@ -77,7 +81,8 @@ def animation(
     figure, scenes = scenes_for(paths, up, SMALL)
     _fit(scenes, paths.values())
     fps = between / seconds
-    writer = writing.writers[name](fps=fps)
+    make: Any = writing.writers[name]
+    writer = make(fps=fps)
     with writer.saving(figure, str(file), dpi):
         for k in range(len(next(iter(paths.values())))):
             for i, (scene, path) in enumerate(

@@ -1,8 +1,18 @@
 """Pictures of moving nodes: their paths, skeletons, molecules, jets."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from keras_remul.evaluation.visualization.scene import Scene, frame, project
+from keras_remul.utils.typing import ArrayLike
+
+if TYPE_CHECKING:
+    import ase
+    from matplotlib.figure import Figure
+
 
 COLOURS = (
     "tab:blue",
@@ -88,7 +98,13 @@ def scenes_for(paths, up, size=PANEL):
     return figure, [Scene(axis, up) for axis in axes]
 
 
-def trajectories(paths, truth=None, bones=(), up="z", unit=""):
+def trajectories(
+    paths: ArrayLike | dict[str, ArrayLike],
+    truth: ArrayLike | None = None,
+    bones: ArrayLike = (),
+    up: str = "z",
+    unit: str = "",
+) -> Figure:
     """The ways of nodes, a panel for each rollout.
 
     A dot is where a node starts, a ring where it ends. Each node has a colour;
@@ -128,7 +144,12 @@ def trajectories(paths, truth=None, bones=(), up="z", unit=""):
     return figure
 
 
-def skeleton(poses, bones, up="y", unit=""):
+def skeleton(
+    poses: ArrayLike | dict[str, ArrayLike],
+    bones: ArrayLike,
+    up: str = "y",
+    unit: str = "",
+) -> Figure:
     """Poses of a body, from light to dark as time goes by.
 
     Args:
@@ -163,7 +184,7 @@ def shades(count):
     return np.linspace(0.25, 1.0, count) if count > 1 else [1.0]
 
 
-def molecule(atoms, forces=None):
+def molecule(atoms: ase.Atoms, forces: ArrayLike | None = None) -> Figure:
     """A molecule as balls and sticks, with its forces as arrows.
 
     Args:
@@ -231,7 +252,9 @@ def draw_molecule(scene, place, bonds, colours, sizes, forces=None):
         scene.nodes(ends[:, 1], "tab:orange", 9.0, zorder=4)
 
 
-def jets(four_momenta, unit="GeV"):
+def jets(
+    four_momenta: ArrayLike | dict[str, ArrayLike], unit: str = "GeV"
+) -> Figure:
     """Constituents of jets, each relative to the axis of its jet.
 
     Areas are in proportion to transverse momentum, colours tell jets apart.

@@ -4,6 +4,8 @@ Not with the 3D axes of Matplotlib: their box leaves little room for what is in
 it, and each frame of an animation takes tenths of a second.
 """
 
+from typing import Any
+
 import numpy as np
 
 UPS = ("x", "y", "z")
@@ -95,7 +97,7 @@ class Scene:
         order = np.argsort(-seen[:, 2])
         many = np.broadcast_to(to_rgba_array(colours), (len(seen), 4))[order]
         sizes = np.broadcast_to(sizes, len(seen))[order]
-        faces = {"facecolors": many} if filled else {"facecolors": "none"}
+        faces: dict[str, Any] = {"facecolors": many if filled else "none"}
         if not filled:
             faces["edgecolors"] = many
         style = {"zorder": 3, "linewidths": 0 if filled else 1.2, **style}

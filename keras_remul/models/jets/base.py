@@ -1,5 +1,9 @@
 """The base class of models of jets: inputs and mask."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -8,6 +12,7 @@ from keras_remul.models.shapes import check_some_nodes
 from keras_remul.models.variants import Variants
 from keras_remul.utils.dtypes import at_least_float32
 from keras_remul.utils.kept_variables import KeepsVariables
+from keras_remul.utils.typing import Array, Config, Shape
 
 
 class JetModel(Variants, KeepsVariables, keras.Model):
@@ -18,7 +23,7 @@ class JetModel(Variants, KeepsVariables, keras.Model):
         **kwargs: `name` and `dtype`, for `keras.Model`.
     """
 
-    def __init__(self, units=1, **kwargs):
+    def __init__(self, units: int = 1, **kwargs: Any) -> None:
         # Without autocast: float16 would round the momenta.
         super().__init__(autocast=False, **kwargs)
         if not isinstance(units, int) or units < 1:
@@ -29,19 +34,19 @@ class JetModel(Variants, KeepsVariables, keras.Model):
         self.units = units
 
     @property
-    def optional_keys(self):
+    def optional_keys(self) -> dict[str, int]:
         """The inputs that may be left out, and their number of axes."""
         return {"mask": 2}
 
-    def build(self, input_shape):
+    def build(self, input_shape: dict[str, Shape]) -> None:
         self._check(input_shape)
 
     @property
-    def dtype_of_momenta(self):
+    def dtype_of_momenta(self) -> str:
         """That of the variables, and float32 at least."""
         return at_least_float32(self.variable_dtype)
 
-    def read(self, inputs):
+    def read(self, inputs: dict[str, Array]) -> tuple[Array, Array, Array]:
         """The constituents of the jets.
 
         Args:
@@ -80,7 +85,7 @@ class JetModel(Variants, KeepsVariables, keras.Model):
         momenta = shapes["four_momenta"]
         check_some_nodes('inputs["four_momenta"]', momenta)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {
             "name": self.name,
             "trainable": self.trainable,

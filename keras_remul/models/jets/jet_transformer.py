@@ -1,5 +1,9 @@
 """Transformer over the constituents of a jet, with features of pairs."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -7,6 +11,7 @@ from keras_remul.layers import TransformerBlock
 from keras_remul.layers.plain import apply, norm
 from keras_remul.models.jets import kinematics
 from keras_remul.models.jets.base import JetModel, masked_mean
+from keras_remul.utils.typing import Array, Config, Shape
 from keras_remul.utils.validation import check_count
 
 INVARIANCES = (None, "beam", "lorentz")
@@ -76,18 +81,18 @@ class JetTransformer(JetModel):
 
     def __init__(
         self,
-        num_layers=3,
-        hidden_dim=32,
-        num_heads=4,
-        mlp_ratio=2,
-        dropout=0.0,
-        pair_dim=16,
-        invariance=None,
-        units=1,
-        head_dim=0,
-        constituents=None,
-        **kwargs,
-    ):
+        num_layers: int = 3,
+        hidden_dim: int = 32,
+        num_heads: int = 4,
+        mlp_ratio: int = 2,
+        dropout: float = 0.0,
+        pair_dim: int = 16,
+        invariance: str | None = None,
+        units: int = 1,
+        head_dim: int = 0,
+        constituents: int | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(units, **kwargs)
         if invariance not in INVARIANCES:
             raise ValueError(
@@ -137,11 +142,11 @@ class JetTransformer(JetModel):
         self.head = keras.layers.Dense(units, dtype=dtype, name="head")
 
     @property
-    def optional_keys(self):
+    def optional_keys(self) -> dict[str, int]:
         keys = super().optional_keys
         return keys | {"spurions": 3} if self.invariance == "lorentz" else keys
 
-    def build(self, input_shape):
+    def build(self, input_shape: dict[str, Shape]) -> None:
         super().build(input_shape)
         width = {None: 8, "beam": 6, "lorentz": 3}[self.invariance]
         self.embedding.build((None, None, width))
@@ -156,7 +161,9 @@ class JetTransformer(JetModel):
             self.head_hidden.build((None, self.hidden_dim + 1))
         self.head.build((None, self.head_dim or self.hidden_dim))
 
-    def call(self, inputs, training=None):
+    def call(
+        self, inputs: dict[str, Array], training: bool | None = None
+    ) -> Array:
         p, valid, jet = self.read(inputs)
         mass = kinematics.jet_square_mass(p, valid, jet)
         log_mass = 0.5 * kinematics.log(mass)  # (B, 1)
@@ -225,7 +232,7 @@ class JetTransformer(JetModel):
             PAIRS,
         )
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {
             **super().get_config(),
             "num_layers": self.num_layers,

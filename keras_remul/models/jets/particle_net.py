@@ -1,11 +1,17 @@
 """ParticleNet: a dynamic graph network over the constituents of a jet."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_remul.layers.edge_conv import EdgeConv
 from keras_remul.models.jets import kinematics
 from keras_remul.models.jets.base import JetModel, masked_mean
+from keras_remul.utils.typing import Array, Config, Shape
 
 
 @keras.saving.register_keras_serializable(package="keras_remul")
@@ -59,13 +65,13 @@ class ParticleNet(JetModel):
 
     def __init__(
         self,
-        widths=(64, 128, 256),
-        neighbors=16,
-        hidden_dim=256,
-        dropout=0.1,
-        units=1,
-        **kwargs,
-    ):
+        widths: Sequence[int] = (64, 128, 256),
+        neighbors: int = 16,
+        hidden_dim: int = 256,
+        dropout: float = 0.1,
+        units: int = 1,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(units, **kwargs)
         self.widths = list(widths)
         self.neighbors = neighbors
@@ -85,7 +91,7 @@ class ParticleNet(JetModel):
         self.drop = keras.layers.Dropout(dropout, dtype=dtype, name="drop")
         self.head = keras.layers.Dense(units, dtype=dtype, name="head")
 
-    def build(self, input_shape):
+    def build(self, input_shape: dict[str, Shape]) -> None:
         super().build(input_shape)
         width = len(kinematics.KINEMATICS)
         self.norm.build((None, None, width))
@@ -96,11 +102,15 @@ class ParticleNet(JetModel):
         self.drop.build((None, self.hidden_dim))
         self.head.build((None, self.hidden_dim))
 
-    def call(self, inputs, training=None):
+    def call(
+        self, inputs: dict[str, Array], training: bool | None = None
+    ) -> Array:
         h = self.drop(self.embed(inputs, training), training=training)
         return ops.cast(self.head(h), self.dtype_of_momenta)
 
-    def embed(self, inputs, training=None):
+    def embed(
+        self, inputs: dict[str, Array], training: bool | None = None
+    ) -> Array:
         """The features of each jet before the last layer.
 
         Args:
@@ -121,7 +131,7 @@ class ParticleNet(JetModel):
             h = block(h, h if i else points, mask, training=training)
         return self.hidden(masked_mean(h, mask))
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {
             **super().get_config(),
             "widths": self.widths,

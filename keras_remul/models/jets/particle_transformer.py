@@ -1,6 +1,10 @@
 """Particle Transformer (ParT): attention with learned features of pairs."""
 
+from __future__ import annotations
+
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 from keras import ops
@@ -9,6 +13,7 @@ from keras_remul.layers.normformer_block import NormFormerBlock
 from keras_remul.layers.plain import apply, norm
 from keras_remul.models.jets import kinematics
 from keras_remul.models.jets.base import JetModel
+from keras_remul.utils.typing import Array, Config, Shape
 
 LEAST = math.log(1e-8)  # of the logarithms of pairs
 
@@ -67,16 +72,16 @@ class ParticleTransformer(JetModel):
 
     def __init__(
         self,
-        embed_dims=(128, 512, 128),
-        pair_dims=(64, 64, 64),
-        num_layers=8,
-        num_class_layers=2,
-        num_heads=8,
-        mlp_ratio=4,
-        dropout=0.1,
-        units=1,
-        **kwargs,
-    ):
+        embed_dims: Sequence[int] = (128, 512, 128),
+        pair_dims: Sequence[int] = (64, 64, 64),
+        num_layers: int = 8,
+        num_class_layers: int = 2,
+        num_heads: int = 8,
+        mlp_ratio: int = 4,
+        dropout: float = 0.1,
+        units: int = 1,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(units, **kwargs)
         if not embed_dims:
             raise ValueError(
@@ -141,7 +146,7 @@ class ParticleTransformer(JetModel):
             name=name,
         )
 
-    def build(self, input_shape):
+    def build(self, input_shape: dict[str, Shape]) -> None:
         super().build(input_shape)
         width = len(kinematics.KINEMATICS)
         self.norm.build((None, None, width))
@@ -167,11 +172,15 @@ class ParticleTransformer(JetModel):
             width = dense.units
             layer.build((None, None, None, width))
 
-    def call(self, inputs, training=None):
+    def call(
+        self, inputs: dict[str, Array], training: bool | None = None
+    ) -> Array:
         y = self.head(self.embed(inputs, training))
         return ops.cast(y, self.dtype_of_momenta)
 
-    def embed(self, inputs, training=None):
+    def embed(
+        self, inputs: dict[str, Array], training: bool | None = None
+    ) -> Array:
         """The features of each jet before the last layer.
 
         Args:
@@ -230,7 +239,7 @@ class ParticleTransformer(JetModel):
             h = ops.gelu(h, False)
         return ops.transpose(h, (0, 3, 1, 2))
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {
             **super().get_config(),
             "embed_dims": self.embed_dims,

@@ -1,12 +1,16 @@
 """Four-vectors that break the symmetry of jets as a collider does."""
 
+from __future__ import annotations
+
 import numpy as np
+
+from keras_remul.utils.typing import Array
 
 # The two beams, and time, in the frame of the detector.
 BEAM_SPURIONS = ((1, 0, 0, 1), (1, 0, 0, -1), (1, 0, 0, 0))
 
 
-def with_beam_spurions(inputs):
+def with_beam_spurions(inputs: dict[str, Array]) -> dict[str, Array]:
     """Jets with the directions of the beams and of time beside them.
 
     `JetTransformer(invariance="lorentz")` sees products of constituents with

@@ -1,15 +1,29 @@
 """A network and ridge regression, averaged."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from keras_remul.models.linear import ridge
 from keras_remul.models.wrappers.ensemble import Ensemble
+from keras_remul.symmetry import Symmetry
 from keras_remul.utils.shapes import check_same_shape
+
+if TYPE_CHECKING:
+    import keras
+
 
 SHARES = np.linspace(0.0, 1.0, 21)
 
 
-def blend_with_ridge(model, train, validation, symmetry):
+def blend_with_ridge(
+    model: keras.Model,
+    train: tuple[dict[str, np.ndarray], np.ndarray],
+    validation: tuple[dict[str, np.ndarray], np.ndarray],
+    symmetry: Symmetry,
+) -> Ensemble:
     """The mean of a trained network and of ridge regression.
 
     With few samples both overfit, in different ways, so that their mean may be

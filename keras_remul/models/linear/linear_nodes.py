@@ -1,11 +1,16 @@
 """Linear map of all nodes: a baseline for networks."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_remul.graphs import in_order
 from keras_remul.layers.exact import exact_product
 from keras_remul.models.base import NodeModel
+from keras_remul.utils.typing import Array, Config, Shape
 
 
 @keras.saving.register_keras_serializable(package="keras_remul")
@@ -37,7 +42,13 @@ class LinearNodes(NodeModel):
             the first call, or an argument is one of other models.
     """
 
-    def __init__(self, identity=None, length_unit=1.0, time_unit=1.0, **kwargs):
+    def __init__(
+        self,
+        identity: str | None = None,
+        length_unit: float = 1.0,
+        time_unit: float = 1.0,
+        **kwargs: Any,
+    ) -> None:
         unknown = sorted(set(kwargs) - {"name", "dtype", "trainable"})
         if unknown:
             raise ValueError(
@@ -47,7 +58,7 @@ class LinearNodes(NodeModel):
         super().__init__(length_unit=length_unit, time_unit=time_unit, **kwargs)
         self.identity = identity
 
-    def build(self, input_shape):
+    def build(self, input_shape: dict[str, Shape]) -> None:
         super().build(input_shape)
         if "velocities" not in self.node_shapes:
             raise ValueError('Expected `inputs` to have the key "velocities".')
@@ -69,7 +80,9 @@ class LinearNodes(NodeModel):
         self.linear.build((None, 2 * num_nodes * dim))
         self.build_velocity_scale()
 
-    def call(self, inputs, training=None):
+    def call(
+        self, inputs: dict[str, Array], training: bool | None = None
+    ) -> Array:
         nodes = self.read(inputs)
         shape = ops.shape(nodes.positions)
         coordinates = shape[1] * shape[2]
@@ -95,7 +108,7 @@ class LinearNodes(NodeModel):
             step = in_order(step, ops.swapaxes(order, 1, 2))
         return self.write_positions(nodes, step)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         config = super().get_config()
         for key in ("readout", "units", "node_identity"):
             del config[key]

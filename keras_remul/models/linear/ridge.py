@@ -1,34 +1,43 @@
 """Ridge regression on all nodes at once: a baseline, and half of a model."""
 
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 import numpy as np
 
 from keras_remul.models.linear.linear_nodes import LinearNodes
 from keras_remul.models.wrappers import alignment
 from keras_remul.representations import MirrorPermutation
+from keras_remul.symmetry import Symmetry
 from keras_remul.utils.shapes import check_same_shape
 
 PENALTIES = tuple(10.0**k for k in range(-4, 7))
 FINE_PENALTIES = tuple(10.0 ** (k / 4) for k in range(-16, 25))
 
 
-def flat(x):
+def flat(x: np.ndarray) -> np.ndarray:
     """`(S, N, D)` as `(S, N D)`, in double precision."""
     return np.reshape(x, (len(x), -1)).astype("float64")
 
 
-def fit_time(x, y):
+def fit_time(x: dict[str, np.ndarray], y: np.ndarray) -> float:
     """The t of least squares in y = x + t v."""
     v = flat(x["velocities"])
     return float((v * (flat(y) - flat(x["positions"]))).sum() / (v**2).sum())
 
 
-def drift(x, time):
+def drift(x: dict[str, np.ndarray], time: float) -> np.ndarray:
     """x + t v."""
     return x["positions"] + time * x["velocities"].astype("float64")
 
 
-def check_data(name, data):
+def check_data(
+    name: str, data: tuple[dict[str, np.ndarray], np.ndarray]
+) -> None:
     """Raises ValueError unless (x, y) are nodes in a fixed order, and finite.
 
     Args:
@@ -51,7 +60,7 @@ def check_data(name, data):
             raise ValueError(f"Expected finite data. Received: NaN in `{name}`")
 
 
-def mean_squared_error(prediction, y):
+def mean_squared_error(prediction: np.ndarray, y: np.ndarray) -> float:
     """Mean over samples, nodes and coordinates, in double precision."""
     check_same_shape("y", y, "prediction", prediction)
     return float(((prediction - y.astype("float64")) ** 2).mean())
@@ -73,10 +82,18 @@ class Ridge:
             Defaults to False, as in the published figures.
     """
 
-    def __init__(self, time, horizon, center=None, intercept=False):
+    def __init__(
+        self,
+        time: float,
+        horizon: float,
+        center: int | None = None,
+        intercept: bool = False,
+    ) -> None:
         self.time, self.horizon, self.center = time, horizon, center
         self.has_intercept = intercept
-        self.weights, self.intercept = None, 0.0
+        self.weights: Any = None
+        self.intercept: Any = 0.0
+        self.penalty = math.nan  # until `fit`
 
     def _inputs(self, x):
         positions = x["positions"].astype("float64")
@@ -87,7 +104,12 @@ class Ridge:
         velocities = self.horizon * flat(x["velocities"])
         return np.concatenate([flat(positions - center), velocities], axis=1)
 
-    def fit(self, train, validation, penalties=PENALTIES):
+    def fit(
+        self,
+        train: tuple[dict[str, np.ndarray], np.ndarray],
+        validation: tuple[dict[str, np.ndarray], np.ndarray],
+        penalties: Sequence[float] = PENALTIES,
+    ) -> Ridge:
         """Fits W for each lambda and keeps the best one on validation data.
 
         The default lambdas are 1e-4, 1e-3, ..., 1e6.
@@ -116,12 +138,14 @@ class Ridge:
         solve(min(penalties, key=solve))
         return self
 
-    def __call__(self, x):
+    def __call__(self, x: dict[str, np.ndarray]) -> np.ndarray:
         residual = self._inputs(x) @ self.weights + self.intercept
         return drift(x, self.time) + residual.reshape(x["positions"].shape)
 
 
-def make(symmetry, length_unit=1.0, time_unit=1.0):
+def make(
+    symmetry: Symmetry, length_unit: float = 1.0, time_unit: float = 1.0
+) -> keras.Model:
     """Ridge regression as a Keras model, on inputs rotated onto a reference.
 
     `rho(R)^-1 (x + s v + W [x - mean(x), v] + b)(phi(R) x)`
@@ -150,7 +174,11 @@ def make(symmetry, length_unit=1.0, time_unit=1.0):
     return alignment.Alignment(linear, symmetry, identity=identity)
 
 
-def fit(model, train, validation):
+def fit(
+    model: keras.Model,
+    train: tuple[dict[str, np.ndarray], np.ndarray],
+    validation: tuple[dict[str, np.ndarray], np.ndarray],
+) -> float:
     """Fits what `make` made; lambda is chosen on validation data.
 
     If the group has reflections, each sample and its reflection are used.

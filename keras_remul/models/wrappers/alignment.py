@@ -1,5 +1,10 @@
 """Alignment: a model sees its input rotated onto a reference."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
@@ -8,6 +13,7 @@ from keras_remul import backend, groups
 from keras_remul.graphs import in_order
 from keras_remul.models.wrappers.axes import GAP, FramedModel
 from keras_remul.symmetry import Symmetry
+from keras_remul.utils.typing import Array, Config, Elements, Shapes, Tree
 
 GROUPS = (groups.SO2, groups.O2, groups.SO3, groups.O3)
 
@@ -60,13 +66,18 @@ class Alignment(FramedModel):
     """
 
     def __init__(
-        self, model, symmetry, points="positions", identity=None, **kwargs
-    ):
+        self,
+        model: keras.Model,
+        symmetry: Symmetry,
+        points: str | int | Sequence[str | int] | None = "positions",
+        identity: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(model, symmetry, points, **kwargs)
         self.identity = identity
 
     @staticmethod
-    def check_symmetry(symmetry):
+    def check_symmetry(symmetry: Symmetry) -> None:
         group = getattr(symmetry, "group", None)
         if not isinstance(symmetry, Symmetry) or not isinstance(group, GROUPS):
             raise ValueError(
@@ -74,7 +85,12 @@ class Alignment(FramedModel):
                 f"O3. Received: {symmetry!r}"
             )
 
-    def build(self, input_shape):
+    @property
+    def _group(self) -> Any:
+        """One of `GROUPS`, as `check_symmetry` has seen."""
+        return self.symmetry.group
+
+    def build(self, input_shape: Shapes) -> None:
         super().build(input_shape)
         shape = self.points_of(input_shape)
         if shape[1] is None:
@@ -89,8 +105,10 @@ class Alignment(FramedModel):
             name="reference",
         )
 
-    def frames(self, x, mask=None):
-        group = self.symmetry.group
+    def frames(
+        self, x: Tree, mask: Array | None = None
+    ) -> tuple[list[Elements], list[Array] | None]:
+        group = self._group
         result = []
         for mirror, p in self._seen(x, mask):
             g = group.rotation_near(self._onto_reference(p))
@@ -117,7 +135,7 @@ class Alignment(FramedModel):
         reference = ops.transpose(ops.cast(self.reference, p.dtype))
         return backend.matmul(reference[None], p)
 
-    def determined(self, x):
+    def determined(self, x: Tree) -> np.ndarray:
         x = keras.tree.map_structure(ops.convert_to_tensor, x)
         found = [
             self._is_determined(p) for _, p in self._seen(x, self.mask_of(x))
@@ -127,7 +145,7 @@ class Alignment(FramedModel):
     def _is_determined(self, p):
         """Whether each small rotation from the best one is worse, `(B,)`."""
         m = self._onto_reference(p)
-        r = self.symmetry.group.rotation_near(m)
+        r = self._group.rotation_near(m)
         m, r, p, reference = (
             ops.convert_to_numpy(a).astype("float64")
             for a in (m, r, p, self.reference)
@@ -143,7 +161,7 @@ class Alignment(FramedModel):
 
     def _mirrors(self, x):
         """The transformation of x in each frame: none, or a reflection."""
-        group = self.symmetry.group
+        group = self._group
         if group.proper:
             return [None]
         count = ops.shape(keras.tree.flatten(x)[0])[0]
@@ -158,7 +176,7 @@ class Alignment(FramedModel):
             return p
         return in_order(p, ops.cast(x[self.identity], p.dtype))
 
-    def canonical(self, x, y):
+    def canonical(self, x: Tree, y: Tree) -> tuple[Tree, Tree]:
         """The inputs that f sees, and the outputs that it should have.
 
         Args:
@@ -182,7 +200,7 @@ class Alignment(FramedModel):
             g = self.symmetry.group.inverse(frame)
             yield g, self.symmetry.transform_inputs(g, x)
 
-    def adapt(self, x, iterations=10):
+    def adapt(self, x: Tree, iterations: int = 10) -> None:
         """Sets the reference to the mean of samples, each rotated onto it.
 
         Args:
@@ -214,7 +232,7 @@ class Alignment(FramedModel):
                 "about it, or `symmetrize`."
             )
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {**super().get_config(), "identity": self.identity}
 
 

@@ -1,5 +1,10 @@
 """Frames of points: their center and principal axes."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
 import keras
 from keras import ops
 
@@ -8,6 +13,11 @@ from keras_remul.models.shapes import check_some_nodes
 from keras_remul.models.wrappers.moved import MovedModel
 from keras_remul.symmetry import Symmetry
 from keras_remul.utils import linalg
+from keras_remul.utils.typing import Array, Config, Elements, Tree
+
+if TYPE_CHECKING:
+    import numpy as np
+
 
 # Those that hold all rotations of the space, so that principal axes fit.
 AROUND = (groups.SO2, groups.O2)
@@ -40,12 +50,18 @@ class FramedModel(MovedModel):
         ValueError: `model` or `symmetry` is of another kind.
     """
 
-    def __init__(self, model, symmetry, points="positions", **kwargs):
+    def __init__(
+        self,
+        model: keras.Model,
+        symmetry: Symmetry,
+        points: str | int | Sequence[str | int] | None = "positions",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(model, symmetry, **kwargs)
         nested = isinstance(points, (list, tuple))
         self.points = list(points) if nested else points
 
-    def points_of(self, x):
+    def points_of(self, x: Tree) -> Array:
         """The positions among the inputs, or their shape among the shapes.
 
         Args:
@@ -58,13 +74,15 @@ class FramedModel(MovedModel):
             x = x[key]
         return x
 
-    def mask_of(self, inputs):
+    def mask_of(self, inputs: Tree) -> Array | None:
         mask = super().mask_of(inputs)
         if mask is None:
             return self.read_masks(self.points_of(inputs))[0]
         return mask
 
-    def centered(self, x, mask=None):
+    def centered(
+        self, x: Tree, mask: Array | None = None
+    ) -> tuple[Array, Array]:
         """The points relative to their center, and the center.
 
         Args:
@@ -89,7 +107,7 @@ class FramedModel(MovedModel):
         center = center / ops.maximum(count, 1.0)
         return ops.where(valid, p - center[:, None], 0.0), center
 
-    def determined(self, x):
+    def determined(self, x: Tree) -> np.ndarray:
         """Whether the points determine the frames, beyond rounding.
 
         Where it is False the output and its derivatives are finite, but the
@@ -103,9 +121,9 @@ class FramedModel(MovedModel):
         """
         raise NotImplementedError
 
-    def get_config(self):
-        nested = isinstance(self.points, list)
-        points = list(self.points) if nested else self.points
+    def get_config(self) -> Config:
+        points = self.points
+        points = list(points) if isinstance(points, list) else points
         return {**super().get_config(), "points": points}
 
 
@@ -116,7 +134,7 @@ class PrincipalAxes(FramedModel):
     """
 
     @staticmethod
-    def check_symmetry(symmetry):
+    def check_symmetry(symmetry: Symmetry) -> None:
         group = getattr(symmetry, "group", None)
         about_axis = isinstance(group, AROUND) and group.axis is not None
         if not isinstance(symmetry, Symmetry) or not (
@@ -128,7 +146,9 @@ class PrincipalAxes(FramedModel):
                 f"E2 in the plane. Received: {symmetry!r}"
             )
 
-    def principal_axes(self, x, mask=None):
+    def principal_axes(
+        self, x: Tree, mask: Array | None = None
+    ) -> tuple[Array, Array, Array, Array]:
         """Principal moments and axes of the points.
 
         Args:
@@ -149,13 +169,13 @@ class PrincipalAxes(FramedModel):
         moments, axes = linalg.eigh(moments)
         return moments, axes, backend.matmul(p, axes), center
 
-    def determined(self, x):
+    def determined(self, x: Tree) -> np.ndarray:
         x = keras.tree.map_structure(ops.convert_to_tensor, x)
         moments, *_ = self.principal_axes(x, self.mask_of(x))
         gap = ops.min(moments[:, 1:] - moments[:, :-1], axis=1)
         return ops.convert_to_numpy(gap > GAP * moments[:, -1])
 
-    def assembled(self, axes, signs, center):
+    def assembled(self, axes: Array, signs: Array, center: Array) -> Elements:
         """The group elements of axes with signs.
 
         Args:
@@ -168,6 +188,7 @@ class PrincipalAxes(FramedModel):
             B elements of the group.
         """
         frame = axes * ops.cast(signs, axes.dtype)[:, None, :]
-        if self.symmetry.group.has_translations:
-            return self.symmetry.group.assemble(frame, center)
+        group: Any = self.symmetry.group  # that `check_symmetry` has seen
+        if group.has_translations:
+            return group.assemble(frame, center)
         return frame

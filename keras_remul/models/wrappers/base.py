@@ -1,11 +1,16 @@
 """The base class of models that are made of other models."""
 
+from __future__ import annotations
+
 import copy
+from collections.abc import Sequence
+from typing import Any, Self
 
 import keras
 
 from keras_remul.utils.kept_variables import KeepsVariables
 from keras_remul.utils.masking import AttachMask, ReadMasks
+from keras_remul.utils.typing import Array, Config, Shapes, Tree
 
 
 class Wrapper(KeepsVariables, keras.Model):
@@ -30,7 +35,9 @@ class Wrapper(KeepsVariables, keras.Model):
     parts = ("model",)
     objects = ()
 
-    def __init__(self, *models, **kwargs):
+    def __init__(
+        self, *models: keras.Model | Sequence[keras.Model], **kwargs: Any
+    ) -> None:
         # Without autocast: float16 would round positions before they are moved.
         super().__init__(autocast=False, **kwargs)
         for name, value in zip(self.parts, models, strict=True):
@@ -50,17 +57,17 @@ class Wrapper(KeepsVariables, keras.Model):
         self.attach_mask = AttachMask(name="attach_mask")
         self.read_masks = ReadMasks(name="read_masks")
 
-    def wrapped(self):
+    def wrapped(self) -> list[keras.Model]:
         """The models, in a list."""
         return [m for name in self.parts for m in _as_list(getattr(self, name))]
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shapes) -> None:
         for model in self.wrapped():
             # Others are built by `build_parts`, which knows the dtypes too.
             if not model.built and has_build(model):
                 model.build(input_shape)
 
-    def build_parts(self, inputs):
+    def build_parts(self, inputs: Tree) -> None:
         """Builds the models that only a call can build.
 
         Args:
@@ -70,17 +77,21 @@ class Wrapper(KeepsVariables, keras.Model):
             if not model.built:
                 model(inputs)
 
-    def compute_mask(self, inputs, previous_mask=None):
+    def compute_mask(
+        self, inputs: Tree, previous_mask: Tree | None = None
+    ) -> Tree:
         return None  # `call` puts the masks on
 
-    def compute_output_spec(self, inputs, training=None):
+    def compute_output_spec(
+        self, inputs: Tree, training: bool | None = None
+    ) -> Tree:
         self.build_parts(inputs)
         spec = self.wrapped()[0].compute_output_spec(inputs)
         return keras.tree.map_structure(
             lambda leaf: keras.KerasTensor(leaf.shape, dtype=leaf.dtype), spec
         )
 
-    def with_masks(self, data, masks):
+    def with_masks(self, data: Tree, masks: Sequence[Array | None]) -> Tree:
         """The leaves of `data` with these Keras masks on them.
 
         Args:
@@ -95,7 +106,7 @@ class Wrapper(KeepsVariables, keras.Model):
 
     # --- Config ---
 
-    def get_config(self):
+    def get_config(self) -> Config:
         serialize = keras.saving.serialize_keras_object
         names = (*self.parts, *self.objects)
         values = [getattr(self, name) for name in names]
@@ -112,7 +123,9 @@ class Wrapper(KeepsVariables, keras.Model):
         }
 
     @classmethod
-    def from_config(cls, config, custom_objects=None):
+    def from_config(
+        cls, config: Config, custom_objects: dict[str, Any] | None = None
+    ) -> Self:
         # Keras takes keys out of the configurations of models.
         config = copy.deepcopy(config)
         for name in (*cls.parts, *cls.objects):

@@ -1,6 +1,9 @@
 """A model that corrects another one."""
 
+from __future__ import annotations
+
 import copy
+from typing import Any, Self
 
 import keras
 import numpy as np
@@ -9,6 +12,7 @@ from keras import ops
 from keras_remul.models.base import NodeModel
 from keras_remul.models.wrappers.base import Wrapper, has_build
 from keras_remul.utils.shapes import check_same_shape
+from keras_remul.utils.typing import Array, Config, Shapes
 
 START = "start"
 
@@ -60,13 +64,19 @@ class Correction(Wrapper):
 
     parts = ("start", "model")
 
-    def __init__(self, start, model, shows_start=True, **kwargs):
+    def __init__(
+        self,
+        start: keras.Model,
+        model: keras.Model,
+        shows_start: bool = True,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
             _copied(start), _copied(model, weights=False), **kwargs
         )
         self.shows_start = shows_start
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shapes) -> None:
         if not self.start.built and has_build(self.start):
             self.start.build(input_shape)
         self.start.trainable = False  # of all that has been built
@@ -82,7 +92,9 @@ class Correction(Wrapper):
             if isinstance(self.model, NodeModel):
                 del self.model.velocity_initializer  # the class has its own
 
-    def call(self, inputs, training=None):
+    def call(
+        self, inputs: dict[str, Array], training: bool | None = None
+    ) -> Array:
         x = ops.cast(inputs["positions"], self.variable_dtype)
         first = self.start(inputs, training=False)
         step = self._checked(first, x, "start") - x
@@ -104,7 +116,7 @@ class Correction(Wrapper):
             )
         return ops.cast(y, x.dtype)
 
-    def adapt(self, x, y):
+    def adapt(self, x: dict[str, np.ndarray], y: np.ndarray) -> None:
         """Sets s to the root of the mean square of y - f_0(x).
 
         Args:
@@ -128,11 +140,13 @@ class Correction(Wrapper):
             )
         self.scale.assign(scale)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {**super().get_config(), "shows_start": self.shows_start}
 
     @classmethod
-    def from_config(cls, config, custom_objects=None):
+    def from_config(
+        cls, config: Config, custom_objects: dict[str, Any] | None = None
+    ) -> Self:
         # `build` builds the parts, and knows how.
         config = copy.deepcopy(config)
         for name in cls.parts:

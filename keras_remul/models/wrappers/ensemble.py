@@ -1,12 +1,17 @@
 """Weighted mean of models."""
 
+from __future__ import annotations
+
 import functools
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 from keras import ops
 
 from keras_remul.models.wrappers.base import Wrapper
+from keras_remul.utils.typing import Config, Tree
 
 
 @keras.saving.register_keras_serializable(package="keras_remul")
@@ -39,7 +44,12 @@ class Ensemble(Wrapper):
 
     parts = ("models",)
 
-    def __init__(self, models, weights=None, **kwargs):
+    def __init__(
+        self,
+        models: Sequence[keras.Model],
+        weights: Sequence[float] | None = None,
+        **kwargs: Any,
+    ) -> None:
         models = list(models)
         if weights is None:
             weights = [1.0 / max(len(models), 1)] * len(models)
@@ -60,7 +70,7 @@ class Ensemble(Wrapper):
         super().__init__(models, **kwargs)
         self.shares = [float(w) for w in weights]
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: Tree, training: bool | None = None) -> Tree:
         outputs = [model(inputs, training=training) for model in self.models]
         y = keras.tree.map_structure(self._mean, *outputs)
         masks = [
@@ -85,5 +95,5 @@ class Ensemble(Wrapper):
         terms = zip(self.shares, values, strict=True)
         return sum(share * value for share, value in terms)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {**super().get_config(), "weights": list(self.shares)}

@@ -1,10 +1,15 @@
 """Forces that conserve energy: minus the gradient of a learned energy."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_remul import backend
 from keras_remul.models.wrappers.base import Wrapper
+from keras_remul.utils.typing import Array
 
 
 @keras.saving.register_keras_serializable(package="keras_remul")
@@ -48,10 +53,12 @@ class ConservativeForces(Wrapper):
         molecular force fields", arXiv 1611.04678.
     """
 
-    def __init__(self, model, **kwargs):
+    def __init__(self, model: keras.Model, **kwargs: Any) -> None:
         super().__init__(model, **kwargs)
 
-    def call(self, inputs, training=None):
+    def call(
+        self, inputs: dict[str, Array], training: bool | None = None
+    ) -> dict[str, Array]:
         if not isinstance(inputs, dict) or "positions" not in inputs:
             raise ValueError(
                 'Expected `inputs` to be a dict with the key "positions". '
@@ -85,7 +92,9 @@ class ConservativeForces(Wrapper):
             "forces": self.with_masks(-gradient, [mask]),
         }
 
-    def compute_output_spec(self, inputs, training=None):
+    def compute_output_spec(
+        self, inputs: dict[str, Array], training: bool | None = None
+    ) -> dict[str, keras.KerasTensor]:
         self.build_parts(inputs)
         shape = inputs["positions"].shape
         dtype = self.model.variable_dtype

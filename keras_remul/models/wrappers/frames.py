@@ -1,13 +1,22 @@
 """Wrappers that make any model exactly equivariant by means of frames."""
 
+from __future__ import annotations
+
 import itertools
+from typing import TYPE_CHECKING
 
 import keras
 from keras import ops
 
 from keras_remul.models.wrappers.axes import PrincipalAxes
 from keras_remul.models.wrappers.moved import for_each_sample
+from keras_remul.symmetry import Symmetry
 from keras_remul.utils import linalg
+from keras_remul.utils.typing import Array, Elements, Tree
+
+if TYPE_CHECKING:
+    import numpy as np
+
 
 # A third moment counts as zero below this times the second moment times the
 # largest distance from the center.
@@ -63,7 +72,7 @@ class FrameAveraging(PrincipalAxes):
     """
 
     @staticmethod
-    def check_symmetry(symmetry):
+    def check_symmetry(symmetry: Symmetry) -> None:
         count = _num_elements(symmetry)
         if count is None:
             PrincipalAxes.check_symmetry(symmetry)
@@ -74,12 +83,14 @@ class FrameAveraging(PrincipalAxes):
                 f"which draws from them. Received: {symmetry!r}"
             )
 
-    def mask_of(self, inputs):
+    def mask_of(self, inputs: Tree) -> Array | None:
         if _num_elements(self.symmetry) is not None:
             return self.symmetry.get_mask(inputs)
         return super().mask_of(inputs)
 
-    def frames(self, x, mask=None):
+    def frames(
+        self, x: Tree, mask: Array | None = None
+    ) -> tuple[list[Elements], list[Array] | None]:
         if _num_elements(self.symmetry) is not None:
             return for_each_sample(self.symmetry.group.elements(), x), None
         _, axes, p, center = self.principal_axes(x, mask)
@@ -96,7 +107,7 @@ class FrameAveraging(PrincipalAxes):
             result.append(self.assembled(axes, signs, center))
         return result, None
 
-    def determined(self, x):
+    def determined(self, x: Tree) -> np.ndarray:
         if _num_elements(self.symmetry) is None:
             return super().determined(x)
         return ops.convert_to_numpy(
@@ -142,7 +153,9 @@ class Canonicalization(PrincipalAxes):
         arXiv 2211.06489; here the function is not learned.
     """
 
-    def frames(self, x, mask=None):
+    def frames(
+        self, x: Tree, mask: Array | None = None
+    ) -> tuple[list[Elements], list[Array] | None]:
         _, axes, p, center = self.principal_axes(x, mask)
         p, d = ops.stop_gradient(p), p.shape[-1]
         cubes = ops.sum(p**3, axis=1)  # (B, d)

@@ -1,25 +1,32 @@
 """Labels of potentials: scale, reference energies, targets; in NumPy."""
 
+from __future__ import annotations
+
 import warnings
 
 import numpy as np
 from keras import ops
 
+from keras_remul.backend.mixins import ModelMixin
 from keras_remul.models.wrappers.consistency import (
+    BOHR,
     HARTREE,
     check_consistency,
 )
 from keras_remul.utils.elements import counts
+from keras_remul.utils.typing import Array
 
 SAMPLES = 512  # on which scale and references of a model are fitted
 LEAST_GAIN = 1e-3
 SAME_PLACE = 1e-2  # Angstrom; whatever the data are, these are no two atoms
 
 
-class PotentialLabels:
+class PotentialLabels(ModelMixin):
     """The part of a `Potential` that goes between it and total energies."""
 
-    def adapt(self, x, y, batch_size=32):
+    def adapt(
+        self, x: dict[str, Array], y: dict[str, Array], batch_size: int = 32
+    ) -> None:
         """Sets the scale and the reference energies from training data.
 
         The scale makes the forces of the untrained model as large as the
@@ -76,7 +83,9 @@ class PotentialLabels:
             x, number, energies, gain * ratio * found["energy"]
         )
 
-    def adapt_references(self, x, y, batch_size=32):
+    def adapt_references(
+        self, x: dict[str, Array], y: dict[str, Array], batch_size: int = 32
+    ) -> None:
         """Fits the reference energies alone, to a model that stays as it is.
 
         Args:
@@ -120,7 +129,9 @@ class PotentialLabels:
         # Of other elements the model knows nothing.
         references.assign({z: references.energies[z] for z in seen.tolist()})
 
-    def targets(self, x, y):
+    def targets(
+        self, x: dict[str, Array], y: dict[str, Array]
+    ) -> dict[str, np.ndarray]:
         """Labels to train with: energies without the reference energies.
 
         Args:
@@ -149,7 +160,9 @@ class PotentialLabels:
             result["stress"] = _array(y, "stress", (len(energies), 3, 3))
         return {key: a.astype("float32") for key, a in result.items()}
 
-    def total_energy(self, x, y):
+    def total_energy(
+        self, x: dict[str, Array], y: dict[str, Array]
+    ) -> np.ndarray:
         """Total energies of predictions, with the reference energies.
 
         Args:
@@ -319,5 +332,6 @@ def _check_unit(energies, number):
         raise ValueError(
             "These energies are those of all electrons in hartree: "
             f"{energies[0, 0]:.6g} in sample 0. Expected eV, with forces in "
-            f"eV/Angstrom. Multiply energies (and forces) by {HARTREE}."
+            f"eV/Angstrom. Multiply energies by {HARTREE}, and forces in "
+            f"hartree/bohr by {HARTREE / BOHR:.8g}."
         )

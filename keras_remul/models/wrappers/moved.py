@@ -1,11 +1,16 @@
 """A model that is called on its inputs, transformed by group elements."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_remul import backend
 from keras_remul.models.wrappers.base import Wrapper
 from keras_remul.symmetry import Symmetry
+from keras_remul.utils.typing import Array, Elements, Tree
 
 
 class MovedModel(Wrapper):
@@ -27,13 +32,15 @@ class MovedModel(Wrapper):
 
     objects = ("symmetry",)
 
-    def __init__(self, model, symmetry, **kwargs):
+    def __init__(
+        self, model: keras.Model, symmetry: Symmetry, **kwargs: Any
+    ) -> None:
         super().__init__(model, **kwargs)
         self.check_symmetry(symmetry)
         self.symmetry = symmetry
 
     @staticmethod
-    def check_symmetry(symmetry):
+    def check_symmetry(symmetry: Symmetry) -> None:
         """Checks that the wrapper has frames for this symmetry.
 
         Args:
@@ -48,7 +55,9 @@ class MovedModel(Wrapper):
                 f"{symmetry!r}"
             )
 
-    def frames(self, x, mask=None):
+    def frames(
+        self, x: Tree, mask: Array | None = None
+    ) -> tuple[list[Elements], list[Array] | None]:
         """The elements g_m for inputs x.
 
         Args:
@@ -62,7 +71,7 @@ class MovedModel(Wrapper):
         """
         raise NotImplementedError
 
-    def mask_of(self, inputs):
+    def mask_of(self, inputs: Tree) -> Array | None:
         """The mask `(B, N)` among the inputs, or None.
 
         Args:
@@ -70,7 +79,7 @@ class MovedModel(Wrapper):
         """
         return self.symmetry.get_mask(inputs)
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: Tree, training: bool | None = None) -> Tree:
         self.build_parts(inputs)
         frames, weights = self.frames(inputs, self.mask_of(inputs))
         found = {}

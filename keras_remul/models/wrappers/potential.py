@@ -1,10 +1,16 @@
 """Interatomic potentials: energies, forces and stress in the data's units."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
 import keras
 from keras import ops
 
 from keras_remul import backend
 from keras_remul.groups import O3
+from keras_remul.groups.base import Group
 from keras_remul.layers.reference_energies import (
     ReferenceEnergies,
     one_hot_elements,
@@ -14,6 +20,7 @@ from keras_remul.models.wrappers.labels import PotentialLabels
 from keras_remul.representations import PerSample, Tensor
 from keras_remul.symmetry import Symmetry
 from keras_remul.utils.dtypes import at_least_float32
+from keras_remul.utils.typing import Array, Config, Shapes
 
 FORCES = ("gradient", "direct")
 UNITS = {"gradient": (1, 4), "direct": (4,)}
@@ -89,14 +96,14 @@ class Potential(PotentialLabels, Wrapper):
 
     def __init__(
         self,
-        model,
-        forces="gradient",
-        stress=False,
-        elements=None,
-        references=None,
-        torque_weight=0.0,
-        **kwargs,
-    ):
+        model: keras.Model,
+        forces: str = "gradient",
+        stress: bool = False,
+        elements: Sequence[int] | None = None,
+        references: Mapping[int, float] | None = None,
+        torque_weight: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
         kwargs.setdefault("dtype", getattr(model, "dtype_policy", None))
         super().__init__(model, **kwargs)
         if forces not in FORCES:
@@ -123,7 +130,7 @@ class Potential(PotentialLabels, Wrapper):
         self.scale = self.add_weight(**one, trainable=False, name="scale")
         self.gain = self.add_weight(**one, name="gain")
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shapes) -> None:
         shapes = dict(input_shape)
         if self.elements is not None and "atomic_numbers" in shapes:
             nodes = shapes.pop("atomic_numbers")[:2]
@@ -131,13 +138,15 @@ class Potential(PotentialLabels, Wrapper):
         super().build(shapes)
 
     @property
-    def real_dtype(self):
+    def real_dtype(self) -> str:
         """The dtype of energies: that of the variables, or float32 if wider."""
         return at_least_float32(self.variable_dtype)
 
     # --- Forward pass ---
 
-    def call(self, inputs, training=None):
+    def call(
+        self, inputs: dict[str, Array], training: bool | None = None
+    ) -> dict[str, Array]:
         self._check_inputs(inputs)
         x = self._inputs_of_model(inputs)
         self.build_parts(x)
@@ -263,7 +272,9 @@ class Potential(PotentialLabels, Wrapper):
                 f"box of shape {box}"
             )
 
-    def compute_output_spec(self, inputs, training=None):
+    def compute_output_spec(
+        self, inputs: dict[str, Array], training: bool | None = None
+    ) -> dict[str, keras.KerasTensor]:
         self._check_inputs(inputs)
         batch, nodes, _ = inputs["positions"].shape
         shapes = {
@@ -280,7 +291,9 @@ class Potential(PotentialLabels, Wrapper):
 
     # --- Symmetry ---
 
-    def make_symmetry(self, inputs, group=None):
+    def make_symmetry(
+        self, inputs: Iterable[str], group: Group | None = None
+    ) -> Symmetry:
         """The `Symmetry` of energies, forces and stress, for a `RemulModel`.
 
         Args:
@@ -293,7 +306,9 @@ class Potential(PotentialLabels, Wrapper):
             `Symmetry`.
         """
         kinds = {"positions": "point", "velocities": "vector", "box": "vector"}
-        outputs = dict.fromkeys(("energy", "energy_per_atom"), "scalar")
+        outputs: dict[str, Any] = dict.fromkeys(
+            ("energy", "energy_per_atom"), "scalar"
+        )
         outputs["forces"] = "vector"
         if self.stress:
             outputs["stress"] = PerSample(Tensor(2))
@@ -306,7 +321,7 @@ class Potential(PotentialLabels, Wrapper):
 
     # --- Config ---
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {
             **super().get_config(),
             "forces": self.forces,

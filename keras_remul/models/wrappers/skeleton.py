@@ -1,5 +1,9 @@
 """A model that sees a body in units of its size, and its bones."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
@@ -8,6 +12,7 @@ from keras_remul import backend
 from keras_remul.models.shapes import check_some_nodes
 from keras_remul.models.wrappers.base import Wrapper, has_build
 from keras_remul.utils.dtypes import at_least_float32
+from keras_remul.utils.typing import Array, ArrayLike, Config, Shapes
 
 LENGTHS = "bone_lengths"
 
@@ -52,7 +57,14 @@ class OnSkeleton(Wrapper):
         >>> model = OnSkeleton(Transformer(), visualization.CMU_BONES, 2.5)
     """
 
-    def __init__(self, model, bones, length=1.0, graph=False, **kwargs):
+    def __init__(
+        self,
+        model: keras.Model,
+        bones: ArrayLike,
+        length: float = 1.0,
+        graph: bool = False,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(model, **kwargs)
         pairs = np.asarray(bones)
         if (
@@ -74,7 +86,7 @@ class OnSkeleton(Wrapper):
         self.bones = [tuple(pair) for pair in pairs.tolist()]
         self.length, self.graph = float(length), graph
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shapes) -> None:
         shape = self._checked(input_shape)
         nodes = shape[1]
         input_shape = {**input_shape, LENGTHS: (shape[0], nodes, 1)}
@@ -96,7 +108,9 @@ class OnSkeleton(Wrapper):
             )
         return shape
 
-    def call(self, inputs, training=None):
+    def call(
+        self, inputs: dict[str, Array], training: bool | None = None
+    ) -> Array:
         self._checked({"positions": inputs["positions"].shape})
         dtype = at_least_float32(self.variable_dtype)
         x = ops.cast(inputs["positions"], dtype)
@@ -152,12 +166,14 @@ class OnSkeleton(Wrapper):
             for end in zip(*self.bones, strict=True)
         ]
 
-    def compute_output_spec(self, inputs, training=None):
+    def compute_output_spec(
+        self, inputs: dict[str, Array], training: bool | None = None
+    ) -> keras.KerasTensor:
         shape = inputs["positions"].shape
         dtype = at_least_float32(self.variable_dtype)
         return keras.KerasTensor(shape, dtype=dtype)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {
             **super().get_config(),
             "bones": [list(pair) for pair in self.bones],

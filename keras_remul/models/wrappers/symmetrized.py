@@ -1,12 +1,16 @@
 """Averaging over the group: exact if it is finite, otherwise by samples."""
 
+from __future__ import annotations
+
 import keras
 import numpy as np
 from keras import ops
 
 from keras_remul.models.wrappers.moved import MovedModel, for_each_sample
+from keras_remul.symmetry import Symmetry
 from keras_remul.utils.leaves import to_numpy
 from keras_remul.utils.moments import Moments
+from keras_remul.utils.typing import Tree
 from keras_remul.utils.validation import check_count
 
 
@@ -66,7 +70,9 @@ class Symmetrized(MovedModel):
         inverse = self.symmetry.group.inverse(self.elements())
         return for_each_sample(inverse, x), None
 
-    def predict_with_spread(self, x, batch_size=None):
+    def predict_with_spread(
+        self, x: Tree, batch_size: int | None = None
+    ) -> tuple[Tree, Tree]:
         """The mean over the group and its spread.
 
         Args:
@@ -105,7 +111,9 @@ class Symmetrized(MovedModel):
         }
 
 
-def symmetrize(model, symmetry, num_samples=24, seed=0):
+def symmetrize(
+    model: keras.Model, symmetry: Symmetry, num_samples: int = 24, seed: int = 0
+) -> Symmetrized:
     """Averages a model over a group, at test time or in training.
 
     fbar(x) = 1/M sum_m rho(g_m)^-1 f(phi(g_m) x)

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -28,7 +29,7 @@ class Source(NamedTuple):
     """
 
     file: str
-    convert: object
+    convert: Callable
     sha256: str | None
     git: str
 

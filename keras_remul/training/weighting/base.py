@@ -1,8 +1,13 @@
 """The base class of weightings, which set alpha and beta."""
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import keras
+
+from keras_remul.utils.typing import Array, Config
 
 
 class StepMeasures(NamedTuple):
@@ -20,11 +25,11 @@ class StepMeasures(NamedTuple):
             None for weightings that do not ask for them.
     """
 
-    objective: object
-    equivariance: object
-    equivariance_error: object
-    output_norm: object
-    gradient_norms: object = None
+    objective: Array
+    equivariance: Array
+    equivariance_error: Array
+    output_norm: Array
+    gradient_norms: Array = None
 
 
 class LossWeighting(keras.layers.Layer):
@@ -43,39 +48,39 @@ class LossWeighting(keras.layers.Layer):
     # True where `update` wants `StepMeasures.gradient_norms`.
     uses_gradient_norms = False
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any) -> None:
         # Losses are float32 whatever the precision of the model.
         super().__init__(dtype="float32", autocast=False, **kwargs)
         self.built = True
 
     @property
-    def uses_objective(self):
+    def uses_objective(self) -> bool:
         """False where alpha is always 0: f(x) is then not computed for it."""
         return True
 
     @property
-    def uses_equivariance(self):
+    def uses_equivariance(self) -> bool:
         """False where beta is always 0: the second task is then left out."""
         return True
 
-    def loss_weights(self):
+    def loss_weights(self) -> tuple[Array, Array]:
         """(alpha, beta) of this step, scalars."""
         raise NotImplementedError
 
-    def update(self, measured):
+    def update(self, measured: StepMeasures) -> None:
         """Called in each training step with both tasks, after `loss_weights`.
 
         Args:
             measured: the `StepMeasures` of the step.
         """
 
-    def advance(self):
+    def advance(self) -> None:
         """Called at the end of each training step.
 
         That includes the plain steps of `RemulModel(interval=...)`.
         """
 
-    def validated(self, logs):
+    def validated(self, logs: Mapping[str, float]) -> None:
         """Called by `fit` on validation data, between two steps.
 
         Args:
@@ -83,7 +88,7 @@ class LossWeighting(keras.layers.Layer):
                 `"equivariance_error"`.
         """
 
-    def excess(self, error):
+    def excess(self, error: float) -> float:
         """By how much an error is above what was asked for, 0 or more.
 
         Args:
@@ -91,7 +96,7 @@ class LossWeighting(keras.layers.Layer):
         """
         return 0.0
 
-    def gradient_variables(self, model):
+    def gradient_variables(self, model: keras.Model) -> list[keras.Variable]:
         """The variables of the model for `StepMeasures.gradient_norms`.
 
         Args:
@@ -102,11 +107,11 @@ class LossWeighting(keras.layers.Layer):
         """
         raise NotImplementedError
 
-    def warning(self):
+    def warning(self) -> str | None:
         """A warning for the end of training, or None."""
         return None
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {"name": self.name}
 
     def __repr__(self):

@@ -1,8 +1,13 @@
 """Constant weights."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import keras
 
 from keras_remul.training.weighting.base import LossWeighting, check_weights
+from keras_remul.utils.typing import Array, Config
 
 
 @keras.saving.register_keras_serializable(package="keras_remul")
@@ -27,22 +32,24 @@ class Constant(LossWeighting):
     Reference: arXiv 2410.17878.
     """
 
-    def __init__(self, alpha=1.0, beta=1.0, **kwargs):
+    def __init__(
+        self, alpha: float = 1.0, beta: float = 1.0, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         check_weights(alpha, beta)
         self.alpha = float(alpha)
         self.beta = float(beta)
 
     @property
-    def uses_objective(self):
+    def uses_objective(self) -> bool:
         return self.alpha > 0
 
     @property
-    def uses_equivariance(self):
+    def uses_equivariance(self) -> bool:
         return self.beta > 0
 
-    def loss_weights(self):
+    def loss_weights(self) -> tuple[Array, Array]:
         return self.alpha, self.beta
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {**super().get_config(), "alpha": self.alpha, "beta": self.beta}

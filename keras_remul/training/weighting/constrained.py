@@ -1,10 +1,20 @@
 """A tolerance instead of a weight."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
 import keras
 import numpy as np
 from keras import ops
 
-from keras_remul.training.weighting.base import LossWeighting, check_positive
+from keras_remul.training.weighting.base import (
+    LossWeighting,
+    StepMeasures,
+    check_positive,
+)
+from keras_remul.utils.typing import Array, Config
 
 MAX_MARGIN = 2.0  # of more, the model is overfitted, which no beta mends
 MEASURES = ("equivariance_error", "relative_equivariance_error")
@@ -59,16 +69,16 @@ class Constrained(LossWeighting):
 
     def __init__(
         self,
-        tolerance,
-        measure="equivariance_error",
-        alpha=1.0,
-        initial_beta=1.0,
-        learning_rate=0.02,
-        memory=0.95,
-        max_beta=1e4,
-        margin=True,
-        **kwargs,
-    ):
+        tolerance: float,
+        measure: str = "equivariance_error",
+        alpha: float = 1.0,
+        initial_beta: float = 1.0,
+        learning_rate: float = 0.02,
+        memory: float = 0.95,
+        max_beta: float = 1e4,
+        margin: bool = True,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         check_positive(
             tolerance=tolerance,
@@ -107,12 +117,12 @@ class Constrained(LossWeighting):
         self.log_beta = state("log_beta", float(np.log(initial_beta)))
         # Negative stands for "not seen yet".
         self.running_error = state("running_error", -1.0)
-        self.log_margin = state("log_margin", 0.0) if margin else 0.0
+        self.log_margin: Any = state("log_margin", 0.0) if margin else 0.0
 
-    def loss_weights(self):
+    def loss_weights(self) -> tuple[Array, Array]:
         return self.alpha, ops.exp(ops.convert_to_tensor(self.log_beta))
 
-    def update(self, measured):
+    def update(self, measured: StepMeasures) -> None:
         error = measured.equivariance_error
         if self.measure == "relative_equivariance_error":
             error = error / ops.maximum(measured.output_norm, 1e-12)
@@ -126,19 +136,19 @@ class Constrained(LossWeighting):
         self.running_error.assign(running)
         self.log_beta.assign(ops.clip(log_beta, -limit, limit))
 
-    def validated(self, logs):
+    def validated(self, logs: Mapping[str, float]) -> None:
         trained = float(ops.convert_to_numpy(self.running_error))
         error = logs.get("equivariance_error", 0.0)
         if self.margin and trained > 0 and error > 0:
             log_margin = np.log(max(error / trained, 1.0))
             self.log_margin.assign(min(log_margin, np.log(MAX_MARGIN)))
 
-    def excess(self, error):
+    def excess(self, error: float) -> float:
         if self.measure != "equivariance_error":
             return 0.0  # the norm of the outputs is not known here
         return max(error / self.tolerance - 1.0, 0.0)
 
-    def warning(self):
+    def warning(self) -> str | None:
         margin = float(np.exp(ops.convert_to_numpy(self.log_margin)))
         error = margin * float(ops.convert_to_numpy(self.running_error))
         if error <= 1.2 * self.tolerance:
@@ -157,7 +167,7 @@ class Constrained(LossWeighting):
             f"{hint}."
         )
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {
             **super().get_config(),
             "tolerance": self.tolerance,
@@ -171,6 +181,6 @@ class Constrained(LossWeighting):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: Config) -> Self:
         # Configurations of before there was one.
         return cls(**{"margin": False, **config})

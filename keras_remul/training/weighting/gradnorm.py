@@ -1,10 +1,19 @@
 """Weights that balance the gradients of the two tasks."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
 
-from keras_remul.training.weighting.base import LossWeighting, check_positive
+from keras_remul.training.weighting.base import (
+    LossWeighting,
+    StepMeasures,
+    check_positive,
+)
+from keras_remul.utils.typing import Array, Config
 
 _TINY = 1e-30  # below all norms and losses that are not 0
 _LEAST = 1e-3  # of a weight
@@ -49,7 +58,13 @@ class GradNorm(LossWeighting):
 
     uses_gradient_norms = True
 
-    def __init__(self, gamma=1.5, learning_rate=0.025, layer=None, **kwargs):
+    def __init__(
+        self,
+        gamma: float = 1.5,
+        learning_rate: float = 0.025,
+        layer: keras.Layer | str | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         check_positive(learning_rate=learning_rate)
         if not gamma >= 0:
@@ -58,7 +73,7 @@ class GradNorm(LossWeighting):
             )
         self.gamma = float(gamma)
         self.learning_rate = float(learning_rate)
-        self.layer = layer.name if hasattr(layer, "name") else layer
+        self.layer = getattr(layer, "name", layer)
 
         def state(name, initializer):
             return self.add_weight(
@@ -69,11 +84,11 @@ class GradNorm(LossWeighting):
         # Zero stands for "not seen yet".
         self.first_losses = state("first_losses", "zeros")
 
-    def loss_weights(self):
+    def loss_weights(self) -> tuple[Array, Array]:
         alpha, beta = ops.unstack(ops.convert_to_tensor(self.task_weights))
         return alpha, beta
 
-    def update(self, measured):
+    def update(self, measured: StepMeasures) -> None:
         losses = ops.stack([measured.objective, measured.equivariance])
         seen = ops.convert_to_tensor(self.first_losses)
         first = ops.where(seen > 0, seen, losses)
@@ -93,7 +108,7 @@ class GradNorm(LossWeighting):
         self.first_losses.assign(ops.where(usable, first, seen))
         self.task_weights.assign(ops.where(usable, moved, weights))
 
-    def warning(self):
+    def warning(self) -> str | None:
         if np.all(ops.convert_to_numpy(self.first_losses) > 0):
             return None
         layer = "the last layer" if self.layer is None else repr(self.layer)
@@ -103,7 +118,7 @@ class GradNorm(LossWeighting):
             "use, GradNorm(layer=...)."
         )
 
-    def gradient_variables(self, model):
+    def gradient_variables(self, model: keras.Model) -> list[keras.Variable]:
         variables = model.trainable_variables
         places = [v.path.rpartition("/")[0] for v in variables]
         if not variables:
@@ -126,7 +141,7 @@ class GradNorm(LossWeighting):
             )
         return chosen
 
-    def get_config(self):
+    def get_config(self) -> Config:
         return {
             **super().get_config(),
             "gamma": self.gamma,

@@ -1,9 +1,15 @@
 """Weights that follow a schedule."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Self
+
 import keras
 from keras import ops
 
 from keras_remul.training.weighting.base import LossWeighting, check_weights
+from keras_remul.utils.typing import Array, Config
 
 
 @keras.saving.register_keras_serializable(package="keras_remul")
@@ -27,7 +33,16 @@ class Scheduled(LossWeighting):
     >>> RemulModel(model, symmetry, weighting=Scheduled(beta=ramp))
     """
 
-    def __init__(self, alpha=1.0, beta=1.0, **kwargs):
+    def __init__(
+        self,
+        alpha: float
+        | Callable[[Array], Array]
+        | keras.optimizers.schedules.LearningRateSchedule = 1.0,
+        beta: float
+        | Callable[[Array], Array]
+        | keras.optimizers.schedules.LearningRateSchedule = 1.0,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         for name, value in (("alpha", alpha), ("beta", beta)):
             if not (callable(value) or isinstance(value, (int, float))):
@@ -47,14 +62,14 @@ class Scheduled(LossWeighting):
         )
 
     @property
-    def uses_objective(self):
+    def uses_objective(self) -> bool:
         return callable(self.alpha) or self.alpha > 0
 
     @property
-    def uses_equivariance(self):
+    def uses_equivariance(self) -> bool:
         return callable(self.beta) or self.beta > 0
 
-    def loss_weights(self):
+    def loss_weights(self) -> tuple[Array, Array]:
         return self._at_step(self.alpha), self._at_step(self.beta)
 
     def _at_step(self, value):
@@ -62,10 +77,10 @@ class Scheduled(LossWeighting):
             return value
         return ops.cast(value(ops.convert_to_tensor(self.step)), "float32")
 
-    def advance(self):
+    def advance(self) -> None:
         self.step.assign(self.step + 1)
 
-    def get_config(self):
+    def get_config(self) -> Config:
         serialize = keras.saving.serialize_keras_object
         return {
             **super().get_config(),
@@ -74,6 +89,6 @@ class Scheduled(LossWeighting):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: Config) -> Self:
         restore = keras.saving.deserialize_keras_object
         return cls(**{key: restore(value) for key, value in config.items()})

@@ -1,0 +1,41 @@
+"""What a stranger does first, with one backend and KERAS_BACKEND unset."""
+
+import keras
+from hiding import ROOT, run_python
+
+BACKENDS = {"jax", "tensorflow", "torch"}
+# The README first, since only a program that is no command shows what the
+# import says. TFDS would import TensorFlow.
+FIRST_HOUR = """
+import pathlib
+import re
+import sys
+
+text = pathlib.Path(sys.argv[1]).read_text()
+for code in re.findall(r"```python\\n(.*?)```", text, re.DOTALL):
+    exec(code, {"__name__": "docs"})
+
+from keras_remul import cli
+
+for command in ("doctor", "presets", "recipes"):
+    assert cli.main([command]) == 0, command
+"""
+
+
+def test_nothing_fails_and_nothing_warns(tmp_path):
+    backend = keras.backend.backend()
+    hidden = " ".join(BACKENDS - {backend})
+    done = run_python(
+        tmp_path,
+        "-c",
+        FIRST_HOUR,
+        str(ROOT / "README.md"),
+        hidden=f"{hidden} tensorflow_datasets",
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"backends installed  │ {backend} " in done.stdout
+    assert "WRONG" not in done.stdout
+    said = done.stderr.splitlines()
+    if backend != "tensorflow":  # which is the default of Keras
+        assert said.pop(0).startswith(f"keras_remul: the backend is {backend},")
+    assert said == []
