@@ -368,7 +368,7 @@ def markdown(name, recipes="recipes"):
             }
             values = [known.get(key) for key in columns]
             lines.append(
-                [baseline, "", "", ""]
+                [baseline.replace("|", r"\|"), "", "", ""]
                 + ["" if v is None else f"{v:.3g}" for v in values]
             )
             if compared:

@@ -32,15 +32,20 @@ def made(model, x, symmetry):
     return stored | _outputs(model, x, symmetry, g)
 
 
-def _outputs(model, x, symmetry, g):
-    """The outputs; with g also the transformed inputs and their outputs."""
+def _outputs(model, x, symmetry, g, stored=None):
+    """The outputs; with g also the transformed inputs and their outputs.
+
+    The latter are those of the transformed inputs that are stored, if any: each
+    backend rounds these otherwise, which a model may amplify.
+    """
     y = model.predict(x, verbose=0)
     found = golden.comparable("output", y)
     if g is not None:
         moved = symmetry.transform_inputs(g, x)
         moved = to_numpy(moved)
         found |= golden.comparable("moved_input", moved)
-        moved = keras.tree.pack_sequence_as(x, keras.tree.flatten(moved))
+        moved = keras.tree.flatten(moved if stored is None else stored)
+        moved = keras.tree.pack_sequence_as(x, moved)
         y = model.predict(moved, verbose=0)
         found |= golden.comparable("moved_output", y)
     return found
@@ -82,7 +87,8 @@ def compare(folder, model, facts, tolerance, path, packages):
         found |= golden.comparable("element", g)
         _check_elements(found, symmetry, rows, file)
     try:
-        found |= _outputs(model, x, symmetry, g)
+        moved = parts.get("moved_input")
+        found |= _outputs(model, x, symmetry, g, moved)
     except Exception as error:  # each backend has its own
         raise ValueError(
             f"Preset {path} cannot be run on the inputs in {file}: "
