@@ -157,7 +157,11 @@ def _write(path, content):
 
 
 def reproduce(
-    name, recipes="recipes", runs="runs", data_dir=None, verbose="auto"
+    name,
+    recipes="recipes",
+    runs="runs",
+    data_dir=None,
+    verbose: str | int = "auto",
 ):
     """Runs the missing rows of a table.
 
