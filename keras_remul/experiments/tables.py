@@ -452,7 +452,7 @@ def _tick(axis):
     if decades > 0.8:
         subs = (1, 2, 5) if decades < 2.5 else (1,)
     axis.set_major_locator(LogLocator(subs=subs))
-    axis.set_major_formatter("{x:.3g}")
+    axis.set_major_formatter("{x:.4g}")
     axis.set_minor_formatter(NullFormatter())
 
 
