@@ -34,7 +34,12 @@ class NextState:
         return f"{type(self).__name__}()"
 
     def symmetry(self, recipe: Any, model: keras.Model) -> Symmetry:
-        """The `Symmetry` of a recipe that names none."""
+        """The `Symmetry` of a recipe that names none.
+
+        Args:
+            recipe: the `Recipe`.
+            model: its model.
+        """
         return datasets.symmetry(recipe.dataset)
 
     def adapt(self, model: keras.Model, data: dict[str, Any]) -> None:
@@ -51,13 +56,25 @@ class NextState:
     def batches(
         self, recipe: Any, model: keras.Model, x: Tree, y: Tree
     ) -> Shuffled:
-        """The `Shuffled` batches of a split."""
+        """The `Shuffled` batches of a split.
+
+        Args:
+            recipe: the `Recipe`.
+            model: its model.
+            x, y: inputs and labels of a split.
+        """
         return Shuffled(x, y, recipe)
 
     def validation(
         self, recipe: Any, model: keras.Model, x: Tree, y: Tree
     ) -> Any:
-        """`validation_data` of `fit`, arrays or batches."""
+        """`validation_data` of `fit`, arrays or batches.
+
+        Args:
+            recipe: the `Recipe`.
+            model: its model.
+            x, y: inputs and labels of a split.
+        """
         return x, y
 
     def compile(
@@ -80,7 +97,11 @@ class NextState:
         )
 
     def validated(self, history: dict[str, list[float]]) -> dict[str, float]:
-        """Figures of the best epoch on validation data, from the history."""
+        """Figures of the best epoch on validation data, from the history.
+
+        Args:
+            history: dict of lists by epoch.
+        """
         return {"validation_mse": min(history[self.monitor])}
 
 
