@@ -32,7 +32,7 @@ help:
 	@echo "make test-fast    some tests of each part, on KERAS_BACKEND, in minutes"
 	@echo "make test-newest-keras"
 	@echo "                  the same on JAX with the newest Keras; only warns"
-	@echo "make lint         style"
+	@echo "make lint         style and types"
 	@echo "make clean        removes .venv and what the commands wrote"
 
 $(VENV)/made:
@@ -88,6 +88,7 @@ test-on-%:
 lint: $(VENV)/with-tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/basedpyright --pythonpath $(BIN)/python
 
 clean:
 	rm -rf $(VENV) quickstart_output dist build site

@@ -133,10 +133,20 @@ class OnFirst(keras.callbacks.Callback):
                 setattr(self, name, functools.partial(self._run, hook))
 
     def set_params(self, params: dict[str, Any]) -> None:
+        """Hands the facts of the training on; Keras calls it.
+
+        Args:
+            params: dict, such as the number of `"epochs"`.
+        """
         super().set_params(params)
         self.callback.set_params(params)
 
     def set_model(self, model: keras.Model) -> None:
+        """Hands the model on; Keras calls it.
+
+        Args:
+            model: the model that is trained.
+        """
         super().set_model(model)
         self.callback.set_model(model)
 

@@ -40,7 +40,8 @@ def rising():
 
 
 # At equal rows: 12,000 steps of 50 rows through the network for each, and as
-# many labelled systems for validation as for training.
+# many labelled systems for validation as for training. The learning rates are
+# each the best of four, with factors of 2, by the error on 5000 systems.
 ROWS = MPN.replace(validation_size=100)
 TWICE = dict(batch_size=25, passes=50)
 
@@ -56,9 +57,15 @@ RECIPES = {
     "mpn_remul_gradnorm": weighted(weighting.GradNorm),
     "mpn_remul_constrained": weighted(bounded),
     "egnn": MPN.replace(model=lambda: models.EGNN(**SIZES)),
-    "mpn_augmented_rows": ROWS.replace(objective=objectives.augmented_once),
-    "mpn_remul_rows": ROWS.replace(
-        objective=lambda: objectives.remul(weighting=rising()), **TWICE
+    "mpn_augmented_rows": ROWS.replace(
+        objective=objectives.augmented_once, learning_rate=5e-4
     ),
-    "egnn_rows": ROWS.replace(model=lambda: models.EGNN(**SIZES)),
+    "mpn_remul_rows": ROWS.replace(
+        objective=lambda: objectives.remul(weighting=rising()),
+        learning_rate=2e-3,
+        **TWICE,
+    ),
+    "egnn_rows": ROWS.replace(
+        model=lambda: models.EGNN(**SIZES), learning_rate=2.5e-4
+    ),
 }

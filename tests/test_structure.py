@@ -8,6 +8,7 @@ import pkgutil
 
 import keras
 import pytest
+from public import names_of
 
 import keras_remul
 from keras_remul import (
@@ -207,10 +208,8 @@ def test_public_names_have_docstrings():
         keras_remul.metrics,
         keras_remul.testing,
     ):
-        for name, value in vars(module).items():
-            if name.startswith("_") or not callable(value):
-                continue
-            assert inspect.getdoc(value), f"{module.__name__}.{name}"
+        for name in names_of(module):
+            assert inspect.getdoc(getattr(module, name)), (module, name)
 
 
 def configurable():

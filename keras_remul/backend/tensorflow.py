@@ -192,7 +192,7 @@ class TaskGradients(ModelMixin):
         _local.tape = None
         return logs
 
-    def update_with_gradients(self, losses, measured):
+    def update_with_gradients(self, losses: Any, measured: Any) -> None:
         """Gives the weighting the measures of a step, with gradient norms.
 
         Args:

@@ -327,7 +327,7 @@ def compiled(model, sample, shapes):
 
 
 class TaskGradients(ModelMixin):
-    def update_with_gradients(self, losses, measured):
+    def update_with_gradients(self, losses: Any, measured: Any) -> None:
         """Gives the weighting the measures of a step, with gradient norms.
 
         Args:

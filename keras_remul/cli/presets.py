@@ -80,9 +80,14 @@ def verify_command(arguments):
     names = arguments.names or _all_here(arguments.zoo)
     if not names:
         raise ValueError("There are no presets to verify.")
+    rows = []
     for name in names:
         worst = folder.verify_preset(name, arguments.tolerance, arguments.zoo)
-        say(f"{redact(name)}: outputs agree, difference {worst:.2g}")
+        rows.append({"preset": redact(name), "difference": worst})
+        words = f"{redact(name)}: outputs agree, difference {worst:.2g}"
+        say(words, arguments)
+    if arguments.printed_as is not None:
+        show(arguments, {key: key for key in rows[0]}, rows)
 
 
 def _all_here(zoo):
@@ -270,7 +275,7 @@ def add_parsers(commands):
         parser.add_argument("--zoo", help=ZOO)
         if name in ("evaluate", "compare", "landscape"):
             add_data_dir(parser)
-        if name in ("presets", "evaluate", "compare", "landscape"):
+        if name in ("presets", "verify", "evaluate", "compare", "landscape"):
             add_formats(parser)
         if name == "export":
             parser.add_argument(

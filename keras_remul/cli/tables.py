@@ -9,13 +9,26 @@ from keras_remul.utils.addresses import redact
 
 def _reproduce_command(arguments):
     from keras_remul.evaluation.measures import EQUIVARIANCE_ERROR
-    from keras_remul.experiments.tables import markdown, reproduce
+    from keras_remul.experiments.tables import (
+        finished_runs,
+        markdown,
+        reproduce,
+    )
 
+    as_text = arguments.printed_as is None
     elsewhere = reproduce(
-        arguments.table, arguments.recipes, arguments.runs, arguments.data_dir
+        arguments.table,
+        arguments.recipes,
+        arguments.runs,
+        arguments.data_dir,
+        verbose="auto" if as_text else 0,  # the progress is no table
     )
     if elsewhere:
-        say(f"Running in another process: {', '.join(elsewhere)}")
+        say(f"Running in another process: {', '.join(elsewhere)}", arguments)
+    if not as_text:
+        rows = finished_runs(arguments.table, arguments.recipes)
+        show(arguments, {key: key for row in rows for key in row}, rows)
+        return
     say(markdown(arguments.table, arguments.recipes))
     say(EQUIVARIANCE_ERROR)
 
@@ -77,6 +90,7 @@ def add_parsers(commands):
     one.add_argument("table", help="such as nbody_charged")
     one.add_argument("--runs", default="runs", help="default: %(default)s")
     add_data_dir(one)
+    add_formats(one)
     one.set_defaults(run=_reproduce_command)
     two = commands.add_parser(
         "report", help="write the tables of results, or show that of a preset"

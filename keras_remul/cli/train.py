@@ -1,7 +1,7 @@
 """The command `keras-remul train`."""
 
 from keras_remul.cli.arguments import UsageError, add_data_dir
-from keras_remul.cli.output import say, show
+from keras_remul.cli.output import add_formats, say, show
 
 SHOWN = (
     "test_mse",
@@ -41,22 +41,27 @@ def train(arguments):
     callbacks = []
     if arguments.tensorboard:
         callbacks.append(EventFiles(f"{output}/tensorboard"))
+    as_text = arguments.printed_as is None
     result = recipe.run(
-        output, data_dir=arguments.data_dir, callbacks=callbacks
+        output,
+        data_dir=arguments.data_dir,
+        verbose="auto" if as_text else 0,  # the progress is no table
+        callbacks=callbacks,
     )
+    nothing = "none" if as_text else None
     shown = {key: result[key] for key in SHOWN if key in result}
     show(
         arguments,
         {"key": "", "value": ("", ".5g")},
         [
-            {"key": key, "value": "none" if value is None else value}
+            {"key": key, "value": nothing if value is None else value}
             for key, value in shown.items()
         ],
         title=name,
         caption=EQUIVARIANCE_ERROR if "equivariance_error" in result else None,
         header=False,
     )
-    say(f"In {output}: result.json, preset/")
+    say(f"In {output}: result.json, preset/", arguments)
 
 
 def add_parser(commands):
@@ -80,6 +85,7 @@ def add_parser(commands):
         "--output", help="folder (default: runs/<recipe>_seed<seed>)"
     )
     add_data_dir(parser)
+    add_formats(parser)
     parser.add_argument(
         "--tensorboard",
         action="store_true",

@@ -1,11 +1,17 @@
 """A promise about samples that nobody has seen yet, and its confidence."""
 
+from __future__ import annotations
+
 import math
 
 import numpy as np
 
+from keras_remul.utils.typing import ArrayLike
 
-def quantile_bound(values, quantile=0.95, confidence=0.95):
+
+def quantile_bound(
+    values: ArrayLike, quantile: float = 0.95, confidence: float = 0.95
+) -> float:
     """A number that most new samples stay below, with a known confidence.
 
     With probability `confidence` over the samples that were measured, a share

@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 
 
 def finite_elements(group: Group, at_most: int) -> Elements | None:
-    """All elements of a small finite group, or None."""
+    """All elements of a small finite group, or None.
+
+    Args:
+        group: the `Group`.
+        at_most: the largest number of elements that counts as small.
+    """
     count = group.num_elements
     return group.elements() if count and count <= at_most else None
 
@@ -36,6 +41,13 @@ def walk_orbit(
 
     If a finite group has no more than `num_samples` elements, each is used
     once.
+
+    Args:
+        f: function from arrays to arrays, see `as_function`.
+        x: inputs, arrays in the structure of `symmetry.inputs`.
+        symmetry: the `Symmetry`.
+        num_samples: elements g of each sample.
+        seed: integer seed of the draws.
     """
     mask = symmetry.get_mask(x)
     for g in draw(symmetry.group, count_samples(x), num_samples, seed):
@@ -66,7 +78,12 @@ def draw(group, n, num_samples, seed):
 def as_function(
     model: keras.Model | Callable[..., Any], batch_size: int
 ) -> Callable[[Tree], Tree]:
-    """The model as a function from arrays to arrays of float32 at least."""
+    """The model as a function from arrays to arrays of float32 at least.
+
+    Args:
+        model: a Keras model, or a function from arrays to arrays or tensors.
+        batch_size: samples in one pass.
+    """
     check_count("batch_size", batch_size)
 
     def function(x):

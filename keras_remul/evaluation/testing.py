@@ -77,7 +77,11 @@ def assert_not_equivariant(
 ) -> None:
     """Fails unless the relative error of an output is at least `at_least`.
 
-    Arguments as for `assert_equivariant`.
+    Args:
+        model, symmetry, x, num_samples, seed, origin: as for
+            `assert_equivariant`.
+        at_least: smallest relative equivariance error of one of the outputs.
+            Defaults to 0.01.
 
     Raises:
         AssertionError: the error is smaller, or outputs are NaN, infinite or

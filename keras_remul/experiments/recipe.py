@@ -1,11 +1,11 @@
 """Recipes: trainings that can be repeated, killed and resumed."""
 
-from __future__ import annotations
-
 import dataclasses
 import pathlib
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
+
+import keras
 
 from keras_remul.experiments import runs, same_run
 from keras_remul.experiments import settings as recipe_settings
@@ -13,9 +13,6 @@ from keras_remul.experiments.tasks import NextState
 from keras_remul.training import weighting
 from keras_remul.utils import atomic
 from keras_remul.utils.typing import StrPath
-
-if TYPE_CHECKING:
-    import keras
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,8 +88,11 @@ class Recipe:
             object.__setattr__(self, name, value)
         recipe_settings.check(self)
 
-    def replace(self, **changes: Any) -> Recipe:
+    def replace(self, **changes: Any) -> Self:
         """The recipe with other values; text is converted to the field's type.
+
+        Args:
+            **changes: fields and their values.
 
         Raises:
             ValueError: a name is not a field, or is that of a function; a value

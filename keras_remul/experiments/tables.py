@@ -156,7 +156,13 @@ def _write(path, content):
     atomic.write_json(path, content)
 
 
-def reproduce(name, recipes="recipes", runs="runs", data_dir=None):
+def reproduce(
+    name,
+    recipes="recipes",
+    runs="runs",
+    data_dir=None,
+    verbose: str | int = "auto",
+):
     """Runs the missing rows of a table.
 
     A run that was stopped is resumed. Several processes may work at one table:
@@ -167,6 +173,7 @@ def reproduce(name, recipes="recipes", runs="runs", data_dir=None):
         recipes: folder of the recipes.
         runs: folder of the runs.
         data_dir: folder of the data sets, see `datasets.load`.
+        verbose: see `Recipe.run`.
 
     Returns:
         Names of the runs that another process is working on.
@@ -198,7 +205,9 @@ def reproduce(name, recipes="recipes", runs="runs", data_dir=None):
             try:
                 with FileLock(runs / f"{run}.lock", timeout=0):
                     loaded = _load(recipes, recipe).replace(seed=seed)
-                    result = loaded.run(runs / run, data_dir=data_dir)
+                    result = loaded.run(
+                        runs / run, data_dir=data_dir, verbose=verbose
+                    )
                     _write(path, result)
             except (Timeout, InUseError):
                 elsewhere.append(run)
@@ -251,6 +260,30 @@ def results(table, recipes):
         if done:
             found[recipe] = done
     return found
+
+
+def finished_runs(name, recipes="recipes"):
+    """The runs of a table that are finished.
+
+    Args:
+        name: name of the table.
+        recipes: folder of the recipes.
+
+    Returns:
+        A list of dicts with all digits: `"recipe"`, `"seed"`, `"parameters"`,
+        `"seconds"` and the measures.
+
+    Raises:
+        ValueError: for an unknown table.
+    """
+    found = results(_table(recipes, name), recipes)
+    some = [(_label(recipe), run) for recipe in found for run in found[recipe]]
+    keys = ["seed", "parameters", "seconds"]
+    keys += [key for key in COLUMNS if any(key in run for _, run in some)]
+    return [
+        {"recipe": label, **{key: run.get(key) for key in keys}}
+        for label, run in some
+    ]
 
 
 def _mean(values, digits=3):

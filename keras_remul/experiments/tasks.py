@@ -61,7 +61,7 @@ class NextState:
         Args:
             recipe: the `Recipe`.
             model: its model.
-            x, y: inputs and labels of a split.
+            x, y: arrays of the split.
         """
         return Shuffled(x, y, recipe)
 
@@ -71,9 +71,7 @@ class NextState:
         """`validation_data` of `fit`, arrays or batches.
 
         Args:
-            recipe: the `Recipe`.
-            model: its model.
-            x, y: inputs and labels of a split.
+            recipe, model, x, y: as for `batches`.
         """
         return x, y
 
@@ -97,10 +95,10 @@ class NextState:
         )
 
     def validated(self, history: dict[str, list[float]]) -> dict[str, float]:
-        """Figures of the best epoch on validation data, from the history.
+        """Figures of the best epoch on validation data.
 
         Args:
-            history: dict of lists by epoch.
+            history: dict of names to lists, one value for each epoch.
         """
         return {"validation_mse": min(history[self.monitor])}
 

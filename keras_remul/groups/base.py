@@ -19,6 +19,7 @@ from keras_remul.utils.dtypes import (
     wider,
 )
 from keras_remul.utils.typing import Array, ArrayLike, Elements, Seed, Shape
+from keras_remul.utils.validation import check_count
 
 _MAX_ELEMENTS = 10_000  # of a group that is gone through whole
 
@@ -108,8 +109,13 @@ class Group(Configurable):
 
         Returns:
             Array `(n, m, m)`, or what the group holds its elements in.
+
+        Raises:
+            ValueError: `n` is negative or no integer; `dtype` is no float.
         """
         dtype = _checked(dtype)
+        if isinstance(n, (int, float, str)):  # not of a step that is traced
+            check_count("n", n, least=0)
         shape, wide = (n, self.num_normals), at_least_float32(dtype)
         g = self.from_normal(keras.random.normal(shape, seed=seed, dtype=wide))
         if wide == dtype:

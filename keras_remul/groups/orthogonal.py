@@ -15,6 +15,7 @@ from keras_remul import backend
 from keras_remul.groups.base import Group, rotation_generators, uniform
 from keras_remul.utils import linalg, polyhedra
 from keras_remul.utils.typing import Array, Config, Elements
+from keras_remul.utils.validation import check_number
 
 # The rotation of a unit quaternion q is quadratic in q: R = (q q^T) C with
 # q q^T flattened to 16 numbers and R to 9.
@@ -87,6 +88,8 @@ class RotationGroup(OrthogonalGroup):
     def __init__(
         self, min_angle: float = 0.0, max_angle: float = 180.0
     ) -> None:
+        check_number("min_angle", min_angle)
+        check_number("max_angle", max_angle)
         if not 0 <= min_angle <= max_angle <= 180 or max_angle == 0:
             raise ValueError(
                 "Arguments `min_angle` and `max_angle` must be degrees with "

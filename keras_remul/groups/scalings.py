@@ -11,6 +11,7 @@ from keras import ops
 
 from keras_remul.groups.base import Group, uniform
 from keras_remul.utils.typing import Array, Config, Elements
+from keras_remul.utils.validation import check_number
 
 
 @keras.saving.register_keras_serializable(package="keras_remul")
@@ -38,6 +39,7 @@ class Scalings(Group):
     num_normals = 1
 
     def __init__(self, max_factor: float = 2.0, dimension: int = 3) -> None:
+        check_number("max_factor", max_factor)
         if not 1 < max_factor < math.inf:
             raise ValueError(
                 "Argument `max_factor` must be finite and above 1. Received: "

@@ -14,6 +14,7 @@ from keras_remul import backend
 from keras_remul.groups.base import Group, rotation_generators, uniform
 from keras_remul.groups.orthogonal import O2, SO2, SO3, unit_vector
 from keras_remul.utils.typing import Array, Config, Elements
+from keras_remul.utils.validation import check_number
 
 _METRIC = np.array([1.0, -1.0, -1.0, -1.0])
 
@@ -167,6 +168,7 @@ class Boosts(_OfSpacetime):
 
 
 def _checked(max_rapidity):
+    check_number("max_rapidity", max_rapidity)
     if not 0 < max_rapidity < math.inf:
         raise ValueError(
             "Argument `max_rapidity` must be positive and finite. Received: "

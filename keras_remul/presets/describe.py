@@ -185,12 +185,23 @@ def _values(data):
         return f'np.array({array.astype("int64").tolist()}, "{dtype}")'
     if array.ndim == 3 and np.array_equal(array[0], np.eye(*shape[1:])):
         return f'np.eye({shape[1]}, dtype="{dtype}")[None]'
+    if np.dtype(dtype).kind == "f" and _are_four_momenta(array):
+        rows = array.reshape(-1, 4)[:2].tolist()
+        rows = [[float(f"{value:.4g}") for value in row] for row in rows]
+        return f'np.resize(np.array({rows}, "{dtype}"), {shape})'
     if np.dtype(dtype).kind == "f":
         mean, spread = (
             f"{f(data.astype('float64')):.2g}" for f in (np.mean, np.std)
         )
         return f'rng.normal({mean}, {spread}, {shape}).astype("{dtype}")'
     return f'np.ones({shape}, "{dtype}")'
+
+
+def _are_four_momenta(array):
+    """Whether energies come first: numbers at random would be no momenta."""
+    square = array[..., :1] ** 2 - (array[..., 1:] ** 2).sum(-1, keepdims=True)
+    slack = 1e-6 * array[..., :1] ** 2
+    return array.shape[-1] == 4 and bool((square >= -slack).all())
 
 
 def _text(key):

@@ -27,7 +27,11 @@ class _FunctionLoss(keras.losses.Loss):
 def get(
     loss: str | Callable[..., Array] | keras.losses.Loss,
 ) -> keras.losses.Loss:
-    """A `keras.losses.Loss` from one, its name, or a function."""
+    """A `keras.losses.Loss` from one, its name, or a function.
+
+    Args:
+        loss: a Keras loss, its name, or a function of labels and predictions.
+    """
     loss = keras.losses.get(loss)
     return loss if isinstance(loss, keras.losses.Loss) else _FunctionLoss(loss)
 

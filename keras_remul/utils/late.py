@@ -24,8 +24,11 @@ def attach(package, places):
 
     def get(name):
         if name not in places:
+            # With these two, Python names the nearest in its traceback.
             raise AttributeError(
-                f"module {package!r} has no attribute {name!r}"
+                f"module {package!r} has no attribute {name!r}",
+                name=name,
+                obj=sys.modules[package],
             )
         value = importlib.import_module(places[name])
         if not places[name].endswith(f".{name}"):

@@ -1,5 +1,7 @@
 """Checks of the values of data, before they reach a compiled step."""
 
+import numbers
+
 import keras
 import numpy as np
 from keras import ops
@@ -25,6 +27,22 @@ def check_count(key, value, least=1):
             f"{key}={value!r}"
         )
     return int(value)
+
+
+def check_number(key, value):
+    """A number as an argument.
+
+    Args:
+        key: name of the argument.
+        value: a number of Python or NumPy, not a bool.
+
+    Raises:
+        ValueError: it is not a number.
+    """
+    if not isinstance(value, numbers.Real) or isinstance(value, bool):
+        raise ValueError(
+            f"Argument `{key}` must be a number. Received: {key}={value!r}"
+        )
 
 
 def check_finite(data, name, kinds="biufc"):

@@ -11,6 +11,7 @@ from test_command_line import GOOD
 from keras_remul import __version__, cli, datasets
 from keras_remul.cli import doctor, output, secrets
 from keras_remul.datasets import loading
+from keras_remul.experiments.recipe import Recipe
 
 pytestmark = pytest.mark.backend_independent
 
@@ -97,6 +98,20 @@ def test_data_sets(capsys, monkeypatch):
         said, error = capsys.readouterr()
         assert status == 0, error
         assert "d[/b]" in said
+
+
+def test_a_result_for_programs(capsys, monkeypatch):
+    def run(recipe, output, data_dir, verbose, callbacks):
+        assert verbose == 0
+        return {"test_mse": 1 / 3, "symmetrized_mse": None}
+
+    monkeypatch.setattr(Recipe, "run", run)
+    pathlib.Path("mine.py").write_text(GOOD)
+    assert cli.main(["train", "mine.py", "--json"]) == 0
+    said, aside = capsys.readouterr()
+    rows = {row["key"]: row["value"] for row in json.loads(said)}
+    assert rows == {"test_mse": 1 / 3, "symmetrized_mse": None}
+    assert "result.json" in aside
 
 
 def test_doctor(capsys, monkeypatch, tmp_path):

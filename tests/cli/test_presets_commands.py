@@ -45,6 +45,10 @@ def test_presets(capsys, tmp_path):
 def test_verify(capsys, tmp_path):
     status, said, _ = run(capsys, "verify", NAME)
     assert status == 0 and f"{NAME}: outputs agree" in said
+    status, said, aside = run(capsys, "verify", NAME, "--json")
+    (row,) = json.loads(said)
+    assert row["preset"] == NAME and 0 <= row["difference"] < 1e-5
+    assert "outputs agree" in aside
     status, _, error = run(capsys, "verify", NAME, "--tolerance", "-1")
     assert status == 1 and "gives other outputs" in error
     status, _, error = run(capsys, "verify", "nbody_charged_mpn_remull")

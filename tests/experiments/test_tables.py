@@ -59,6 +59,14 @@ def test_reproduce_and_report(folder, tmp_path, capsys):
     assert (results / "two_seed1.json").exists()
     for path, content in before.items():
         assert path.read_bytes() == content
+    capsys.readouterr()
+    assert cli.main([*command, "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    run = json.loads((results / "one_seed1.json").read_text())
+    assert [(row["recipe"], row["seed"]) for row in rows] == [
+        *(("one", 0), ("one", 1), ("two", 0), ("two", 1))
+    ]
+    assert rows[1]["test_mse"] == run["test_mse"]
 
     output = tmp_path / "docs" / "results.md"
     assert cli.main(["report", "--output", str(output), *place]) == 0

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+import keras_remul as kr
 from keras_remul.utils.validation import check_finite
 
 FLOATS = ["float16", "bfloat16", "float32", "float64", "complex64"]
@@ -71,3 +72,21 @@ def test_none_scalars_and_empty():
     check_finite(array([1e300], "float64", "torch"), "x")  # not of float32
     with pytest.raises(ValueError, match=r"`y\[1\]` holds 1 values"):
         check_finite((1.0, float("nan")), "y")
+
+
+WORDS = [
+    ("max_angle", lambda: kr.groups.SO3(max_angle="ten")),
+    ("max_rapidity", lambda: kr.groups.Lorentz(max_rapidity="one")),
+    ("max_factor", lambda: kr.groups.Scalings(max_factor="2")),
+    ("n", lambda: kr.groups.SO3().sample("3")),
+    ("n", lambda: kr.groups.SO3().sample(-1)),
+    ("beta", lambda: kr.weighting.Constant(beta="1")),
+    ("tolerance", lambda: kr.weighting.Constrained(tolerance="x")),
+]
+
+
+@pytest.mark.backend_independent
+@pytest.mark.parametrize("argument, make", WORDS)
+def test_words_in_place_of_numbers(argument, make):
+    with pytest.raises(ValueError, match=f"^Argument `{argument}` must be a"):
+        make()

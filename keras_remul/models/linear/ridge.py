@@ -20,18 +20,32 @@ FINE_PENALTIES = tuple(10.0 ** (k / 4) for k in range(-16, 25))
 
 
 def flat(x: np.ndarray) -> np.ndarray:
-    """`(S, N, D)` as `(S, N D)`, in double precision."""
+    """`(S, N, D)` as `(S, N D)`, in double precision.
+
+    Args:
+        x: array `(S, N, D)`.
+    """
     return np.reshape(x, (len(x), -1)).astype("float64")
 
 
 def fit_time(x: dict[str, np.ndarray], y: np.ndarray) -> float:
-    """The t of least squares in y = x + t v."""
+    """The t of least squares in y = x + t v.
+
+    Args:
+        x: dict of `"positions"` and `"velocities"` `(S, N, D)`.
+        y: positions `(S, N, D)`.
+    """
     v = flat(x["velocities"])
     return float((v * (flat(y) - flat(x["positions"]))).sum() / (v**2).sum())
 
 
 def drift(x: dict[str, np.ndarray], time: float) -> np.ndarray:
-    """x + t v."""
+    """x + t v.
+
+    Args:
+        x: dict of `"positions"` and `"velocities"` `(S, N, D)`.
+        time: t.
+    """
     return x["positions"] + time * x["velocities"].astype("float64")
 
 
@@ -61,7 +75,11 @@ def check_data(
 
 
 def mean_squared_error(prediction: np.ndarray, y: np.ndarray) -> float:
-    """Mean over samples, nodes and coordinates, in double precision."""
+    """Mean over samples, nodes and coordinates, in double precision.
+
+    Args:
+        prediction, y: positions `(S, N, D)`.
+    """
     check_same_shape("y", y, "prediction", prediction)
     return float(((prediction - y.astype("float64")) ** 2).mean())
 
@@ -161,7 +179,15 @@ def make(
 
     Returns:
         A Keras model; `fit` fits it.
+
+    Raises:
+        ValueError: the inputs are not a dict.
     """
+    if not isinstance(symmetry.inputs, dict):
+        raise ValueError(
+            "Expected the inputs of `symmetry` to be a dict with the key "
+            f'"positions". Received: {symmetry.inputs}'
+        )
     names = [
         key
         for key, representation in symmetry.inputs.items()

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import keras
 
 from keras_remul.utils.typing import Array, Config
+from keras_remul.utils.validation import check_number
 
 
 class StepMeasures(NamedTuple):
@@ -137,6 +138,7 @@ def _text(value):
 def check_positive(**values):
     """Raises ValueError for an argument that is not a positive number."""
     for name, value in values.items():
+        check_number(name, value)
         if not value > 0:
             raise ValueError(
                 f"Argument `{name}` must be positive. Received: {name}={value}"
@@ -146,7 +148,10 @@ def check_positive(**values):
 def check_weights(alpha, beta):
     """Raises ValueError if the weights are negative, or constant and all 0."""
     for name, value in (("alpha", alpha), ("beta", beta)):
-        if not callable(value) and not value >= 0:
+        if callable(value):
+            continue
+        check_number(name, value)
+        if not value >= 0:
             raise ValueError(
                 f"Argument `{name}` must not be negative. Received: "
                 f"{name}={value}"
