@@ -255,7 +255,8 @@ def add_parsers(commands):
         ("export", export_command, "write a preset for other programs"),
     ):
         parser = commands.add_parser(name, help=text)
-        parser.set_defaults(run=run)
+        # A list is read from manifests.
+        parser.set_defaults(run=run, needs_keras=name != "presets")
         if name == "landscape":
             _add_landscape(parser)
         elif name == "compare":
