@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from keras_remul.datasets.nbody_charged.simulator import simulate
 from keras_remul.datasets.pictures import edges, vertical
@@ -263,3 +264,15 @@ def _draw_system(scene, model, symmetry, x, path, turns):
         scene.nodes(pose, colours, 0.4 * size, **style)
     scene.nodes(path[-1], colours, size, filled=False)
     return np.mean((predicted - path[-1]) ** 2)
+
+
+def few_ticks(axis):
+    """Labels at few plain numbers, on a logarithmic axis."""
+    low, high = axis.get_view_interval()
+    decades = np.log10(high / low)
+    subs = (1, 1.2, 1.5, 2, 2.5, 3, 4, 6, 8)
+    if decades > 0.8:
+        subs = (1, 2, 5) if decades < 2.5 else (1,)
+    axis.set_major_locator(LogLocator(subs=subs))
+    axis.set_major_formatter("{x:.4g}")
+    axis.set_minor_formatter(NullFormatter())

@@ -21,12 +21,12 @@ import textwrap
 import keras
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
 
 from keras_remul.datasets import registry
 from keras_remul.evaluation.comparison import welch
 from keras_remul.evaluation.measures import MEASURES, summary
 from keras_remul.experiments import baselines
+from keras_remul.experiments.figures import few_ticks
 from keras_remul.experiments.recipe_file import changes_of, load_recipe
 from keras_remul.experiments.same_run import InUseError
 from keras_remul.utils import atomic
@@ -434,26 +434,14 @@ def figure(name, recipes="recipes"):
     for axis in axes:
         axis.set(xscale="log", yscale="log")
         axis.grid(alpha=0.3, which="both")
-        _tick(axis.yaxis)
+        few_ticks(axis.yaxis)
     if some_others:
-        _tick(axes[-1].xaxis)
+        few_ticks(axes[-1].xaxis)
     if exact:
         axes[0].set(xlabel="exact", xticks=[], xlim=(ROUNDING / 1e5, ROUNDING))
         axes[0].set_xticks([], minor=True)
     picture.legend(*axes[-1].get_legend_handles_labels(), **LEGEND)
     return picture
-
-
-def _tick(axis):
-    """Labels at few plain numbers, on a logarithmic axis."""
-    low, high = axis.get_view_interval()
-    decades = np.log10(high / low)
-    subs = (1, 1.2, 1.5, 2, 2.5, 3, 4, 6, 8)
-    if decades > 0.8:
-        subs = (1, 2, 5) if decades < 2.5 else (1,)
-    axis.set_major_locator(LogLocator(subs=subs))
-    axis.set_major_formatter("{x:.4g}")
-    axis.set_minor_formatter(NullFormatter())
 
 
 def _points(found):
