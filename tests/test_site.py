@@ -176,7 +176,9 @@ def test_the_reference_names_all_that_is_public(site):
     assert missing == []
 
 
+# With an icon, for which the browser would ask later, during the next page.
 BROKEN = """
+<link rel="icon" href="data:,">
 <body data-md-color-scheme="default"><article>
 <p style="width: 500px">wide</p> <p style="color: #ddd">pale</p>
 <a href="nowhere/">x</a> <img src="nothing.png">

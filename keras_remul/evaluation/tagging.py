@@ -129,7 +129,7 @@ def _scores(outputs, count):
 
 
 def _parts(scores, labels):
-    """Of each 1 the share of the 0 below it, of each 0 that of the 1 above."""
+    """Of each 1 the number of 0 below it, of each 0 that of the 1 above."""
     from scipy import stats  # slow to import: where it is needed
 
     positive = labels > 0
@@ -137,7 +137,7 @@ def _parts(scores, labels):
     ranks = stats.rankdata(np.concatenate([ones, zeros]))  # ties: their mean
     below = ranks[: len(ones)] - stats.rankdata(ones)
     above = len(ones) - (ranks[len(ones) :] - stats.rankdata(zeros))
-    return below / len(zeros), above / len(ones)
+    return below, above
 
 
 def area_under_curve(scores, labels):
@@ -149,7 +149,8 @@ def area_under_curve(scores, labels):
         scores: `(S,)`.
         labels: 0 or 1, `(S,)`.
     """
-    return float(_parts(scores, labels)[0].mean())
+    below, above = _parts(scores, labels)
+    return float(below.sum() / len(below) / len(above))
 
 
 def auc_standard_error(scores, labels):
@@ -162,7 +163,10 @@ def auc_standard_error(scores, labels):
     Returns:
         A float; NaN where there are fewer than two samples of one kind.
     """
-    return math.hypot(*map(standard_error, _parts(scores, labels)))
+    below, above = _parts(scores, labels)
+    return math.hypot(
+        standard_error(below / len(above)), standard_error(above / len(below))
+    )
 
 
 def background_rejection(scores, labels, efficiency):

@@ -51,9 +51,9 @@ def test_import_with_no_backend(python):
 
 
 COMMANDS = [
-    (["presets"], "torch", 2, "Expected KERAS_BACKEND to be a backend that is"),
-    (["presets"], "pytorch", 2, "'tensorflow', 'jax', 'torch'. Received: 'py"),
-    (["presets"], "", 2, "no backend of Keras is installed. Install one"),
+    (["verify"], "torch", 2, "Expected KERAS_BACKEND to be a backend that is"),
+    (["verify"], "pytorch", 2, "'tensorflow', 'jax', 'torch'. Received: 'py"),
+    (["verify"], "", 2, "no backend of Keras is installed. Install one"),
     (["doctor"], "pytorch", 1, "WRONG: Expected KERAS_BACKEND"),
     (["doctor"], "", 1, "WRONG: no backend of Keras is installed"),
     (["--version"], "pytorch", 0, f"keras-remul {__version__}"),
