@@ -29,7 +29,7 @@ ZOO = ROOT / "zoo"
 NAMES = list_presets()
 # Simulating molecules takes hours, and jets need Pythia: those are measured by
 # `keras-remul evaluate`.
-QUICK = [name for name in NAMES if not name.startswith(("xtb_md", "top_jets"))]
+QUICK = [name for name in NAMES if not name.startswith(("xtb_", "top_jets"))]
 
 # What evaluates a preset is the same for each, and each gives the outputs of
 # its golden file on every backend: of the figures, on two of them, those of one
