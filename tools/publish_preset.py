@@ -45,6 +45,7 @@ OF_POTENTIALS = {
     "energy_per_atom": "eV",
     "forces": "eV/Angstrom",
     "stress": "eV/Angstrom^3",
+    "mask": "1 for atoms, 0 for padding",
 }
 
 

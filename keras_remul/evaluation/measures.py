@@ -82,7 +82,7 @@ for _split, _words in _SPLITS.items():
         )
 MEASURES |= {
     "test_net_torque": Measure(
-        "net torque, share of the sum of all |r x F|", "net torque"
+        "net torque, share of the sum of all norms of r x F", "net torque"
     ),
     "energy_spread": Measure(
         "standard deviation of the energy over rotations, meV/atom",
