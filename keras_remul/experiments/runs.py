@@ -21,6 +21,7 @@ from keras_remul.presets.evaluate import (
 from keras_remul.presets.files import is_preset
 from keras_remul.training import RemulModel
 from keras_remul.utils import atomic, validation
+from keras_remul.utils.leaves import count_samples
 from keras_remul.version import __version__
 
 # Fields of a recipe that are numbers, as its result says them.
@@ -52,9 +53,8 @@ def run(recipe, folder, data_dir, verbose, callbacks):
     data = datasets.load_all(recipe.dataset, data_dir=data_dir)
     random.setstate(state)
     if recipe.validation_size is not None:
-        data["validation"] = keras.tree.map_structure(
-            lambda a: a[: recipe.validation_size], data["validation"]
-        )
+        some = _first(recipe.validation_size, data["validation"])
+        data = {**data, "validation": some}
     identity = _identity(recipe, remul, data)
     same_run.check(identity, folder)
     finished = checkpoints.finished(folder, same_run.digest(identity))
@@ -87,6 +87,17 @@ def _config(recipe, remul):
         **{name: getattr(recipe, name) for name in _NUMBERS},
         **_unless_all(recipe),
     }
+
+
+def _first(size, split):
+    """The first samples of the validation split."""
+    count = count_samples(split[0])
+    if size > count:
+        raise ValueError(
+            f"Argument `validation_size` must be at most {count}, the samples "
+            f"of the validation split. Received: {size}"
+        )
+    return keras.tree.map_structure(lambda a: a[:size], split)
 
 
 def _unless_all(recipe):

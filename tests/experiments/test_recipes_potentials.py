@@ -122,6 +122,8 @@ def test_fewer_samples_choose_the_epoch(data, tmp_path):
     assert histories[0]["val_loss"] != histories[1]["val_loss"]
     with pytest.raises(ValueError, match="`validation_size`.*at least 1.*0"):
         recipe(validation_size=0)
+    with pytest.raises(ValueError, match="`validation_size`.*most 12.*13"):
+        recipe(validation_size=13).run(tmp_path / "more", verbose=0)
 
 
 @pytest.mark.parametrize(
