@@ -27,7 +27,7 @@ def test_code_runs(block, monkeypatch):
 def test_keras_comes_second(block):
     """Else Keras fails where its default backend is not installed."""
     found = re.findall(r"^(?:import|from) (keras\w*)", block, re.MULTILINE)
-    assert "keras_remul" not in found or found[0] == "keras_remul"
+    assert not found or found[0] == "keras_remul"
 
 
 def test_there_is_code():
