@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from keras_remul.experiments import checkpoints, same_run
+from keras_remul.experiments.batches import WithUnlabeled
 from keras_remul.training.checks import build_for
 from keras_remul.utils import atomic
 
@@ -99,6 +100,8 @@ def fit(recipe, remul, data, folder, identity, verbose, callbacks):
     """
     task = recipe.task
     batches = task.batches(recipe, remul.model, *data["train"])
+    if "unlabeled" in data:
+        batches = WithUnlabeled(batches, data["unlabeled"], recipe)
     rate = _rate(recipe, recipe.epochs * len(batches))
     task.compile(remul, rate, recipe.weight_decay)
     build_for(remul, batches.x)

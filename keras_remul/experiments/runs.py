@@ -53,8 +53,10 @@ def run(recipe, folder, data_dir, verbose, callbacks):
     data = datasets.load_all(recipe.dataset, data_dir=data_dir)
     random.setstate(state)
     if recipe.validation_size is not None:
-        some = _first(recipe.validation_size, data["validation"])
+        some, rest = _cut(recipe.validation_size, data["validation"])
         data = {**data, "validation": some}
+        if recipe.unlabeled_batch_size:
+            data["unlabeled"] = _inputs(rest)
     identity = _identity(recipe, remul, data)
     same_run.check(identity, folder)
     finished = checkpoints.finished(folder, same_run.digest(identity))
@@ -85,24 +87,42 @@ def _config(recipe, remul):
         "num_samples": remul.num_samples,
         "augment": remul.augment,
         **{name: getattr(recipe, name) for name in _NUMBERS},
-        **_unless_all(recipe),
+        **_unless_default(recipe),
     }
 
 
-def _first(size, split):
-    """The first samples of the validation split."""
+def _cut(size, split):
+    """The first samples of the validation split, and the rest."""
     count = count_samples(split[0])
     if size > count:
         raise ValueError(
             f"Argument `validation_size` must be at most {count}, the samples "
             f"of the validation split. Received: {size}"
         )
-    return keras.tree.map_structure(lambda a: a[:size], split)
+    return (
+        keras.tree.map_structure(lambda a: a[:size], split),
+        keras.tree.map_structure(lambda a: a[size:], split),
+    )
 
 
-def _unless_all(recipe):
-    size = recipe.validation_size
-    return {} if size is None else {"validation_size": size}
+def _inputs(split):
+    """The inputs of what is left of the validation split."""
+    x, _ = split
+    if not len(keras.tree.flatten(x)[0]):
+        raise ValueError(
+            "Argument `unlabeled_batch_size` needs a smaller "
+            "`validation_size`: nothing is left of the validation split."
+        )
+    return x
+
+
+def _unless_default(recipe):
+    """Numbers of newer recipes, where they are not as in older ones."""
+    facts = {
+        "validation_size": recipe.validation_size,
+        "unlabeled_batch_size": recipe.unlabeled_batch_size,
+    }
+    return {name: value for name, value in facts.items() if value}
 
 
 def _identity(recipe, remul, data):
@@ -125,6 +145,8 @@ def _identity(recipe, remul, data):
         facts["moved_by"].append(["unused", recipe.unused])
     if recipe.validation_size is not None:
         facts["dataset"] += f", {recipe.validation_size} for validation"
+    if recipe.unlabeled_batch_size:
+        facts["dataset"] += f", {recipe.unlabeled_batch_size} without labels"
     return same_run.identity(facts)
 
 
