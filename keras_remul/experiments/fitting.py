@@ -81,13 +81,14 @@ class Blocks(keras.callbacks.Callback):
             )
 
 
-def fit(recipe, remul, data, folder, identity, verbose, callbacks):
+def fit(recipe, remul, data, unlabeled, folder, identity, verbose, callbacks):
     """Trains a `RemulModel`, or resumes the training in the folder.
 
     Args:
         recipe: the `Recipe`.
         remul: its `RemulModel`; afterwards in the state of the last epoch.
         data: dict of `"train"` and `"validation"` to (x, y).
+        unlabeled: inputs without labels, or None.
         folder: `pathlib.Path` of the run.
         identity: see `same_run.identity`.
         verbose, callbacks: as for `Recipe.run`.
@@ -100,8 +101,8 @@ def fit(recipe, remul, data, folder, identity, verbose, callbacks):
     """
     task = recipe.task
     batches = task.batches(recipe, remul.model, *data["train"])
-    if "unlabeled" in data:
-        batches = WithUnlabeled(batches, data["unlabeled"], recipe)
+    if unlabeled is not None:
+        batches = WithUnlabeled(batches, unlabeled, recipe)
     rate = _rate(recipe, recipe.epochs * len(batches))
     task.compile(remul, rate, recipe.weight_decay)
     build_for(remul, batches.x)

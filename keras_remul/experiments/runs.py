@@ -52,12 +52,13 @@ def run(recipe, folder, data_dir, verbose, callbacks):
     state = random.getstate()
     data = datasets.load_all(recipe.dataset, data_dir=data_dir)
     random.setstate(state)
+    unlabeled = None
     if recipe.validation_size is not None:
         some, rest = _cut(recipe.validation_size, data["validation"])
         data = {**data, "validation": some}
         if recipe.unlabeled_batch_size:
-            data["unlabeled"] = _inputs(rest)
-    identity = _identity(recipe, remul, data)
+            unlabeled = _inputs(rest)
+    identity = _identity(recipe, remul, data, unlabeled)
     same_run.check(identity, folder)
     finished = checkpoints.finished(folder, same_run.digest(identity))
     # Without its preset, that is written anew, from the weights.
@@ -69,7 +70,7 @@ def run(recipe, folder, data_dir, verbose, callbacks):
     if verbose == "auto":
         verbose = 1 if sys.stdout.isatty() else 2
     history = fitting.fit(
-        recipe, remul, data, folder, identity, verbose, callbacks
+        recipe, remul, data, unlabeled, folder, identity, verbose, callbacks
     )
     _, best = checkpoints.names(history)
     checkpoints.load_weights(model, folder, best, history["files"])
@@ -125,7 +126,7 @@ def _unless_default(recipe):
     return {name: value for name, value in facts.items() if value}
 
 
-def _identity(recipe, remul, data):
+def _identity(recipe, remul, data, unlabeled):
     """All settings that the results of a run depend on, except code."""
     serialize = keras.saving.serialize_keras_object
     names = ("dataset", "checkpoint_every", *_NUMBERS)
@@ -145,7 +146,8 @@ def _identity(recipe, remul, data):
         facts["moved_by"].append(["unused", recipe.unused])
     if recipe.validation_size is not None:
         facts["dataset"] += f", {recipe.validation_size} for validation"
-    if recipe.unlabeled_batch_size:
+    if unlabeled is not None:
+        facts["data"] |= same_run.digests({"unlabeled": unlabeled})
         facts["dataset"] += f", {recipe.unlabeled_batch_size} without labels"
     return same_run.identity(facts)
 

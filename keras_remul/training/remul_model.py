@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any, Self
 
 import keras
@@ -18,6 +17,7 @@ from keras_remul.training.checks import (
     check_arguments,
     check_counts,
 )
+from keras_remul.training.fitting import ChecksData
 from keras_remul.training.leaves import Leaves, full_precision, output_masks
 from keras_remul.training.losses import NestedLoss
 from keras_remul.training.metrics import centered, sample_norms
@@ -34,6 +34,7 @@ from keras_remul.utils.typing import Array, Config, Shapes, Tree
 @keras.saving.register_keras_serializable(package="keras_remul")
 class RemulModel(
     backend.TaskGradients,
+    ChecksData,
     SavesRandomStates,
     KeepsVariables,
     keras.Model,
@@ -422,61 +423,6 @@ class RemulModel(
 
     def get_metrics_result(self) -> dict[str, Array]:
         return devices.results(self, super().get_metrics_result)
-
-    # Data, checked before the first step.
-
-    def fit(
-        self,
-        x: Any = None,
-        y: Tree | None = None,
-        *args: Any,
-        unlabeled: Tree | None = None,
-        unlabeled_batch_size: int | None = None,
-        **kwargs: Any,
-    ) -> keras.callbacks.History:
-        """As `keras.Model.fit`.
-
-        Args:
-            x, y, *args, **kwargs: as for Keras.
-            unlabeled: more inputs, arrays in the structure of x, which need no
-                labels: the equivariance task sees them too. Needs
-                `target="predictions"`, and arrays for x and y; batches of other
-                kinds can be of `PartlyLabeled` inputs.
-            unlabeled_batch_size: how many of them each step sees. Defaults to
-                the size of the batch.
-
-        Raises:
-            ValueError: the data do not fit the symmetry or each other, or hold
-                NaN.
-        """
-        data = (x, y, kwargs.get("sample_weight"))
-        x = self._checks.checked(*data)
-        if unlabeled is not None or unlabeled_batch_size is not None:
-            x, kwargs = partly_labeled.for_fit(
-                self, x, y, unlabeled, unlabeled_batch_size, args, kwargs
-            )
-            y, args = None, ()
-        if isinstance(kwargs.get("validation_data"), (tuple, list)):
-            self._checks.checked(*kwargs["validation_data"])
-        if self._checks.is_new("train", data):
-            self.train_function = None
-        devices.synchronize(self)
-        history = super().fit(x, y, *args, **kwargs)
-        if warning := self.weighting.warning():
-            warnings.warn(warning, stacklevel=2)
-        return history
-
-    def evaluate(
-        self, x: Any = None, y: Tree | None = None, *args: Any, **kwargs: Any
-    ) -> float | list[float] | dict[str, float]:
-        data = (x, y, kwargs.get("sample_weight"))
-        x = self._checks.checked(*data)
-        if self._checks.is_new("test", data):
-            self.test_function = None
-        result = super().evaluate(x, y, *args, **kwargs)
-        if keras_internals.is_validation(kwargs):
-            self.weighting.validated(result)
-        return result
 
     # Saving.
 
