@@ -4,6 +4,7 @@ import json
 import pathlib
 import re
 
+import keras
 import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -19,6 +20,8 @@ BLOCKS = [
 @pytest.mark.parametrize("block", BLOCKS)
 def test_code_runs(block, monkeypatch):
     monkeypatch.delenv("KERAS_BACKEND", raising=False)  # put back afterwards
+    if "kr.export(" in block and keras.backend.backend() == "jax":
+        pytest.importorskip("jax2onnx", reason="`pip install jax2onnx`")
     exec(compile(block, "<docs>", "exec"), {"__name__": "docs"})
 
 

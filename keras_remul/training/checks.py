@@ -15,7 +15,7 @@ from keras_remul.utils.validation import check_finite
 TARGETS = ("labels", "predictions")
 
 
-def check_arguments(model, symmetry, weighting, target, fraction):
+def check_arguments(model, symmetry, weighting, target):
     """Raises ValueError unless a `RemulModel` can be made of these."""
     if not isinstance(model, keras.Model):
         raise ValueError(
@@ -38,21 +38,6 @@ def check_arguments(model, symmetry, weighting, target, fraction):
             "LossWeighting, such as Constant(beta=1.0). Received: "
             f"weighting={weighting!r}"
         )
-    if not 0 < fraction <= 1:
-        raise ValueError(
-            "Argument `fraction` must be above 0 and at most 1. Received: "
-            f"fraction={fraction}"
-        )
-
-
-def check_counts(**counts):
-    """Raises ValueError for an argument that is not a positive integer."""
-    for name, value in counts.items():
-        if not isinstance(value, int) or value < 1:
-            raise ValueError(
-                f"Argument `{name}` must be an integer, at least 1. "
-                f"Received: {name}={value!r}"
-            )
 
 
 def check_unlabeled(remul, x, unlabeled, training=True):

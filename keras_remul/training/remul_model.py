@@ -15,7 +15,6 @@ from keras_remul.training.batches import Batches
 from keras_remul.training.checks import (
     DataChecks,
     check_arguments,
-    check_counts,
 )
 from keras_remul.training.fitting import ChecksData
 from keras_remul.training.leaves import Leaves, full_precision, output_masks
@@ -25,6 +24,7 @@ from keras_remul.training.pair import Pair, Predictions
 from keras_remul.training.random_states import SavesRandomStates
 from keras_remul.training.running_mean import RunningMean
 from keras_remul.training.weighting import Constant, LossWeighting, StepMeasures
+from keras_remul.utils.arguments import SHARE, at_least, checked
 from keras_remul.utils.kept_variables import KeepsVariables
 from keras_remul.utils.masking import AttachMask, ReadMasks
 from keras_remul.utils.structures import leafwise, per_output
@@ -110,6 +110,7 @@ class RemulModel(
     Reference: "Relaxed Equivariance via Multitask Learning", arXiv 2410.17878.
     """
 
+    @checked(fraction=SHARE, seed=at_least(0))
     def __init__(
         self,
         model: keras.Model,
@@ -125,8 +126,7 @@ class RemulModel(
         **kwargs: Any,
     ) -> None:
         weighting = Constant() if weighting is None else weighting
-        check_arguments(model, symmetry, weighting, target, fraction)
-        check_counts(num_samples=num_samples, interval=interval)
+        check_arguments(model, symmetry, weighting, target)
         # By its dtype Keras decides on the scaling of losses in float16.
         # Without autocast: the wrapped model says in what it wants its inputs.
         kwargs.setdefault("dtype", model.dtype_policy)

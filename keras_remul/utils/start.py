@@ -139,8 +139,7 @@ def begin():
     if said:
         print(said, file=sys.stderr)
     if asked_for()[0] == "tensorflow":
-        with banner.hidden():
-            importlib.import_module("keras")
+        banner.import_keras()
 
 
 def _keras_has_begun():
