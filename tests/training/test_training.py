@@ -262,6 +262,7 @@ def pad(x, y, extra, rng):
 
 @pytest.mark.parametrize("group", [QuarterTurn(), groups.E3()], ids=repr)
 @pytest.mark.parametrize("target", ["labels", "predictions"])
+@pytest.mark.usefixtures("untraced")
 def test_padding_changes_nothing(bodies, rng, group, target):
     x, y = bodies
     keras.utils.set_random_seed(2)
