@@ -99,13 +99,15 @@ def float64(seeded):
 
 
 @pytest.fixture
-def untraced(monkeypatch):
+def untraced(request, monkeypatch):
     """Keras on TensorFlow computes its steps without tracing them first.
 
     Tracing a step takes as long as computing ten. For tests of numbers alone;
-    that models and steps can be traced is shown by those without this fixture.
+    that models and steps can be traced is shown by those without this fixture,
+    and by those of the marker `traced` in a file that has it.
     """
-    if keras.backend.backend() == "tensorflow":
+    traced = request.node.get_closest_marker("traced")
+    if keras.backend.backend() == "tensorflow" and not traced:
         always = property(lambda model: True, lambda model, value: None)
         monkeypatch.setattr(keras.Model, "run_eagerly", always)
 

@@ -19,6 +19,8 @@ from keras_remul import (
 )
 from keras_remul.models.linear.ridge import Ridge, fit_time
 
+pytestmark = pytest.mark.usefixtures("untraced")
+
 INPUTS = {"positions": "point", "velocities": "vector"}
 
 
@@ -267,6 +269,7 @@ def test_ensemble(bodies, tmp_path):
             models.Ensemble(wrong, weights=[1.0])
 
 
+@pytest.mark.traced
 def test_ensemble_trains_and_leaves_padding_out(bodies):
     x, y = bodies
     mask = np.ones((12, 5), bool)

@@ -22,6 +22,8 @@ from keras_remul.models import MessagePassingNetwork
 from keras_remul.models.wrappers.base import Wrapper
 from keras_remul.models.wrappers.symmetrized import Symmetrized
 
+pytestmark = pytest.mark.usefixtures("untraced")
+
 BATCH, NODES = 4, 5
 BACKEND = keras.backend.backend()
 NODE_FEATURES = {"positions": "point", "velocities": "vector"}
@@ -162,6 +164,7 @@ def test_nothing_is_left_to_build(cls):
     assert all(layer.built for layer in keras_internals.with_sublayers(model))
 
 
+@pytest.mark.traced
 @every
 def test_another_number_of_nodes_and_samples(cls):
     """Also where TensorFlow leaves these sizes open."""
@@ -179,6 +182,7 @@ def test_another_number_of_nodes_and_samples(cls):
         assert_close(y, outputs(model, x), rtol=1e-4)
 
 
+@pytest.mark.traced
 @every
 def test_trains_and_leaves_padding_out(cls):
     x, model = bodies(), make(cls)
@@ -226,6 +230,7 @@ class Embedded(keras.Model):
 EMBEDDED = {"positions": "point", "kinds": "scalar"}
 
 
+@pytest.mark.traced
 @pytest.mark.parametrize("cls", [*MOVED, models.Ensemble])
 def test_integer_features_dropout_and_models_that_a_call_builds(cls):
     inner = Embedded()
@@ -248,6 +253,7 @@ def test_integer_features_dropout_and_models_that_a_call_builds(cls):
     assert np.abs(one - ops.convert_to_numpy(model(x))).max() > 1e-3
 
 
+@pytest.mark.traced
 @every
 def test_losses_of_layers_are_counted(cls):
     """Those that a layer inside adds, through gradients and branches too."""
@@ -312,6 +318,7 @@ def test_structures_of_inputs_and_outputs(cls, name):
         assert_close(found, leaf)
 
 
+@pytest.mark.traced
 @pytest.mark.parametrize("cls", [*MOVED, models.Ensemble])
 def test_masks_of_keras(cls):
     """Of layers inside of the model, and of layers before it."""
