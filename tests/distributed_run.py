@@ -45,9 +45,7 @@ def network(symmetry, **arguments):
     # Small, since each process compiles it anew, and not equivariant.
     model = kr.models.MessagePassingNetwork(num_layers=1, hidden_dim=8)
     remul = kr.RemulModel(model, symmetry, seed=0, **arguments)
-    # With a state of its own, and less to trace than Adam.
-    optimizer = keras.optimizers.SGD(1e-2, momentum=0.9)
-    remul.compile(optimizer, "mse", metrics=["mae"])
+    remul.compile(keras.optimizers.Adam(1e-2), "mse", metrics=["mae"])
     return remul
 
 
