@@ -91,7 +91,7 @@ def test_labels_of_another_shape_are_refused(linear_data):
     # All there: a mask of ones takes nothing out.
     ridge.fit(ridge.make(symmetry), ({**x, "mask": mask | True}, y), validation)
     broken = models.EGNN(num_layers=1, hidden_dim=4)
-    broken(x)
+    predict(broken, x)
     broken.set_weights([w * np.nan for w in broken.get_weights()])
     with pytest.raises(ValueError, match="predicts NaN"):
         blend_with_ridge(broken, train, validation, symmetry)

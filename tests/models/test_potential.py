@@ -304,10 +304,9 @@ def test_direct_forces_have_no_sum_and_conserve_nothing():
     np.testing.assert_allclose(p["forces"].sum(1), 0.0, atol=1e-5)
     # The same network, and the gradient of its energy.
     other = Potential(model.model)
-    other(x)
     assert np.abs(predict(other, x)["forces"] - p["forces"]).max() > 1e-3
     with pytest.raises(ValueError, match='"nodes" and units=4'):
-        potential(forces="direct")(x)
+        predict(potential(forces="direct"), x)
     with pytest.raises(ValueError, match='need forces="gradient"'):
         potential(forces="direct", stress=True)
 
