@@ -304,7 +304,6 @@ def test_positions_that_are_the_only_input():
     assert error(FrameAveraging(plain, sym, points=None), sym, x) < 1e-5
 
 
-@pytest.mark.traced
 @pytest.mark.parametrize("wrapper", WRAPPERS)
 def test_fit_save_and_load(wrapper, tmp_path):
     x, sym = bodies(), symmetry(groups.E3())
