@@ -106,6 +106,7 @@ def test_recipe_loads(name, tmp_path):
     RemulModel(model, symmetry, **loaded.objective())
 
 
+@pytest.mark.usefixtures("untraced")
 def test_a_killed_run_goes_on_with_the_same_numbers(tmp_path, monkeypatch):
     straight = small().run(tmp_path / "straight", verbose=0)
 
@@ -423,6 +424,7 @@ def test_many_passes_are_one_epoch(tmp_path):
     assert straight["train_mse"] != recipe.run(tmp_path, verbose=0)["train_mse"]
 
 
+@pytest.mark.usefixtures("untraced")
 def test_tensorboard(tmp_path, monkeypatch):
     if keras.backend.backend() != "tensorflow":  # which is not needed
         monkeypatch.setitem(sys.modules, "tensorflow", None)
