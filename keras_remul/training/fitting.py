@@ -115,7 +115,6 @@ def _with_unlabeled(remul, x, y, unlabeled, unlabeled_batch_size, args, kwargs):
             "Argument `validation_split` cannot be used with `unlabeled`: give "
             "`validation_data`."
         )
-    keras.tree.assert_same_structure(x, unlabeled)
     check_unlabeled(remul, x, unlabeled)
     check_finite(unlabeled, "unlabeled")
     batch_size = kwargs.pop("batch_size", None)
