@@ -533,6 +533,7 @@ def test_remul_on_energies_and_forces(stress):
     assert np.isfinite(history["equivariance_error"]).all()
 
 
+@pytest.mark.traced
 @pytest.mark.parametrize(
     "name, make", [("EGNN", crystal), ("VectorTransformer", molecules)]
 )
