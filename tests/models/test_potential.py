@@ -546,6 +546,7 @@ def test_equivariance_of_an_equivariant_model(name, make):
     assert measured["relative_equivariance_error"] < 1e-4
 
 
+@pytest.mark.traced
 def test_equivariance_of_another_model():
     x, y = crystal(4)
     model = potential("MessagePassingNetwork", stress=True)
