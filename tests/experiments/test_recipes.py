@@ -232,6 +232,7 @@ OTHERS = [
     ("moved_by", dict(moved_by=lambda: {"more": symmetry()()})),
     ("moved_by", dict(unused="nbody_charged/unused")),
     ("dataset.* 4 for validation", dict(validation_size=4)),
+    ("2 without", dict(validation_size=4, unlabeled_batch_size=2)),
     ("symmetry.group", dict(symmetry=symmetry(groups.SO2()))),
     ("model.*units", dict(model=lambda: functional(width=32))),
     ("model.*activation", dict(model=lambda: functional(activation="gelu"))),

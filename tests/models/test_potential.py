@@ -572,8 +572,8 @@ def test_elements_and_what_is_none():
     "kwargs, match",
     [
         (dict(forces="free"), "`forces` must be one of"),
-        (dict(torque_weight=-1.0), "`torque_weight` must be 0 or more"),
-        (dict(torque_weight=np.nan), "`torque_weight` must be 0 or more"),
+        (dict(torque_weight=-1.0), "`torque_weight` must be.*at least 0"),
+        (dict(torque_weight=np.nan), "`torque_weight` must be.*at least 0"),
     ],
 )
 def test_arguments_that_are_wrong(kwargs, match):

@@ -507,7 +507,7 @@ def test_own_weighting_in_two_methods(bodies):
 @pytest.mark.parametrize(
     "make, message",
     [
-        (lambda: Constrained(0.0), "`tolerance` must be positive"),
+        (lambda: Constrained(0.0), "`tolerance` must be.*above 0"),
         (lambda: Constrained(0.1, "E"), "`measure` must be one of"),
         (lambda: Constrained(0.1, memory=1.0), "`memory`"),
         (lambda: GradNorm(gamma=-1.0), "`gamma`"),
