@@ -79,8 +79,8 @@ test-newest-keras: $(VENV)/with-tests
 # The tests compile thousands of programs and run each once: XLA takes a third
 # of the time for them without its optimisations, and a fifth less again where
 # it leaves out LLVM's dearest passes and does not cut programs into parts that
-# more cores could compile. TensorFlow compiles the steps of Keras with it too.
-test-on-jax test-on-tensorflow: export XLA_FLAGS ?= --xla_backend_optimization_level=0 \
+# more cores could compile.
+test-on-jax: export XLA_FLAGS ?= --xla_backend_optimization_level=0 \
 	--xla_cpu_use_fusion_emitters=false \
 	--xla_llvm_disable_expensive_passes=true \
 	--xla_cpu_parallel_codegen_split_count=1
