@@ -61,7 +61,10 @@ def check_unlabeled(remul, x, unlabeled, training=True):
             f"beta. Received: target={remul.target!r}, "
             f"weighting={remul.weighting!r}"
         )
-    remul.symmetry.check_inputs(unlabeled)
+    try:
+        remul.symmetry.check_inputs(unlabeled)
+    except ValueError as error:
+        raise ValueError(f"Inputs without labels: {error}") from None
     shapes = [
         keras.tree.map_structure(lambda a: tuple(a.shape[1:]), data)
         for data in (x, unlabeled)

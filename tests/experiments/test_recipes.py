@@ -423,6 +423,7 @@ def test_many_passes_are_one_epoch(tmp_path):
     assert straight["train_mse"] != recipe.run(tmp_path, verbose=0)["train_mse"]
 
 
+@pytest.mark.usefixtures("untraced")
 def test_tensorboard(tmp_path, monkeypatch):
     if keras.backend.backend() != "tensorflow":  # which is not needed
         monkeypatch.setitem(sys.modules, "tensorflow", None)

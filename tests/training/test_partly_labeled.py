@@ -58,7 +58,7 @@ def test_step_by_hand(bodies, rng, weighted):
 
 @pytest.mark.parametrize(
     "arguments",
-    [dict(augment=True), dict(fraction=0.5), dict(num_samples=2, interval=2)],
+    [dict(augment=True, fraction=0.5), dict(num_samples=2, interval=2)],
 )
 def test_every_kind_of_step(bodies, rng, arguments):
     (x, y), more = bodies, inputs(rng, 7)
