@@ -35,18 +35,25 @@ class Batches:
             pair.batch_size(x), remul.fraction, remul.num_samples
         )
         g = self._draw(n, remul.num_samples)
-        return Pair(x, g, index), y, sample_weight
+        turns = remul.parts.draw_turns(
+            n * remul.num_samples, remul.seed_generator
+        )
+        g = remul.parts.alone(g, turns)
+        return Pair(x, g, index, turns), y, sample_weight
 
     def pair_by_place(self, data):
         """x with the g that evaluation uses at this place in the data."""
+        remul = self.remul
         x, y, sample_weight = self._unpack(data)
-        g = pair.draw_by_place(
-            self.remul.symmetry,
-            pair.batch_size(x),
-            self.remul.error_tracker.count,
-            devices.replica(training=False),
+        n, replica = pair.batch_size(x), devices.replica(training=False)
+        first = pair.place(n, remul.error_tracker.count, replica)
+        g = pair.draw_by_place(remul.symmetry, n, first)
+        turns = remul.parts.turns_by_place(n, first)
+        return (
+            Pair(x, remul.parts.alone(g, turns), None, turns),
+            y,
+            sample_weight,
         )
-        return Pair(x, g), y, sample_weight
 
     def moved(self, data):
         """x and y transformed by g, for augmentation."""
