@@ -48,7 +48,9 @@ def network():
 # Of each data set: model, group, tolerances.
 SETS = {
     "nbody_charged": (
-        functools.partial(transformer, edge_products=["charges"]),
+        functools.partial(
+            transformer, pair_bias=True, edge_products=["charges"]
+        ),
         kr.groups.SO3(),
         [0.025, 0.05, 0.1, 0.15, 0.25],
     ),

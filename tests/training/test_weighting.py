@@ -275,22 +275,18 @@ def test_gradnorm_needs_a_layer_that_is_there(bodies):
 
 
 def test_constrained_by_hand():
-    constrained = Constrained(
-        0.1, learning_rate=0.5, memory=0.5, lookahead=30.0
-    )
-    beta, running, trend, moved = 1.0, None, None, []
-    for error in (0.11, 0.12, 0.11, 0.1, 0.1, 0.01, 5.0):
+    constrained = Constrained(0.1, learning_rate=0.5, memory=0.5, patience=30.0)
+    beta, running, trend, rates = 1.0, None, None, []
+    for error in (0.11, 0.11, 0.12, 0.11, 0.1, 0.1, 0.01, 5.0):
         running = error if running is None else 0.5 * running + 0.5 * error
         v = np.log(running / 0.1)
-        trend = v if trend is None else 0.98 * trend + 0.02 * v
-        ahead = v + 30 * (v - trend) / 49
-        moved.append(np.clip(ahead / 0.5, -1, 1) if ahead * v > 0 else 0.0)
-        if moved[-1] > 0:  # L_obj = 3, L_equi = 2
-            moved[-1] *= 3 / (3 + 2 * beta)
-        beta *= np.exp(0.5 * moved[-1])
+        trend = v if trend is None else 0.99 * trend + 0.01 * v
+        rates.append(np.clip(1 + 30 * np.sign(v) * (v - trend) / 99, 0, 1))
+        slowed = 1 / (1 + (beta * 2 / 3 / 2) ** 2) if v > 0 else 1.0
+        beta *= np.exp(0.5 * rates[-1] * slowed * np.clip(v / 0.25, -1, 1))
         constrained.update(measured(3.0, 2.0, error=error))
         np.testing.assert_allclose(numbers(constrained), [1.0, beta], rtol=1e-4)
-    assert min(moved) < 0 < max(moved) and 0.0 in moved
+    assert min(rates) < 1.0 == max(rates)
 
 
 @pytest.mark.backend_independent
@@ -299,7 +295,9 @@ def test_constrained_does_not_overshoot():
     rng = np.random.default_rng(0)
     c = np.array([0.5, 3.0, 20.0, 150.0])
     names = "abcd"
-    constrained = Constrained(dict.fromkeys(names, 1.0), margin=False)
+    constrained = Constrained(
+        dict.fromkeys(names, 1.0), margin=False, patience=150.0
+    )
     beta, error, errors = [np.ones(4)], c.copy(), []
     for step in range(1500):
         late = beta[max(step - 20, 0)]
@@ -316,13 +314,13 @@ def test_constrained_does_not_overshoot():
         beta.append(numpy_betas(constrained))
         errors.append(error.copy())
     final = np.mean(beta[-200:], axis=0)
-    assert np.all(np.max(beta, axis=0) < 2 * np.maximum(final, 1.0))
-    np.testing.assert_allclose(np.mean(errors[-300:], 0)[1:], 1.0, rtol=0.05)
+    assert np.all(np.max(beta, axis=0) < 3 * np.maximum(final, 1.0))
+    np.testing.assert_allclose(np.mean(errors[-300:], 0)[1:], 1.0, rtol=0.2)
     assert final[0] < 0.1  # nothing is asked of it
 
 
 def test_constrained_keeps_a_margin_for_data_not_trained_on():
-    constrained = Constrained(0.1, memory=0.0, lookahead=0.0)
+    constrained = Constrained(0.1, memory=0.0, patience=0.0)
     for logs in ({}, {"equivariance_error": 0.3}):  # no step was taken yet
         constrained.validated(logs, 100)
     constrained.update(measured(error=0.1))
@@ -348,7 +346,7 @@ def test_constrained_keeps_a_margin_for_data_not_trained_on():
 def test_constrained_of_before_there_was_a_margin():
     config = Constrained(0.1).get_config()
     assert Constrained.from_config(config).margin
-    del config["margin"], config["lookahead"]
+    del config["margin"], config["patience"]
     old = Constrained.from_config(config)
     assert len(old.weights) == 2
     old.update(measured(error=0.1))
@@ -420,7 +418,7 @@ def test_constrained_reaches_its_tolerance(bodies):
     y = y * np.array([2.0, 1.0, 1.0], "float32")  # breaks the symmetry
     many = {key: np.tile(value, (80, 1, 1)) for key, value in x.items()}
     wrapper = remul(
-        Constrained(0.3, learning_rate=0.05, lookahead=20.0),
+        Constrained(0.3, learning_rate=0.05, patience=20.0),
         linear_model(),
         target="predictions",
     )
@@ -495,7 +493,7 @@ EXAMPLES = [
         memory=0.5,
         max_beta=7.0,
         margin=False,
-        lookahead=50.0,
+        patience=50.0,
         name="mine",
     ),
 ]
@@ -553,7 +551,7 @@ def test_own_weighting_in_two_methods(bodies):
         (lambda: Constrained(0.0), "`tolerance` must be positive"),
         (lambda: Constrained(0.1, "E"), "`measure` must be one of"),
         (lambda: Constrained(0.1, memory=1.0), "`memory`"),
-        (lambda: Constrained(0.1, lookahead=-1.0), "`lookahead`"),
+        (lambda: Constrained(0.1, patience=-1.0), "`patience`"),
         (lambda: Constrained({}), "`tolerance` must be a number, or a dict"),
         (lambda: Constrained({"a": 0.0}), r"`tolerance\['a'\]` must be pos"),
         (lambda: GradNorm(gamma=-1.0), "`gamma`"),

@@ -18,8 +18,8 @@ from keras_remul.utils.typing import Array, Config
 
 MAX_MARGIN = 2.0  # of more, the model is overfitted, which no beta mends
 MEASURES = ("equivariance_error", "relative_equivariance_error")
-BAND = 0.5  # log beta moves at full speed from this log of error / tolerance
-TREND = 0.98  # decay of the mean that the trend is taken from
+BAND = 0.25  # log beta moves at full speed from this log of error / tolerance
+TREND = 0.99  # decay of the mean that the trend is taken from
 _TINY = 1e-12
 
 
@@ -29,10 +29,10 @@ class Constrained(LossWeighting):
 
     beta is the multiplier of the constraint. Each step changes it by
 
-        log beta <- log beta + learning_rate s clip(u / 0.5, -1, 1)
+        log beta <- log beta + learning_rate r s clip(v / 0.25, -1, 1)
         v = log(margin e / tolerance)
-        u = v + lookahead dv/dt, or 0 where that has not the sign of v
-        s = alpha L_obj / (alpha L_obj + beta L_equi) for u > 0, otherwise 1
+        r = clip(1 + patience d|v|/dt, 0, 1)
+        s = 1 / (1 + (beta L_equi / (2 alpha L_obj))^2) for v > 0, otherwise 1
 
     with e the running mean of the error of the batches: beta grows while the
     error is above the tolerance, and falls while it is below. The step is taken
@@ -40,12 +40,13 @@ class Constrained(LossWeighting):
     so that one learning rate fits all of them (mirror ascent on the dual
     problem).
 
-    A network needs hundreds of steps to follow beta, which would in the
-    meantime go on growing to far above what it ends at. So beta rests while the
-    trend dv/dt leads to the tolerance within `lookahead` steps; and it grows
-    the more slowly, the larger the share of L_equi in the loss already is:
-    where that is nearly all, a larger beta does not make the error fall sooner,
-    but larger gradients disturb the optimizer.
+    A network needs hundreds of steps to follow beta, and while the learning
+    rate of the optimizer is high its error stays above what the same beta leads
+    to later. So beta rests while the error goes towards the tolerance by a
+    factor of e in `patience` steps, or faster: it would otherwise grow to far
+    above what it ends at. And it grows slowly where beta L_equi already is more
+    than twice the loss of the task: a larger beta does not make the error fall
+    sooner then, but larger gradients disturb the optimizer.
 
     The margin is 1 until `fit` has validation data. From then on it is the
     ratio of the error there, plus its standard error, to that of the batches,
@@ -56,7 +57,9 @@ class Constrained(LossWeighting):
             `measure="equivariance_error"`, a ratio for
             `"relative_equivariance_error"`. Or a dict of them, of names of
             outputs, or of the factors of a group that is a `Product`, all of
-            them: each has a beta of its own.
+            them: each has a beta of its own. With factors each sample of a
+            step is moved by one of them alone, in turns, which costs no more
+            passes; what is logged as E' is then that of these elements.
         measure: `"equivariance_error"`, E' = mean ||f(phi(g) x) - rho(g) f(x)||
             of the batch, or `"relative_equivariance_error"`, E' over mean
             ||f(x)|| (positions relative to the center of the nodes); see
@@ -68,8 +71,9 @@ class Constrained(LossWeighting):
         max_beta: beta stays between 1 / max_beta and max_beta. Defaults to
             1e4.
         margin: whether there is one. Defaults to True.
-        lookahead: steps for which the trend is extended; 0 for none. Defaults
-            to 150.
+        patience: see r, in steps. 0 is plain dual ascent, `log beta <- log beta
+            + learning_rate clip(v, -1, 1)`. In a training of few hundred steps
+            take less, and a larger `learning_rate`. Defaults to 300.
         **kwargs: `name`, for `keras.Layer`.
 
     Raises:
@@ -94,7 +98,7 @@ class Constrained(LossWeighting):
         memory: float = 0.95,
         max_beta: float = 1e4,
         margin: bool = True,
-        lookahead: float = 150.0,
+        patience: float = 300.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -114,10 +118,10 @@ class Constrained(LossWeighting):
                 "Argument `memory` must be at least 0 and below 1. Received: "
                 f"memory={memory}"
             )
-        if not lookahead >= 0:
+        if not patience >= 0:
             raise ValueError(
-                "Argument `lookahead` must not be negative. Received: "
-                f"lookahead={lookahead}"
+                "Argument `patience` must not be negative. Received: "
+                f"patience={patience}"
             )
         self.tolerance = _checked(tolerance)
         self.measure = measure
@@ -127,7 +131,7 @@ class Constrained(LossWeighting):
         self.memory = float(memory)
         self.max_beta = float(max_beta)
         self.margin = bool(margin)
-        self.lookahead = float(lookahead)
+        self.patience = float(patience)
         self._tolerances: Any = self.tolerance
         if self.parts:
             values = list(self.tolerance.values())
@@ -149,7 +153,7 @@ class Constrained(LossWeighting):
             self.log_margin = state("log_margin", 0.0)
             self.batch_error = state("batch_error", 0.0)
             self.batch_square = state("batch_square", 0.0)
-        if lookahead:
+        if patience:
             self.trend_error = state("trend_error", 0.0)
             self.log_ratio = state("log_ratio", 0.0)
 
@@ -179,9 +183,9 @@ class Constrained(LossWeighting):
         running = mean(self.running_error, error)
         ratio = ops.divide(ops.maximum(running, _TINY), self._tolerances)
         log_error = ops.log(ratio)
-        move = violation = log_error + self.log_margin
-        if self.lookahead:
-            move = self._damped(measured, log_error, violation, mean)
+        move = log_error + self.log_margin
+        if self.patience:
+            move = self._damped(measured, log_error, move, mean)
         move = ops.where(seen, ops.clip(move, -1.0, 1.0), 0.0)
         log_beta = self.log_beta + self.learning_rate * move
         limit = float(np.log(self.max_beta))
@@ -189,20 +193,21 @@ class Constrained(LossWeighting):
         self.log_beta.assign(ops.clip(log_beta, -limit, limit))
 
     def _damped(self, measured, log_error, violation, mean):
-        """s u / 0.5, not yet clipped."""
+        """The step of log beta, relative to the learning rate."""
         trend = mean(self.trend_error, log_error, TREND)
-        # The mean is so many steps behind.
+        # `trend` is so many steps behind.
         slope = (log_error - trend) * ((1 - TREND) / TREND)
-        ahead = violation + self.lookahead * slope
+        away = self.patience * slope * ops.sign(violation)
         losses = measured.equivariance, self.alpha * measured.objective
         second, first = (ops.log(ops.maximum(loss, _TINY)) for loss in losses)
         log_ratio = mean(self.log_ratio, second - first)
         self.trend_error.assign(trend)
         self.log_ratio.assign(log_ratio)
-        share = ops.sigmoid(-log_ratio - self.log_beta)
-        move = ops.clip(ahead / BAND, -1.0, 1.0)
-        move = ops.where(ahead > 0, share * move, move)
-        return ops.where(ahead * violation > 0, move, 0.0)
+        # 1 / (1 + (ratio / 2)^2)
+        slowed = ops.sigmoid(2.0 * (np.log(2.0) - log_ratio - self.log_beta))
+        rate = ops.clip(1.0 + away, 0.0, 1.0)
+        rate = ops.where(violation > 0, slowed * rate, rate)
+        return rate * ops.clip(violation / BAND, -1.0, 1.0)
 
     def validated(self, logs: Mapping[str, float], num_samples: int) -> None:
         if not self.margin:
@@ -271,13 +276,13 @@ class Constrained(LossWeighting):
             "memory": self.memory,
             "max_beta": self.max_beta,
             "margin": self.margin,
-            "lookahead": self.lookahead,
+            "patience": self.patience,
         }
 
     @classmethod
     def from_config(cls, config: Config) -> Self:
         # Configurations of before there were these.
-        return cls(**{"margin": False, "lookahead": 0.0, **config})
+        return cls(**{"margin": False, "patience": 0.0, **config})
 
 
 def _checked(tolerance):
