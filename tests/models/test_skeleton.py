@@ -90,7 +90,7 @@ def test_padding_is_no_bone(bodies):
         (([[0, -1]],), "at least 0"),
         (([[0.0, 1.0]],), "integers"),
         (([],), "pairs"),
-        ((BONES, 0.0), "`length` must be positive"),
+        ((BONES, 0.0), "`length` must be.*above 0"),
     ],
 )
 def test_what_is_refused(arguments, message):

@@ -24,6 +24,8 @@ from keras_remul.experiments.recipe_file import load_recipe
 from keras_remul.presets import files
 from keras_remul.presets.card import card
 
+pytestmark = pytest.mark.usefixtures("untraced")
+
 ROOT = pathlib.Path(__file__).parents[2]
 ZOO = ROOT / "zoo"
 NAMES = list_presets()
@@ -103,6 +105,7 @@ def test_outputs_on_this_backend(name):
     assert verify_preset(name) < 1e-5
 
 
+@pytest.mark.backend_independent
 @pytest.mark.parametrize("name", NAMES)
 def test_manifest_and_card(name):
     manifest = json.loads((ZOO / "manifest.json").read_text())["presets"]

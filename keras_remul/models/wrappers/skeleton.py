@@ -11,6 +11,7 @@ from keras import ops
 from keras_remul import backend
 from keras_remul.models.shapes import check_some_nodes
 from keras_remul.models.wrappers.base import Wrapper, has_build
+from keras_remul.utils.arguments import POSITIVE, checked
 from keras_remul.utils.dtypes import at_least_float32
 from keras_remul.utils.typing import Array, ArrayLike, Config, Shapes
 
@@ -57,6 +58,7 @@ class OnSkeleton(Wrapper):
         >>> model = OnSkeleton(Transformer(), visualization.CMU_BONES, 2.5)
     """
 
+    @checked(length=POSITIVE)
     def __init__(
         self,
         model: keras.Model,
@@ -78,10 +80,6 @@ class OnSkeleton(Wrapper):
             raise ValueError(
                 "Expected `bones` as pairs (K, 2) of different nodes, integers "
                 f"of at least 0. Received: {bones}"
-            )
-        if not length > 0:
-            raise ValueError(
-                f"Argument `length` must be positive. Received: {length}"
             )
         self.bones = [tuple(pair) for pair in pairs.tolist()]
         self.length, self.graph = float(length), graph

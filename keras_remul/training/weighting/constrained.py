@@ -12,7 +12,13 @@ from keras import ops
 from keras_remul.training.weighting.base import (
     LossWeighting,
     StepMeasures,
-    check_positive,
+)
+from keras_remul.utils.arguments import (
+    POSITIVE,
+    RATE,
+    at_least,
+    check,
+    checked,
 )
 from keras_remul.utils.typing import Array, Config
 
@@ -88,6 +94,14 @@ class Constrained(LossWeighting):
     Reference: dual ascent for approximate equivariance, arXiv 2505.13631.
     """
 
+    @checked(
+        alpha=POSITIVE,
+        initial_beta=POSITIVE,
+        learning_rate=POSITIVE,
+        memory=RATE,
+        max_beta=POSITIVE,
+        patience=at_least(0),
+    )
     def __init__(
         self,
         tolerance: float | dict[str, float],
@@ -102,26 +116,10 @@ class Constrained(LossWeighting):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        check_positive(
-            alpha=alpha,
-            initial_beta=initial_beta,
-            learning_rate=learning_rate,
-            max_beta=max_beta,
-        )
         if measure not in MEASURES:
             raise ValueError(
                 f"Argument `measure` must be one of {MEASURES}. Received: "
                 f"measure={measure!r}"
-            )
-        if not 0 <= memory < 1:
-            raise ValueError(
-                "Argument `memory` must be at least 0 and below 1. Received: "
-                f"memory={memory}"
-            )
-        if not patience >= 0:
-            raise ValueError(
-                "Argument `patience` must not be negative. Received: "
-                f"patience={patience}"
             )
         self.tolerance = _checked(tolerance)
         self.measure = measure
@@ -288,16 +286,17 @@ class Constrained(LossWeighting):
 def _checked(tolerance):
     """A positive number, or a dict of them in the order of the names."""
     if not _is_dict(tolerance):
-        check_positive(tolerance=tolerance)
-        return float(tolerance)
+        return float(check("tolerance", tolerance, "float", POSITIVE))
     if not tolerance:
         raise ValueError(
             "Argument `tolerance` must be a number, or a dict with the names "
             "of outputs or of factors of the group. Received: tolerance={}"
         )
-    for name, value in tolerance.items():
-        check_positive(**{f"tolerance[{name!r}]": value})
-    return {name: float(tolerance[name]) for name in sorted(tolerance)}
+    values = {
+        name: check(f"tolerance[{name!r}]", value, "float", POSITIVE)
+        for name, value in tolerance.items()
+    }
+    return {name: float(values[name]) for name in sorted(values)}
 
 
 def _is_dict(tolerance):
