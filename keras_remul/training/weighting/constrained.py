@@ -24,7 +24,7 @@ from keras_remul.utils.typing import Array, Config
 
 MAX_MARGIN = 2.0  # of more, the model is overfitted, which no beta mends
 MEASURES = ("equivariance_error", "relative_equivariance_error")
-BAND = 0.25  # log beta moves at full speed from this log of error / tolerance
+BAND = 0.5  # log beta moves at full speed from this log of error / tolerance
 TREND = 0.99  # decay of the mean that the trend is taken from
 _TINY = 1e-12
 
@@ -35,7 +35,7 @@ class Constrained(LossWeighting):
 
     beta is the multiplier of the constraint. Each step changes it by
 
-        log beta <- log beta + learning_rate r s clip(v / 0.25, -1, 1)
+        log beta <- log beta + learning_rate r s clip(v / 0.5, -1, 1)
         v = log(margin e / tolerance)
         r = clip(1 + patience d|v|/dt, 0, 1)
         s = 1 / (1 + (beta L_equi / (2 alpha L_obj))^2) for v > 0, otherwise 1
@@ -72,14 +72,14 @@ class Constrained(LossWeighting):
             `evaluate_equivariance`. Defaults to `"equivariance_error"`.
         alpha: weight of the objective. Defaults to 1.0.
         initial_beta: beta at the start. Defaults to 1.0.
-        learning_rate: largest change of log beta in a step. Defaults to 0.01.
+        learning_rate: largest change of log beta in a step. Defaults to 0.02.
         memory: decay of the running mean. Defaults to 0.95.
         max_beta: beta stays between 1 / max_beta and max_beta. Defaults to
             1e4.
         margin: whether there is one. Defaults to True.
         patience: see r, in steps. 0 is plain dual ascent, `log beta <- log beta
             + learning_rate clip(v, -1, 1)`. In a training of few hundred steps
-            take less, and a larger `learning_rate`. Defaults to 300.
+            take less, and a larger `learning_rate`. Defaults to 400.
         **kwargs: `name`, for `keras.Layer`.
 
     Raises:
@@ -108,11 +108,11 @@ class Constrained(LossWeighting):
         measure: str = "equivariance_error",
         alpha: float = 1.0,
         initial_beta: float = 1.0,
-        learning_rate: float = 0.01,
+        learning_rate: float = 0.02,
         memory: float = 0.95,
         max_beta: float = 1e4,
         margin: bool = True,
-        patience: float = 300.0,
+        patience: float = 400.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
