@@ -18,7 +18,9 @@ for code in re.findall(r"```python\\n(.*?)```", text, re.DOTALL):
     exec(code, {"__name__": "docs"})
 
 from keras_remul import cli
+from keras_remul.presets import resolve
 
+assert resolve.bundled_names() < {*resolve.list_presets()}, "not as the wheel"
 for command in ("doctor", "presets", "recipes"):
     assert cli.main([command]) == 0, command
 """

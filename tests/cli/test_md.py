@@ -14,8 +14,6 @@ from ase.calculators.calculator import (  # noqa: E402
     all_changes,
 )
 
-pytestmark = pytest.mark.usefixtures("untraced")
-
 
 class Springs(Calculator):
     """E = k/2 sum (r - center)^2, and forces that may be wrong."""

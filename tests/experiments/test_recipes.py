@@ -106,7 +106,6 @@ def test_recipe_loads(name, tmp_path):
     RemulModel(model, symmetry, **loaded.objective())
 
 
-@pytest.mark.usefixtures("untraced")
 def test_a_killed_run_goes_on_with_the_same_numbers(tmp_path, monkeypatch):
     straight = small().run(tmp_path / "straight", verbose=0)
 

@@ -196,6 +196,7 @@ def test_aligned_ridge(turning_body):
     assert result["relative_equivariance_error"] < 1e-5
 
 
+@pytest.mark.traced
 def test_correction(turning_body, tmp_path):
     symmetry, *data = turning_body
     # What no linear map can say.

@@ -533,6 +533,7 @@ def test_remul_on_energies_and_forces(stress):
     assert np.isfinite(history["equivariance_error"]).all()
 
 
+@pytest.mark.traced
 @pytest.mark.parametrize(
     "name, make", [("EGNN", crystal), ("VectorTransformer", molecules)]
 )
@@ -545,6 +546,7 @@ def test_equivariance_of_an_equivariant_model(name, make):
     assert measured["relative_equivariance_error"] < 1e-4
 
 
+@pytest.mark.traced
 def test_equivariance_of_another_model():
     x, y = crystal(4)
     model = potential("MessagePassingNetwork", stress=True)

@@ -14,8 +14,6 @@ from keras_remul import (
     symmetrize,
 )
 
-pytestmark = pytest.mark.usefixtures("untraced")
-
 
 @keras.saving.register_keras_serializable(package="test_symmetrization")
 class Shifted(keras.Model):
@@ -91,7 +89,6 @@ def test_finite_group_is_averaged_exactly(group, rng):
     assert error > 0.1
 
 
-@pytest.mark.traced
 def test_trains_like_any_model(bodies, tmp_path):
     x, y = bodies
     symmetry = Symmetry(

@@ -148,6 +148,7 @@ def test_the_call_of_the_card_runs_as_it_stands(dataset):
         assert np.isfinite(y).all()
 
 
+@pytest.mark.traced
 @pytest.mark.parametrize("name", FIGURES)
 def test_figures_of_the_card(name, data_dir, request, monkeypatch):
     dataset = files.check_files(ZOO / name)["dataset"]

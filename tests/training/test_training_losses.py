@@ -414,7 +414,6 @@ def test_callbacks_that_monitor(rng, tmp_path):
         assert callback.best == pytest.approx(min(history[f"val_{name}"]))
 
 
-@pytest.mark.usefixtures("untraced")
 @pytest.mark.parametrize("group", [groups.SO3(), groups.E3()], ids=repr)
 def test_evaluation_does_not_depend_on_the_batch_size(rng, group):
     x, _ = points(rng, 50)
