@@ -165,11 +165,17 @@ def scores(history, monitor, weighting):
     Returns:
         List of tuples of two floats.
     """
-    values = history[monitor]
-    errors = history.get("val_equivariance_error", [0.0] * len(values))
+    validated = {
+        key.removeprefix("val_"): values
+        for key, values in history.items()
+        if key.startswith("val_equivariance_error")
+    }
     return [
-        (weighting.excess(error), value)
-        for error, value in zip(errors, values, strict=True)
+        (
+            weighting.excess({k: values[i] for k, values in validated.items()}),
+            value,
+        )
+        for i, value in enumerate(history[monitor])
     ]
 
 

@@ -39,18 +39,20 @@ class Batches:
         if unlabeled is not None:
             more = self._draw(pair.batch_size(unlabeled), 1)
             g = pair.concatenate(g, more)
-        return Pair(x, g, index, unlabeled), y, sample_weight
+        turns = remul.parts.draw_turns(pair.batch_size(g), remul.seed_generator)
+        g = remul.parts.alone(g, turns)
+        return Pair(x, g, index, unlabeled, turns), y, sample_weight
 
     def pair_by_place(self, data):
         """x with the g that evaluation uses at this place in the data."""
+        remul = self.remul
         x, _, y, sample_weight = self._unpack(data, training=False)
-        g = pair.draw_by_place(
-            self.remul.symmetry,
-            pair.batch_size(x),
-            self.remul.error_tracker.count,
-            devices.replica(training=False),
-        )
-        return Pair(x, g), y, sample_weight
+        n, replica = pair.batch_size(x), devices.replica(training=False)
+        first = pair.place(n, remul.error_tracker.count, replica)
+        g = pair.draw_by_place(remul.symmetry, n, first)
+        turns = remul.parts.turns_by_place(n, first)
+        g = remul.parts.alone(g, turns)
+        return Pair(x, g, turns=turns), y, sample_weight
 
     def moved(self, data):
         """x and y transformed by g, for augmentation."""

@@ -22,6 +22,9 @@ class ChecksData(ModelMixin):
     """Mixin of `RemulModel`: its `fit` and `evaluate`."""
 
     weighting: LossWeighting
+    parts: Any
+    pairs: bool
+    error_tracker: Any
     _checks: DataChecks
 
     def fit(
@@ -74,7 +77,8 @@ class ChecksData(ModelMixin):
             self.test_function = None
         result = super().evaluate(x, y, *args, **kwargs)
         if keras_internals.is_validation(kwargs):
-            self.weighting.validated(result)
+            count = int(self.error_tracker.count) if self.pairs else 0
+            self.weighting.validated(result, self.parts.share(count))
         return result
 
 

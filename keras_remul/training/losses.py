@@ -70,6 +70,17 @@ class NestedLoss:
     def __call__(
         self, y_true: Tree, y_pred: Tree, sample_weight: Tree | None = None
     ) -> Array:
+        terms = self.terms(y_true, y_pred, sample_weight)
+        return sum(keras.tree.flatten(terms), start=0.0)
+
+    def terms(
+        self, y_true: Tree, y_pred: Tree, sample_weight: Tree | None = None
+    ) -> Tree:
+        """The loss of each leaf, in the structure of `y_pred`.
+
+        Args:
+            y_true, y_pred, sample_weight: as for a Keras loss, nested.
+        """
         parts = [
             keras.tree.flatten(per_output(values, y_pred, self.names, argument))
             for values, argument in (
@@ -80,12 +91,11 @@ class NestedLoss:
                 (sample_weight, "sample_weight"),
             )
         ]
-        total = 0.0
+        terms = []
         for loss, weight, target, prediction, w in zip(*parts, strict=True):
-            if loss is not None:
-                term = loss(target, prediction, w)
-                total = total + (1.0 if weight is None else weight) * term
-        return total
+            term = 0.0 if loss is None else loss(target, prediction, w)
+            terms.append(term if weight is None else weight * term)
+        return keras.tree.pack_sequence_as(y_pred, terms)
 
 
 class Divergence(keras.losses.Loss):

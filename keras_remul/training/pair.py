@@ -29,12 +29,15 @@ class Pair(NamedTuple):
         g: the elements; None where the batch is x alone.
         index: the samples that g transforms, `(K,)`; None for each one once.
         unlabeled: inputs without labels, all of which g transforms; or None.
+        turns: the part of the second task that each element g is of, `(K,)`;
+            None where they are of all parts.
     """
 
     x: Tree
     g: Elements = None
     index: Array | None = None
     unlabeled: Tree | None = None
+    turns: Array | None = None
 
     def of_moved(self, data, unlabeled=None):
         """The entries of `data` that belong to the samples of phi(g) x.
@@ -204,18 +207,27 @@ def draw(symmetry, n, num_samples, seed, replica=(0, 1)):
     return take(g, ops.reshape(first[:, None] + ops.arange(n), (-1,)))
 
 
-def draw_by_place(symmetry, n, seen, replica=(0, 1)):
-    """The elements of evaluation for the next n samples.
+def place(n, seen, replica=(0, 1)):
+    """The place in the data of the first of the next n samples.
 
     Args:
-        symmetry: the `Symmetry`.
         n: number of samples of this replica.
         seen: number of samples that this replica had before.
         replica: index and number of the replicas that share each batch.
     """
-    place, count = replica
+    index, count = replica
+    return ops.cast(seen, "int32") * count + index * n
+
+
+def draw_by_place(symmetry, n, first):
+    """The elements of evaluation for n samples.
+
+    Args:
+        symmetry: the `Symmetry`.
+        n: number of samples.
+        first: the `place` of the first of them.
+    """
     g = symmetry.sample(EVALUATION_ELEMENTS, seed=EVALUATION_SEED)
-    first = ops.cast(seen, "int32") * count + place * n
     index = ops.mod(first + ops.arange(n, dtype="int32"), EVALUATION_ELEMENTS)
     return take(g, index)
 

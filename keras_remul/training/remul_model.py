@@ -19,11 +19,12 @@ from keras_remul.training.checks import (
 from keras_remul.training.fitting import ChecksData
 from keras_remul.training.leaves import Leaves, full_precision, output_masks
 from keras_remul.training.losses import NestedLoss
-from keras_remul.training.metrics import centered, sample_norms
+from keras_remul.training.metrics import centered
 from keras_remul.training.pair import Pair, Predictions
+from keras_remul.training.parts import make_parts
 from keras_remul.training.random_states import SavesRandomStates
 from keras_remul.training.running_mean import RunningMean
-from keras_remul.training.weighting import Constant, LossWeighting, StepMeasures
+from keras_remul.training.weighting import Constant, LossWeighting
 from keras_remul.utils.arguments import SHARE, at_least, checked
 from keras_remul.utils.kept_variables import KeepsVariables
 from keras_remul.utils.masking import AttachMask, ReadMasks
@@ -63,11 +64,13 @@ class RemulModel(
     Training logs `loss`, the total with the losses of the layers;
     `objective_loss`, `equivariance_loss`, `equivariance_error` (E', the mean of
     ||f(phi(g) x) - rho(g) f(x)||), `alpha`, `beta`, and the metrics of
-    `compile`, which see f(x) only. In `evaluate` and validation `loss` is L_obj
-    (and the losses of the layers), comparable between epochs and weightings, so
-    that `EarlyStopping()` and `ModelCheckpoint()` work as for a plain model; to
-    monitor another value, give them `mode="min"`. There sample i has the same g
-    at each call, for any batch size. `predict` uses the wrapped model only.
+    `compile`, which see f(x) only; where a weighting has parts,
+    `equivariance_error_<part>` and `beta_<part>`. In `evaluate` and validation
+    `loss` is L_obj (and the losses of the layers), comparable between epochs
+    and weightings, so that `EarlyStopping()` and `ModelCheckpoint()` work as
+    for a plain model; to monitor another value, give them `mode="min"`. There
+    sample i has the same g at each call, for any batch size. `predict` uses the
+    wrapped model only.
 
     Args:
         model: any Keras model; its inputs and outputs may be nested.
@@ -147,6 +150,7 @@ class RemulModel(
         self._nested_loss: Any = None  # until `compile`
         self._checks = DataChecks(self)
         self._batches = Batches(self)
+        self.parts = make_parts(symmetry, weighting.parts)
         # Without f(x) and its loss, what is left is training on moved data.
         self.only_moved = target == "labels" and not weighting.uses_objective
         self._moves = self.augment or self.only_moved
@@ -161,7 +165,11 @@ class RemulModel(
             self._equivariance_tracker = RunningMean("equivariance_loss")
             self.error_tracker = RunningMean("equivariance_error")
             self._alpha_tracker = RunningMean("alpha")
-            self._beta_tracker = RunningMean("beta")
+            self._beta_trackers = [*map(RunningMean, self.parts.keys("beta"))]
+            self._part_trackers = [
+                RunningMean(f"equivariance_error_{name}")
+                for name in self.parts.names
+            ]
         if model.built:
             self.built = True
 
@@ -288,6 +296,7 @@ class RemulModel(
                 self._names(),
                 between_predictions=self.target == "predictions",
             )
+            self.parts.check_losses(self._nested_loss)
         super().compile(optimizer, loss, loss_weights, *args, **kwargs)
 
     def compile_from_config(self, config: Config) -> None:
@@ -362,10 +371,9 @@ class RemulModel(
         if self.target == "labels":
             labels = self.labels(x.of_moved(y))
             target = symmetry.transform_outputs(x.g, labels, mask)
-        equivariance = self._nested_loss(
-            leaves.y_true(target),
-            leaves.y_pred,
-            leaves.sample_weight(pair.weights_of_moved(x, sample_weight)),
+        weights = pair.weights_of_moved(x, sample_weight)
+        equivariance = self.parts.losses(
+            self._nested_loss, leaves, target, weights, x.turns
         )
         # Copies: torch's backward pass reads them after `update` wrote to the
         # variables that they may be.
@@ -376,33 +384,38 @@ class RemulModel(
         difference = leafwise(
             lambda a, b: a - ops.cast(b, a.dtype), transformed, y_pred.moved
         )
-        norms = sample_norms(leaves.without_masked(difference), symmetry)
-        losses = devices.unscale(objective), devices.unscale(equivariance)
+        total = self.parts.total(equivariance)
+        losses = devices.unscale(objective), devices.unscale(total)
+        norms = self.parts.measure(leaves.without_masked(difference), x.turns)
         n, _ = x.sizes()
-        self._update_trackers(n, objective, alpha, beta, equivariance, norms)
+        self._update_trackers(n, objective, alpha, beta, total, norms)
         if training:
             size = leaves.without_masked(centered(output, symmetry, mask))
-            scale = sample_norms(size, symmetry)
-            numbers = ops.stack([*losses, ops.mean(norms), ops.mean(scale)])
-            numbers = devices.mean_over_replicas(ops.stop_gradient(numbers))
-            measured = StepMeasures(*ops.unstack(ops.cast(numbers, "float32")))
+            sizes = self.parts.measure(size, x.turns)
+            measured = self.parts.step_measures(
+                losses[0], devices.unscale(equivariance), norms, sizes
+            )
             if self.weighting.uses_gradient_norms:
                 self.update_with_gradients(losses, measured)
             else:
                 self.weighting.update(measured)
-        return alpha * objective + beta * equivariance
+        return alpha * objective + ops.sum(beta * equivariance)
 
     def _update_trackers(
         self, n, objective, alpha, beta, equivariance=None, norms=None
     ):
-        """Adds a batch of n samples to the logged means."""
+        """Adds a batch of n samples and its `Norms` to the logged means."""
         self._objective_tracker.update_state(devices.unscale(objective), n)
         self._alpha_tracker.update_state(alpha, n)
-        self._beta_tracker.update_state(beta, n)
+        betas = ops.unstack(ops.reshape(beta, (-1,)), len(self._beta_trackers))
+        for tracker, value in zip(self._beta_trackers, betas, strict=True):
+            tracker.update_state(value, n)
         if equivariance is not None:
             equivariance = devices.unscale(equivariance)
             self._equivariance_tracker.update_state(equivariance, n)
-            self.error_tracker.update_state(norms)
+            self.error_tracker.update_state(norms.whole)
+            for i, tracker in enumerate(self._part_trackers):
+                tracker.update_state(norms.of_parts[i], norms.members[i])
 
     def _leaves(self, x, y_pred, own_masks):
         masks = output_masks(self.symmetry, x, y_pred, own_masks)

@@ -20,6 +20,9 @@ class StepMeasures(NamedTuple):
             ||f(phi(g) x) - rho(g) f(x)||.
         output_norm: mean ||f(x)||, positions relative to the center of the
             nodes.
+        squared_error: mean ||f(phi(g) x) - rho(g) f(x)||^2. For a weighting
+            with `parts`, this and the three before are arrays `(parts,)`; the
+            last three are -1 where no sample of the batch is of a part.
         gradient_norms: norms of the gradients of L_obj and of L_equi with
             respect to the weights that `gradient_variables` names, `(2,)`;
             None for weightings that do not ask for them.
@@ -29,6 +32,7 @@ class StepMeasures(NamedTuple):
     equivariance: Array
     equivariance_error: Array
     output_norm: Array
+    squared_error: Array
     gradient_norms: Array = None
 
 
@@ -52,6 +56,15 @@ class LossWeighting(keras.layers.Layer):
         # Losses are float32 whatever the precision of the model.
         super().__init__(dtype="float32", autocast=False, **kwargs)
         self.built = True
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The parts of the second task, if each has a beta of its own.
+
+        They are named by outputs, or by factors of the group. `loss_weights`
+        then gives beta as an array `(parts,)`.
+        """
+        return ()
 
     @property
     def uses_objective(self) -> bool:
@@ -80,19 +93,20 @@ class LossWeighting(keras.layers.Layer):
         That includes the plain steps of `RemulModel(interval=...)`.
         """
 
-    def validated(self, logs: Mapping[str, float]) -> None:
+    def validated(self, logs: Mapping[str, float], num_samples: int) -> None:
         """Called by `fit` on validation data, between two steps.
 
         Args:
             logs: dict of the figures of the whole validation data, such as
                 `"equivariance_error"`.
+            num_samples: how many samples these are of each part.
         """
 
-    def excess(self, error: float) -> float:
+    def excess(self, logs: Mapping[str, float]) -> float:
         """By how much an error is above what was asked for, 0 or more.
 
         Args:
-            error: the equivariance error E' of validation data.
+            logs: as for `validated`.
         """
         return 0.0
 
