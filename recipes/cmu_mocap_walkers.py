@@ -5,7 +5,7 @@
 The network sees each body in units of its size (`models.OnSkeleton`), with the
 lengths of its bones; otherwise as `cmu_mocap_run`. In those that end in `ridge`
 all people are seen with the same bones, and the network corrects aligned ridge
-regression, which is fitted first. In those that end in `aligned` it is also
+regression, which is fitted first. In that which ends in `aligned` it is also
 shown all of them rotated onto a reference, and their mirror images (twice as
 many samples), and averages over both: the symmetry is exact.
 
@@ -51,7 +51,6 @@ PLAIN = run.PLAIN.replace(
 PLAIN_RIDGE = PLAIN.replace(
     model=correction, epochs=12, learning_rate=0.002, checkpoint_every=2
 )
-ALIGNED = PLAIN_RIDGE.replace(aligned=True, epochs=6, checkpoint_every=1)
 RECIPES = {
     "transformer_plain": PLAIN,
     "transformer_augmented": PLAIN.replace(objective=objectives.augmented),
@@ -61,9 +60,7 @@ RECIPES = {
         objective=objectives.augmented
     ),
     "transformer_remul_ridge": PLAIN_RIDGE.replace(objective=objectives.labels),
-    "transformer_plain_aligned": ALIGNED,
-    "transformer_augmented_aligned": ALIGNED.replace(
-        objective=objectives.augmented
+    "transformer_remul_aligned": PLAIN_RIDGE.replace(
+        objective=objectives.labels, aligned=True, epochs=6, checkpoint_every=1
     ),
-    "transformer_remul_aligned": ALIGNED.replace(objective=objectives.labels),
 }
