@@ -7,6 +7,7 @@ KERAS_BACKEND ?= jax
 BACKENDS ?= tensorflow jax torch
 TESTS ?= tests
 JOBS ?= 2
+PART ?= all
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
@@ -20,7 +21,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test test-fast test-newest-keras lint clean
+.PHONY: help quickstart test test-once test-fast test-newest-keras lint clean
 
 help:
 	@echo "make quickstart   simulate, train, measure and draw, in minutes"
@@ -58,11 +59,14 @@ $(VENV)/with-tests: $(VENV)/made $(SOURCES)
 quickstart: $(VENV)/with-$(KERAS_BACKEND)
 	KERAS_BACKEND=$(KERAS_BACKEND) $(BIN)/keras-remul quickstart
 
-# All backends run even where one fails; one process each, JOBS at a time, one
-# thread each, since torch's threads are slow where others want the cores.
-test: $(VENV)/with-tests lint
+# All run even where one fails; one process each, JOBS at a time, one thread
+# each, since torch's threads are slow where others want the cores. The tests
+# that no backend matters for are a job of their own, which fills the core that
+# is free first.
+test: $(VENV)/with-tests
 	@$(MAKE) --no-print-directory --keep-going --output-sync --jobs=$(JOBS) \
-		$(BACKENDS:%=test-on-%)
+		$(BACKENDS:%=test-on-%) $(if $(filter torch,$(BACKENDS)),test-once) \
+		lint PART=each
 	@echo "All tests passed on: $(BACKENDS)"
 
 # Those that tests/fast.txt names: of each part what tells most for its time.
@@ -83,7 +87,13 @@ test-on-jax: export XLA_FLAGS ?= --xla_backend_optimization_level=0 \
 
 test-on-%:
 	@echo "== tests on $*"
-	@OMP_NUM_THREADS=1 KERAS_BACKEND=$* $(BIN)/python -m pytest $(TESTS)
+	@OMP_NUM_THREADS=1 KERAS_BACKEND=$* $(BIN)/python -m pytest \
+		--part=$(PART) $(TESTS)
+
+test-once:
+	@echo "== tests that no backend matters for"
+	@OMP_NUM_THREADS=1 KERAS_BACKEND=torch $(BIN)/python -m pytest \
+		--part=once $(TESTS)
 
 lint: $(VENV)/with-tests
 	$(BIN)/ruff check .

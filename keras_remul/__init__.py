@@ -54,12 +54,14 @@ if TYPE_CHECKING:
     from keras_remul.presets.upload import upload_preset
     from keras_remul.symmetry import Symmetry
     from keras_remul.training import losses, metrics, weighting
+    from keras_remul.training.partly_labeled import PartlyLabeled
     from keras_remul.training.remul_model import RemulModel
 
 _PLACES = {
     "Alignment": "keras_remul.models.wrappers.alignment",
     "Canonicalization": "keras_remul.models.wrappers.frames",
     "FrameAveraging": "keras_remul.models.wrappers.frames",
+    "PartlyLabeled": "keras_remul.training.partly_labeled",
     "RemulModel": "keras_remul.training.remul_model",
     "Symmetry": "keras_remul.symmetry",
     "TimeStep": "keras_remul.evaluation.motion.time_step",
@@ -108,6 +110,7 @@ __all__ = [
     "Alignment",
     "Canonicalization",
     "FrameAveraging",
+    "PartlyLabeled",
     "RemulModel",
     "Symmetry",
     "TimeStep",

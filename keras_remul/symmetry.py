@@ -10,6 +10,7 @@ from keras import ops
 from keras_remul import representations
 from keras_remul.groups import Group, Product
 from keras_remul.representations.base import Representation
+from keras_remul.utils.arguments import checked, named
 from keras_remul.utils.configurable import Configurable
 from keras_remul.utils.typing import Array, Config, Elements, Seed, Tree
 
@@ -102,6 +103,7 @@ class Symmetry(Configurable):
     >>> y_rotated = symmetry.transform_outputs(g, y)    # (32, N, 3)
     """
 
+    @checked()
     def __init__(
         self,
         group: Group | dict[str, Group],
@@ -123,11 +125,9 @@ class Symmetry(Configurable):
 
     def _resolve(self, structure, path):
         def resolve(identifier):
-            try:
+            with named(path):
                 representation = representations.get(identifier)
                 representation.check(self.group)
-            except ValueError as error:
-                raise ValueError(f"Argument `{path}`: {error}") from None
             return representation
 
         return keras.tree.map_structure(resolve, structure)

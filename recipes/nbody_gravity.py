@@ -45,6 +45,9 @@ def rising():
 ROWS = MPN.replace(validation_size=100)
 TWICE = dict(batch_size=25, passes=50)
 
+# 13 systems with labels in each step and 12 without, each of them twice.
+PARTLY = dict(batch_size=13, passes=26, unlabeled_batch_size=12)
+
 # E' is at most 0.02.
 bounded = functools.partial(weighting.Constrained, tolerance=0.02)
 
@@ -64,6 +67,11 @@ RECIPES = {
         objective=lambda: objectives.remul(weighting=rising()),
         learning_rate=2e-3,
         **TWICE,
+    ),
+    "mpn_remul_unlabeled": ROWS.replace(
+        objective=lambda: objectives.remul(weighting=rising()),
+        learning_rate=4e-3,
+        **PARTLY,
     ),
     "egnn_rows": ROWS.replace(
         model=lambda: models.EGNN(**SIZES), learning_rate=2.5e-4

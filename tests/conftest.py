@@ -26,13 +26,44 @@ settings.load_profile("default")
 ONCE_ON = "torch"
 
 
-def pytest_collection_modifyitems(items):
-    if keras.backend.backend() == ONCE_ON:
+def pytest_addoption(parser):
+    parser.addoption(
+        "--part",
+        choices=["all", "each", "once"],
+        default="all",
+        help="each: what every backend runs. once: what no backend matters "
+        f"for, which runs on {ONCE_ON} only. The two together are all.",
+    )
+
+
+def pytest_collection_modifyitems(config, items):
+    part = config.getoption("part")
+    if keras.backend.backend() != ONCE_ON:
+        part = "each"
+    if part == "all":
         return
-    skip = pytest.mark.skip(reason=f"no matter of the backend: on {ONCE_ON}")
+    reasons = {
+        "each": f"no matter of the backend: once, on {ONCE_ON}",
+        "once": "in the part that every backend runs",
+    }
+    skip = pytest.mark.skip(reason=reasons[part])
     for item in items:
-        if item.get_closest_marker("backend_independent"):
+        once = item.get_closest_marker("backend_independent") is not None
+        if once != (part == "once"):
             item.add_marker(skip)
+
+
+def pytest_sessionstart():
+    """TensorFlow leaves graphs as they are traced, since each runs few times.
+
+    To improve them takes a tenth of the time of tests that train.
+    """
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.optimizer.set_experimental_options(
+            {"disable_meta_optimizer": True}
+        )
 
 
 def pytest_collection_finish():
@@ -68,13 +99,15 @@ def float64(seeded):
 
 
 @pytest.fixture
-def untraced(monkeypatch):
+def untraced(request, monkeypatch):
     """Keras on TensorFlow computes its steps without tracing them first.
 
     Tracing a step takes as long as computing ten. For tests of numbers alone;
-    that models and steps can be traced is shown by those without this fixture.
+    that models and steps can be traced is shown by those without this fixture,
+    and by those of the marker `traced` in a file that has it.
     """
-    if keras.backend.backend() == "tensorflow":
+    traced = request.node.get_closest_marker("traced")
+    if keras.backend.backend() == "tensorflow" and not traced:
         always = property(lambda model: True, lambda model, value: None)
         monkeypatch.setattr(keras.Model, "run_eagerly", always)
 

@@ -8,6 +8,8 @@ from test_graphs import jitted, numpy
 
 from keras_remul import backend, graphs, models, periodic
 
+pytestmark = pytest.mark.usefixtures("untraced")
+
 NODES = 5
 # Rows of zeros are no periods.
 CELLS = {
@@ -215,6 +217,7 @@ def test_no_box_is_read_as_another(batch):
         graphs.radius_graph(x, 0.2, 2, box=flat)
 
 
+@pytest.mark.traced
 def test_lists_in_compiled_code():
     cells = np.stack([CELLS["triclinic"], CELLS["film"]]).astype("float32")
     x = np.stack([atoms(cell) for cell in cells]).astype("float32")

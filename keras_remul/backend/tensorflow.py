@@ -132,8 +132,10 @@ _local = threading.local()
 
 
 def build_early(model, data):
-    # A step that makes variables is traced twice. Of replicas Keras knows it.
-    if model.distribute_strategy.num_replicas_in_sync == 1:
+    # A traced step that makes variables is traced twice. Of replicas Keras
+    # knows it.
+    one = model.distribute_strategy.num_replicas_in_sync == 1
+    if one and not model.run_eagerly:
         keras_internals.build(model, data)
 
 

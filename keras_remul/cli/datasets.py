@@ -15,13 +15,13 @@ def _names(groups):
 
 
 def _builder(arguments, name):
+    """The builder of a data set, and whether it is prepared."""
     from keras_remul.datasets import loading
 
     make = loading.builder_maker(name, data_dir=arguments.data_dir)
     with loading.errors_only():
         builder = make()
-        builder.is_prepared()
-    return builder
+        return builder, builder.is_prepared()
 
 
 def list_command(arguments):
@@ -49,9 +49,7 @@ def list_command(arguments):
         {
             "name": f"{name}/{config.name}",
             "what": config.description or "",
-            "prepared": _builder(
-                arguments, f"{name}/{config.name}"
-            ).is_prepared(),
+            "prepared": _builder(arguments, f"{name}/{config.name}")[1],
         }
         for name, cls in classes.items()
         for config in cls.builder_configs.values()
@@ -63,7 +61,7 @@ def info_command(arguments):
     """Description, features, symmetry, licence of a data set."""
     from keras_remul.datasets import registry
 
-    builder = _builder(arguments, arguments.name)
+    builder, prepared = _builder(arguments, arguments.name)
     spec, rows = registry.entry(arguments.name), []
     say(builder.info.description, arguments)
     for key, feature in builder.info.features.items():
@@ -78,7 +76,7 @@ def info_command(arguments):
     facts = {
         "splits": ", ".join(
             f"{name} ({builder.info.splits[name].num_examples})"
-            if builder.is_prepared()
+            if prepared
             else name
             for name in builder.split_names
         ),
@@ -114,7 +112,7 @@ def prepare_command(arguments):
         data_dir=arguments.data_dir,
         manual_dir=arguments.manual_dir,
     )
-    say(f"Prepared in {_builder(arguments, arguments.name).data_dir}")
+    say(f"Prepared in {_builder(arguments, arguments.name)[0].data_dir}")
 
 
 def baselines_command(arguments):

@@ -68,14 +68,45 @@ def _show_table(columns, rows, title, caption, header):
     from rich.table import Table
 
     table = Table(title=title, caption=caption, show_header=header)
-    styles = []
+    heads, styles = [], []
     for column in columns.values():
         head, style = (column, "") if isinstance(column, str) else column
         table.add_column(head, overflow="fold")  # no name is cut short
+        heads.append(head)
         styles.append(style)
-    for row in rows:
-        table.add_row(*map(_text, row.values(), styles))
-    _console(sys.stdout).print(table)
+    texts = [[*map(_text, row.values(), styles)] for row in rows]
+    console = _console(sys.stdout)
+    if header and _least_width([heads, *texts]) > console.width:
+        _show_list(heads, texts, title, caption)
+        return
+    for text in texts:
+        table.add_row(*text)
+    console.print(table)
+
+
+def _least_width(rows):
+    """Characters of the lines of a table in which no word is broken."""
+    longest = [
+        max(map(_longest_word, column)) for column in zip(*rows, strict=True)
+    ]
+    return sum(longest) + 3 * len(longest) + 1
+
+
+def _longest_word(text):
+    return max(map(len, text.split()), default=0)
+
+
+def _show_list(heads, rows, title, caption):
+    """A table on a narrow terminal: each row as a paragraph."""
+    if title:
+        say(title)
+    for name, *texts in rows:
+        say(name)
+        for head, text in zip(heads[1:], texts, strict=True):
+            if text:
+                say(f"  {head}: {text}")
+    if caption:
+        say(caption)
 
 
 def _text(value, style=""):

@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import io
 import pathlib
 import re
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from keras_remul.datasets import manifest, reader, registry
+from keras_remul.utils.start import is_installed
 from keras_remul.utils.typing import StrPath
 
 if TYPE_CHECKING:
     import keras
-
-
-def is_installed(module):
-    """Whether `module` can be imported; it is not imported."""
-    if module in sys.modules:
-        return sys.modules[module] is not None
-    return importlib.util.find_spec(module) is not None
 
 
 def _file_format():

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
 from keras_remul.evaluation import evaluate_equivariance
+from keras_remul.symmetry import Symmetry
+from keras_remul.utils.arguments import at_least, checked
 from keras_remul.utils.leaves import NotFiniteError, count_samples
 from keras_remul.utils.typing import Tree
-from keras_remul.utils.validation import check_count
-
-if TYPE_CHECKING:
-    from keras_remul.symmetry import Symmetry
 
 
 class EquivarianceError(keras.callbacks.Callback):
@@ -49,6 +47,7 @@ class EquivarianceError(keras.callbacks.Callback):
     >>> model.fit(x, y, callbacks=[EquivarianceError(x_valid, symmetry)])
     """
 
+    @checked(num_samples=at_least(2), seed=at_least(0))
     def __init__(
         self,
         x: Tree,
@@ -59,13 +58,18 @@ class EquivarianceError(keras.callbacks.Callback):
         prefix: str = "val_",
     ) -> None:
         super().__init__()
+        if not isinstance(symmetry, Symmetry):
+            raise ValueError(
+                "Argument `symmetry` must be a Symmetry. Received: "
+                f"symmetry={symmetry!r}"
+            )
         symmetry.check_inputs(x)
         count_samples(x)
         self.x = x
         self.symmetry = symmetry
-        self.num_samples = check_count("num_samples", num_samples, least=2)
-        self.seed = check_count("seed", seed, least=0)
-        self.batch_size = check_count("batch_size", batch_size)
+        self.num_samples = num_samples
+        self.seed = seed
+        self.batch_size = batch_size
         self.prefix = prefix
 
     def on_epoch_end(

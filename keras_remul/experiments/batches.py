@@ -1,9 +1,12 @@
 """The batches of a training, in an order that depends on seed and epoch."""
 
+import itertools
 import math
 
 import keras
 import numpy as np
+
+from keras_remul.training.partly_labeled import PartlyLabeled, passes
 
 WIDTHS = 5  # numbers of nodes that batches are padded to, at most
 
@@ -95,3 +98,37 @@ class ShuffledBySize(Shuffled):
             }
             for arrays in (self.x, self.y)
         )
+
+
+class WithUnlabeled(keras.utils.PyDataset):
+    """Batches, each with further inputs that have no labels.
+
+    Args:
+        batches: `Shuffled` batches.
+        unlabeled: inputs `(S, ...)`, in the structure of theirs.
+        recipe: the `Recipe`.
+    """
+
+    def __init__(self, batches, unlabeled, recipe):
+        super().__init__()
+        self.batches, self.unlabeled = batches, unlabeled
+        self.recipe, self.x = recipe, batches.x
+        self.shuffle(epoch=0)
+
+    def shuffle(self, epoch):
+        """Sets both orders, which depend only on the seed and this number."""
+        self.batches.shuffle(epoch)
+        rng = np.random.default_rng([self.recipe.seed, epoch + 1, 2])
+        shape = len(self), self.recipe.unlabeled_batch_size
+        rows = passes(len(keras.tree.flatten(self.unlabeled)[0]), rng)
+        rows = itertools.islice(rows, math.prod(shape))
+        self.rows = np.fromiter(rows, int).reshape(shape)
+
+    def __len__(self):
+        return len(self.batches)
+
+    def __getitem__(self, index):
+        x, y = self.batches[index]
+        rows = self.rows[index]
+        more = keras.tree.map_structure(lambda a: a[rows], self.unlabeled)
+        return PartlyLabeled(x, more), y

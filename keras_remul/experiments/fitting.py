@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from keras_remul.experiments import checkpoints, same_run
+from keras_remul.experiments.batches import WithUnlabeled
 from keras_remul.training.checks import build_for
 from keras_remul.utils import atomic
 
@@ -80,13 +81,14 @@ class Blocks(keras.callbacks.Callback):
             )
 
 
-def fit(recipe, remul, data, folder, identity, verbose, callbacks):
+def fit(recipe, remul, data, unlabeled, folder, identity, verbose, callbacks):
     """Trains a `RemulModel`, or resumes the training in the folder.
 
     Args:
         recipe: the `Recipe`.
         remul: its `RemulModel`; afterwards in the state of the last epoch.
         data: dict of `"train"` and `"validation"` to (x, y).
+        unlabeled: inputs without labels, or None.
         folder: `pathlib.Path` of the run.
         identity: see `same_run.identity`.
         verbose, callbacks: as for `Recipe.run`.
@@ -99,6 +101,8 @@ def fit(recipe, remul, data, folder, identity, verbose, callbacks):
     """
     task = recipe.task
     batches = task.batches(recipe, remul.model, *data["train"])
+    if unlabeled is not None:
+        batches = WithUnlabeled(batches, unlabeled, recipe)
     rate = _rate(recipe, recipe.epochs * len(batches))
     task.compile(remul, rate, recipe.weight_decay)
     build_for(remul, batches.x)

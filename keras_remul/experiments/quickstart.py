@@ -26,7 +26,6 @@ from rich.table import Table
 
 from keras_remul import datasets, models
 from keras_remul.datasets import registry
-from keras_remul.datasets.loading import is_installed
 from keras_remul.datasets.nbody_charged import splits
 from keras_remul.evaluation import evaluate_equivariance
 from keras_remul.evaluation.measures import EQUIVARIANCE_ERROR
@@ -35,6 +34,7 @@ from keras_remul.training import RemulModel
 from keras_remul.training.weighting import Constant
 from keras_remul.utils import atomic
 from keras_remul.utils.leaves import to_numpy
+from keras_remul.utils.start import is_installed
 from keras_remul.version import __version__
 
 DATASET = "nbody_charged"

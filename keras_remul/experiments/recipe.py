@@ -45,6 +45,9 @@ class Recipe:
         validation_size: number of samples of the validation split that choose
             the epoch, the first ones: as many as a user would have. Defaults to
             None: all of them.
+        unlabeled_batch_size: number of further inputs in each batch, without
+            their labels, see `RemulModel.fit`: of the validation split after
+            the first `validation_size`. Defaults to 0.
         checkpoint_every: number of epochs between two checkpoints, a block.
         beta: weight of the equivariance task, instead of the weighting of
             `objective`. Defaults to None: that of `objective`.
@@ -79,6 +82,7 @@ class Recipe:
     passes: int = 1
     seed: int = 0
     validation_size: int | None = None
+    unlabeled_batch_size: int = 0
     checkpoint_every: int = 10
     beta: float | None = None
     tolerance: float | None = None

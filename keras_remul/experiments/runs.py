@@ -54,10 +54,13 @@ def run(recipe, folder, data_dir, verbose, callbacks):
     state = random.getstate()
     data = datasets.load_all(recipe.dataset, data_dir=data_dir)
     random.setstate(state)
+    unlabeled = None
     if recipe.validation_size is not None:
-        some = _first(recipe.validation_size, data["validation"])
+        some, rest = _cut(recipe.validation_size, data["validation"])
         data = {**data, "validation": some}
-    identity = _identity(recipe, remul, data)
+        if recipe.unlabeled_batch_size:
+            unlabeled = _inputs(rest)
+    identity = _identity(recipe, remul, data, unlabeled)
     same_run.check(identity, folder)
     finished = checkpoints.finished(folder, same_run.digest(identity))
     # Without its preset, that is written anew, from the weights.
@@ -73,7 +76,7 @@ def run(recipe, folder, data_dir, verbose, callbacks):
     if verbose == "auto":
         verbose = 1 if sys.stdout.isatty() else 2
     history = fitting.fit(
-        recipe, remul, seen, folder, identity, verbose, callbacks
+        recipe, remul, seen, unlabeled, folder, identity, verbose, callbacks
     )
     _, best = checkpoints.names(history)
     checkpoints.load_weights(model, folder, best, history["files"])
@@ -93,28 +96,46 @@ def _config(recipe, remul):
         "num_samples": remul.num_samples,
         "augment": remul.augment,
         **{name: getattr(recipe, name) for name in _NUMBERS},
-        **({"aligned": True} if recipe.aligned else {}),
-        **_unless_all(recipe),
+        **_unless_default(recipe),
     }
 
 
-def _first(size, split):
-    """The first samples of the validation split."""
+def _cut(size, split):
+    """The first samples of the validation split, and the rest."""
     count = count_samples(split[0])
     if size > count:
         raise ValueError(
             f"Argument `validation_size` must be at most {count}, the samples "
             f"of the validation split. Received: {size}"
         )
-    return keras.tree.map_structure(lambda a: a[:size], split)
+    return (
+        keras.tree.map_structure(lambda a: a[:size], split),
+        keras.tree.map_structure(lambda a: a[size:], split),
+    )
 
 
-def _unless_all(recipe):
-    size = recipe.validation_size
-    return {} if size is None else {"validation_size": size}
+def _inputs(split):
+    """The inputs of what is left of the validation split."""
+    x, _ = split
+    if not len(keras.tree.flatten(x)[0]):
+        raise ValueError(
+            "Argument `unlabeled_batch_size` needs a smaller "
+            "`validation_size`: nothing is left of the validation split."
+        )
+    return x
 
 
-def _identity(recipe, remul, data):
+def _unless_default(recipe):
+    """Numbers of newer recipes, where they are not as in older ones."""
+    facts = {
+        "validation_size": recipe.validation_size,
+        "unlabeled_batch_size": recipe.unlabeled_batch_size,
+        "aligned": recipe.aligned,
+    }
+    return {name: value for name, value in facts.items() if value}
+
+
+def _identity(recipe, remul, data, unlabeled):
     """All settings that the results of a run depend on, except code."""
     serialize = keras.saving.serialize_keras_object
     names = ("dataset", "checkpoint_every", *_NUMBERS)
@@ -136,6 +157,9 @@ def _identity(recipe, remul, data):
         facts["moved_by"].append(["unused", recipe.unused])
     if recipe.validation_size is not None:
         facts["dataset"] += f", {recipe.validation_size} for validation"
+    if unlabeled is not None:
+        facts["data"] |= same_run.digests({"unlabeled": unlabeled})
+        facts["dataset"] += f", {recipe.unlabeled_batch_size} without labels"
     return same_run.identity(facts)
 
 

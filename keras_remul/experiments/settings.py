@@ -22,6 +22,7 @@ _WHOLE = {
     "checkpoint_every": 1,
     "seed": 0,
     "validation_size": 1,
+    "unlabeled_batch_size": 0,
 }
 _OPTIONAL = ("validation_size", "beta", "tolerance")
 _POSITIVE = ("positive", lambda value: value > 0)
@@ -100,6 +101,18 @@ def check(recipe):
                 f"Argument `{name}` must be {kind}, and finite. Received: "
                 f"{number!r}"
             )
+    if recipe.unlabeled_batch_size and recipe.validation_size is None:
+        raise ValueError(
+            "Argument `unlabeled_batch_size` needs `validation_size`, since "
+            "the inputs without labels are the rest of the validation split. "
+            f"Received: unlabeled_batch_size={recipe.unlabeled_batch_size}, "
+            "validation_size=None"
+        )
+    if recipe.unlabeled_batch_size and recipe.aligned:
+        raise ValueError(
+            "A recipe with `aligned=True` takes no inputs without labels. "
+            f"Received: unlabeled_batch_size={recipe.unlabeled_batch_size}"
+        )
     if recipe.beta is not None and recipe.tolerance is not None:
         raise ValueError(
             "Arguments `beta` and `tolerance` are two weightings, and a recipe "

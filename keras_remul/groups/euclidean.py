@@ -11,6 +11,7 @@ from keras import ops
 from keras_remul import backend
 from keras_remul.groups.base import Group, rotation_generators
 from keras_remul.groups.orthogonal import O2, O3, SO2, SO3
+from keras_remul.utils.arguments import POSITIVE, between, checked
 from keras_remul.utils.typing import Array, Config, Elements
 
 
@@ -28,12 +29,8 @@ class AffineGroup(Group):
     dimension = 3
     has_translations = True
 
+    @checked(translation_std=POSITIVE)
     def __init__(self, translation_std: float = 1.0) -> None:
-        if not translation_std > 0:
-            raise ValueError(
-                "Argument `translation_std` must be positive. Received: "
-                f"translation_std={translation_std}"
-            )
         self.translation_std = float(translation_std)
 
     def _linear_from_normal(self, z):
@@ -102,16 +99,12 @@ class Translations(AffineGroup):
     >>> g = Translations(translation_std=5.0).sample(8, seed=0)    # (8, 4, 4)
     """
 
+    @checked(dimension=between(1, 3))
     def __init__(
         self, dimension: int = 3, translation_std: float = 1.0
     ) -> None:
         super().__init__(translation_std)
-        if dimension not in (1, 2, 3):
-            raise ValueError(
-                "Argument `dimension` must be 1, 2 or 3. Received: "
-                f"dimension={dimension}"
-            )
-        self.dimension = self.num_normals = int(dimension)
+        self.dimension = self.num_normals = dimension
 
     def from_normal(self, z: Array) -> Elements:
         eye = ops.eye(self.dimension, dtype=z.dtype)

@@ -10,6 +10,7 @@ from keras import ops
 
 from keras_remul.groups.base import uniform_index
 from keras_remul.groups.orthogonal import OrthogonalGroup
+from keras_remul.utils.arguments import checked
 from keras_remul.utils.typing import Array, Config, Elements, Shape
 
 
@@ -25,12 +26,8 @@ class _FiniteGroup(OrthogonalGroup):
     dimension = 2
     num_normals = 1
 
+    @checked()
     def __init__(self, order: int) -> None:
-        if not isinstance(order, int) or order < 1:
-            raise ValueError(
-                "Argument `order` must be a positive integer. Received: "
-                f"order={order!r}"
-            )
         self.order = order
         angle = 2 * np.pi * np.arange(order) / order
         c, s = np.cos(angle), np.sin(angle)

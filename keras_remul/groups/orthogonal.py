@@ -14,8 +14,8 @@ from keras import ops
 from keras_remul import backend
 from keras_remul.groups.base import Group, rotation_generators, uniform
 from keras_remul.utils import linalg, polyhedra
+from keras_remul.utils.arguments import check, checked
 from keras_remul.utils.typing import Array, Config, Elements
-from keras_remul.utils.validation import check_number
 
 # The rotation of a unit quaternion q is quadratic in q: R = (q q^T) C with
 # q q^T flattened to 16 numbers and R to 9.
@@ -85,11 +85,10 @@ class OrthogonalGroup(Group):
 class RotationGroup(OrthogonalGroup):
     """Rotations, optionally with an angle between two bounds."""
 
+    @checked()
     def __init__(
         self, min_angle: float = 0.0, max_angle: float = 180.0
     ) -> None:
-        check_number("min_angle", min_angle)
-        check_number("max_angle", max_angle)
         if not 0 <= min_angle <= max_angle <= 180 or max_angle == 0:
             raise ValueError(
                 "Arguments `min_angle` and `max_angle` must be degrees with "
@@ -141,6 +140,7 @@ class SO2(RotationGroup):
 
     num_normals = 2
 
+    @checked()
     def __init__(
         self,
         axis: str | Sequence[float] | None = "z",
@@ -154,7 +154,8 @@ class SO2(RotationGroup):
                     f"None. Received: axis={axis!r}"
                 )
         elif axis is not None:
-            axis = [float(value) for value in axis]
+            numbers = check("axis", axis, "Sequence[float]")
+            axis = [float(number) for number in numbers]
             if len(axis) != 3 or not np.linalg.norm(axis) > 0:
                 raise ValueError(
                     "Argument `axis` must have three components that are not "

@@ -12,6 +12,7 @@ import numpy as np
 from keras import ops
 
 from keras_remul.groups.base import Group, uniform_index
+from keras_remul.utils.arguments import checked
 from keras_remul.utils.typing import Array, ArrayLike, Config, Elements, Shape
 
 
@@ -62,12 +63,8 @@ class Permutations(_IntegerGroup):
 
     num_nodes: int
 
+    @checked()
     def __init__(self, num_nodes: int) -> None:
-        if not isinstance(num_nodes, int) or num_nodes < 1:
-            raise ValueError(
-                "Argument `num_nodes` must be a positive integer. Received: "
-                f"num_nodes={num_nodes!r}"
-            )
         self.num_nodes = self.num_normals = num_nodes
 
     def from_normal(self, z: Array) -> Elements:
@@ -117,12 +114,10 @@ class CircularShifts(_IntegerGroup):
     >>> g = CircularShifts(sizes=(28, 28)).sample(8, seed=0)    # (8, 2), int32
     """
 
+    @checked()
     def __init__(self, sizes: Sequence[int]) -> None:
-        try:
-            self.sizes = [int(size) for size in sizes]
-        except TypeError:
-            self.sizes = []
-        if not 1 <= len(self.sizes) <= 3 or min(self.sizes) < 1:
+        self.sizes = [int(size) for size in sizes]
+        if not 1 <= len(self.sizes) <= 3:
             raise ValueError(
                 "Argument `sizes` must hold the positive sizes of one to "
                 f"three axes. Received: sizes={sizes!r}"

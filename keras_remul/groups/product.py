@@ -52,7 +52,7 @@ class Product(Group):
             if not isinstance(name, str) or not isinstance(group, Group):
                 raise ValueError(
                     "Argument `factors` must map names to groups, such as "
-                    f"SO3(). Received: {name!r}: {group!r}"
+                    f"SO3(). Received: factors={factors!r}"
                 )
         self.factors = dict(factors)
         self.num_normals = sum(f.num_normals for f in factors.values())

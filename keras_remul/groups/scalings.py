@@ -10,8 +10,8 @@ import numpy as np
 from keras import ops
 
 from keras_remul.groups.base import Group, uniform
+from keras_remul.utils.arguments import above, between, checked
 from keras_remul.utils.typing import Array, Config, Elements
-from keras_remul.utils.validation import check_number
 
 
 @keras.saving.register_keras_serializable(package="keras_remul")
@@ -38,20 +38,10 @@ class Scalings(Group):
     isotropic = True
     num_normals = 1
 
+    @checked(max_factor=above(1), dimension=between(1, 4))
     def __init__(self, max_factor: float = 2.0, dimension: int = 3) -> None:
-        check_number("max_factor", max_factor)
-        if not 1 < max_factor < math.inf:
-            raise ValueError(
-                "Argument `max_factor` must be finite and above 1. Received: "
-                f"max_factor={max_factor}"
-            )
-        if dimension not in (1, 2, 3, 4):
-            raise ValueError(
-                "Argument `dimension` must be 1, 2, 3 or 4. Received: "
-                f"dimension={dimension}"
-            )
         self.max_factor = float(max_factor)
-        self.dimension = int(dimension)
+        self.dimension = dimension
 
     def from_normal(self, z: Array) -> Elements:
         log = (2 * uniform(z) - 1) * math.log(self.max_factor)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,8 +12,8 @@ from keras import ops
 from keras_remul import backend
 from keras_remul.groups.base import Group, rotation_generators, uniform
 from keras_remul.groups.orthogonal import O2, SO2, SO3, unit_vector
+from keras_remul.utils.arguments import POSITIVE, checked
 from keras_remul.utils.typing import Array, Config, Elements
-from keras_remul.utils.validation import check_number
 
 _METRIC = np.array([1.0, -1.0, -1.0, -1.0])
 
@@ -60,8 +59,9 @@ class Lorentz(_OfSpacetime):
 
     num_normals = SO3.num_normals + 4
 
+    @checked(max_rapidity=POSITIVE)
     def __init__(self, max_rapidity: float = 1.0) -> None:
-        self.max_rapidity = _checked(max_rapidity)
+        self.max_rapidity = float(max_rapidity)
 
     def from_normal(self, z: Array) -> Elements:
         rotation = SO3().from_normal(z[:, :4])
@@ -123,6 +123,7 @@ class Boosts(_OfSpacetime):
 
     num_normals = 1
 
+    @checked(max_rapidity=POSITIVE)
     def __init__(
         self, axis: str | Sequence[float] = "z", max_rapidity: float = 1.0
     ) -> None:
@@ -132,7 +133,7 @@ class Boosts(_OfSpacetime):
                 "Received: axis=None"
             )
         self.axis = SO2(axis).axis
-        self.max_rapidity = _checked(max_rapidity)
+        self.max_rapidity = float(max_rapidity)
 
     def direction(self) -> np.ndarray:
         """The unit vector along the axis, of NumPy."""
@@ -165,13 +166,3 @@ class Boosts(_OfSpacetime):
 
     def get_config(self) -> Config:
         return {"axis": self.axis, "max_rapidity": self.max_rapidity}
-
-
-def _checked(max_rapidity):
-    check_number("max_rapidity", max_rapidity)
-    if not 0 < max_rapidity < math.inf:
-        raise ValueError(
-            "Argument `max_rapidity` must be positive and finite. Received: "
-            f"max_rapidity={max_rapidity}"
-        )
-    return float(max_rapidity)

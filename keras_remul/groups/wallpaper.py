@@ -10,6 +10,7 @@ from keras import ops
 from keras_remul.groups.base import Group
 from keras_remul.groups.lattice import Cyclic, Dihedral
 from keras_remul.groups.permutations import CircularShifts
+from keras_remul.utils.arguments import checked, one_of
 from keras_remul.utils.typing import Array, Config, Elements, Shape
 
 
@@ -49,19 +50,11 @@ class Wallpaper(Group):
     dimension = 2
     grid_axes = 2
 
+    # The turns that keep a square lattice.
+    @checked(order=one_of(1, 2, 4))
     def __init__(
         self, size: int, order: int = 4, reflections: bool = True
     ) -> None:
-        if not isinstance(size, int) or size < 1:
-            raise ValueError(
-                "Argument `size` must be a positive integer. Received: "
-                f"size={size!r}"
-            )
-        if order not in (1, 2, 4):
-            raise ValueError(
-                "Argument `order` must be 1, 2 or 4, the turns that keep a "
-                f"square lattice. Received: order={order!r}"
-            )
         self.size, self.order, self.reflections = size, order, reflections
         self.shifts = CircularShifts((size, size))
         self.turns = Dihedral(order) if reflections else Cyclic(order)

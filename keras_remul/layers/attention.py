@@ -10,6 +10,7 @@ from keras import ops
 from keras_remul import backend
 from keras_remul.layers.attend import softmax
 from keras_remul.layers.plain import dense
+from keras_remul.utils.arguments import RATE, check_multiples, checked
 from keras_remul.utils.typing import Array, Config, Shape
 
 
@@ -56,15 +57,12 @@ class MultiHeadSelfAttention(keras.layers.Layer):
         Vaswani et al., "Attention is all you need", arXiv 1706.03762.
     """
 
+    @checked(dropout=RATE)
     def __init__(
         self, dim: int, num_heads: int, dropout: float = 0.0, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        if num_heads < 1 or dim % num_heads:
-            raise ValueError(
-                "Expected `dim` to be a multiple of `num_heads`. "
-                f"Received: dim={dim}, num_heads={num_heads}"
-            )
+        check_multiples("num_heads", num_heads, dim=dim)
         self.dim = dim
         self.num_heads = num_heads
         self.dropout = dropout

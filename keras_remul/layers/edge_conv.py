@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 from keras_remul import backend
+from keras_remul.utils.arguments import checked
 from keras_remul.utils.typing import Array, Config, Shape
 
 
@@ -47,12 +48,9 @@ class EdgeConv(keras.layers.Layer):
         arXiv 1801.07829; as in Qu and Gouskos, arXiv 1902.08570.
     """
 
+    @checked()
     def __init__(self, dim: int, neighbors: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if neighbors < 1:
-            raise ValueError(
-                f"Expected one neighbor or more. Received: {neighbors}"
-            )
         self.dim = dim
         self.neighbors = neighbors
         self.convs = [self._dense(f"conv_{i}") for i in range(3)]

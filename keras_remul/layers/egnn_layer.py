@@ -11,6 +11,7 @@ from keras_remul.backend.plain import is_plain
 from keras_remul.graphs import displacements
 from keras_remul.layers.message_passing import MessagePassing, masked
 from keras_remul.layers.plain import dense
+from keras_remul.utils.arguments import checked
 from keras_remul.utils.typing import Array, Config, Shape
 
 
@@ -73,6 +74,7 @@ class EGNNLayer(keras.layers.Layer):
         2102.09844, equations 3 to 7.
     """
 
+    @checked()
     def __init__(
         self,
         dim: int,

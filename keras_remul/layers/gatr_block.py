@@ -13,6 +13,7 @@ from keras_remul.layers.multivector import (
     MultivectorDense,
     MultivectorNormalization,
 )
+from keras_remul.utils.arguments import check_multiples, checked
 from keras_remul.utils.dtypes import widened
 from keras_remul.utils.typing import Array, Config, Shape
 
@@ -66,6 +67,7 @@ class GATrBlock(keras.layers.Layer):
         Brehmer et al., "Geometric Algebra Transformer", arXiv 2305.18415.
     """
 
+    @checked()
     def __init__(
         self,
         dim: int,
@@ -75,17 +77,10 @@ class GATrBlock(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if (
-            num_heads < 1
-            or dim % num_heads
-            or multivector_dim % (2 * num_heads)
-        ):
-            raise ValueError(
-                "Expected `dim` to be a multiple of `num_heads`, and "
-                "`multivector_dim` of twice that. Received: "
-                f"dim={dim}, multivector_dim={multivector_dim}, "
-                f"num_heads={num_heads}"
-            )
+        check_multiples("num_heads", num_heads, dim=dim)
+        check_multiples(
+            "2 * num_heads", 2 * num_heads, multivector_dim=multivector_dim
+        )
         self.dim = dim
         self.multivector_dim = multivector_dim
         self.num_heads = num_heads

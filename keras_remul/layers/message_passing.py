@@ -12,6 +12,7 @@ from keras import ops
 from keras_remul import backend
 from keras_remul.graphs import gather_nodes
 from keras_remul.layers.plain import dense, of_rows
+from keras_remul.utils.arguments import checked
 from keras_remul.utils.typing import Array, Config, Shape
 
 
@@ -65,6 +66,7 @@ class MessagePassing(keras.layers.Layer):
         1704.01212; Satorras et al., arXiv 2102.09844, equations 3, 5 and 6.
     """
 
+    @checked()
     def __init__(self, dim: int, update: bool = True, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.dim = dim

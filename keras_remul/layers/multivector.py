@@ -9,6 +9,7 @@ from keras import ops
 
 from keras_remul import backend
 from keras_remul.layers.geometric_algebra import LINEAR_BASIS
+from keras_remul.utils.arguments import POSITIVE, checked
 from keras_remul.utils.typing import Array, Config, Shape
 
 
@@ -42,6 +43,7 @@ class MultivectorDense(keras.layers.Layer):
         Brehmer et al., "Geometric Algebra Transformer", arXiv 2305.18415.
     """
 
+    @checked()
     def __init__(self, units: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.units = units
@@ -117,6 +119,7 @@ class MultivectorNormalization(keras.layers.Layer):
         Brehmer et al., "Geometric Algebra Transformer", arXiv 2305.18415.
     """
 
+    @checked(epsilon=POSITIVE)
     def __init__(self, epsilon: float = 1e-2, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.epsilon = epsilon

@@ -10,6 +10,7 @@ from keras import ops
 from keras_remul.layers.attention import MultiHeadSelfAttention
 from keras_remul.layers.plain import apply, dense, norm
 from keras_remul.layers.transformer_block import TransformerBlock
+from keras_remul.utils.arguments import RATE, checked
 from keras_remul.utils.typing import Array, Shape
 
 
@@ -60,6 +61,7 @@ class NormFormerBlock(TransformerBlock):
         attention; as in Qu, Li and Qian, arXiv 2202.03772.
     """
 
+    @checked(dropout=RATE)
     def __init__(
         self,
         dim: int,

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_remul.utils.arguments import checked
 from keras_remul.utils.typing import Array, Config, Shape
 
 
@@ -41,6 +42,7 @@ class PairBias(keras.layers.Layer):
         representation?", arXiv 2106.05234, the spatial encoding.
     """
 
+    @checked()
     def __init__(
         self,
         num_layers: int,

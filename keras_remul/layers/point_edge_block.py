@@ -11,6 +11,7 @@ from keras_remul import backend
 from keras_remul.graphs import take_edges
 from keras_remul.layers.plain import apply, dense, norm
 from keras_remul.layers.transformer_block import TransformerBlock
+from keras_remul.utils.arguments import at_least, checked
 from keras_remul.utils.typing import Array, Config, Shape
 
 
@@ -51,6 +52,7 @@ class PointEdgeBlock(keras.layers.Layer):
         deep learning on point clouds", arXiv 2305.19302.
     """
 
+    @checked(num_angles=at_least(0))
     def __init__(
         self,
         dim: int,

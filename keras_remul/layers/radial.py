@@ -7,6 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from keras_remul.utils.arguments import POSITIVE, at_least, checked
 from keras_remul.utils.typing import Array, Config, Shape
 
 # Of the envelope at and beyond the cut-off: its logarithm has to be finite.
@@ -62,14 +63,10 @@ class RadialBasis(keras.layers.Layer):
         for modeling quantum interactions", arXiv 1706.08566.
     """
 
+    @checked(num_basis=at_least(2), cutoff=POSITIVE)
     def __init__(self, num_basis: int, cutoff: float, **kwargs: Any) -> None:
         # Distances are no 16-bit numbers.
         super().__init__(autocast=False, **kwargs)
-        if num_basis < 2 or not cutoff > 0:
-            raise ValueError(
-                "Expected `num_basis` of at least 2 and `cutoff` > 0. "
-                f"Received: num_basis={num_basis}, cutoff={cutoff}"
-            )
         self.num_basis = num_basis
         self.cutoff = float(cutoff)
 

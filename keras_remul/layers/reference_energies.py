@@ -13,6 +13,27 @@ from keras_remul.utils.elements import ELEMENTS, check_numbers, counts
 from keras_remul.utils.typing import Array, Config, Shape
 
 
+def read_energies(key, energies):
+    """A dict of atomic numbers, as int, and energies, as float.
+
+    Args:
+        key: name of the argument.
+        energies: such a mapping, or None, which stays None.
+
+    Raises:
+        ValueError: it is another thing.
+    """
+    if energies is None:
+        return None
+    try:
+        return {int(z): float(e) for z, e in energies.items()}
+    except (AttributeError, TypeError, ValueError):
+        raise ValueError(
+            f"Argument `{key}` must be a dict of atomic numbers and energies, "
+            f"such as {{1: -13.6}}, or None. Received: {key}={energies!r}"
+        ) from None
+
+
 @keras.saving.register_keras_serializable(package="keras_remul")
 class ReferenceEnergies(keras.layers.Layer):
     """The sum of the reference energies of the elements of a sample.
@@ -49,11 +70,7 @@ class ReferenceEnergies(keras.layers.Layer):
     ) -> None:
         kwargs.setdefault("dtype", "float32")
         super().__init__(autocast=False, **kwargs)
-        self.energies = (
-            None
-            if energies is None
-            else {int(z): float(e) for z, e in energies.items()}
-        )
+        self.energies = read_energies("energies", energies)
         # Rows: the energies, what their rounding left, and whether known.
         self.table = self.add_weight(
             shape=(3, ELEMENTS + 1),

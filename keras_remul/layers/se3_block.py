@@ -12,6 +12,7 @@ from keras_remul import backend
 from keras_remul.layers.attend import softmax
 from keras_remul.layers.lengths import lengths
 from keras_remul.layers.spherical import paths
+from keras_remul.utils.arguments import check_multiples, checked
 from keras_remul.utils.dtypes import widened
 from keras_remul.utils.typing import Array, Config, Shape
 
@@ -37,6 +38,7 @@ class IrrepDense(keras.layers.Layer):
         (100, 5, 16, 8)
     """
 
+    @checked()
     def __init__(self, units: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.units = units
@@ -107,6 +109,7 @@ class SE3TransformerBlock(keras.layers.Layer):
         Fuchs et al., "SE(3)-Transformers", arXiv 2006.10503.
     """
 
+    @checked()
     def __init__(
         self,
         num_degrees: int,
@@ -116,11 +119,7 @@ class SE3TransformerBlock(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if num_heads < 1 or dim % num_heads:
-            raise ValueError(
-                "Expected `dim` to be a multiple of `num_heads`. "
-                f"Received: dim={dim}, num_heads={num_heads}"
-            )
+        check_multiples("num_heads", num_heads, dim=dim)
         self.num_degrees = num_degrees
         self.dim = dim
         self.num_heads = num_heads

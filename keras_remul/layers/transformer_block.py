@@ -11,6 +11,7 @@ from keras_remul import backend
 from keras_remul.backend.plain import is_plain, plain_weights
 from keras_remul.layers.attention import MultiHeadSelfAttention
 from keras_remul.layers.plain import apply, dense, is_active, norm
+from keras_remul.utils.arguments import RATE, checked
 from keras_remul.utils.typing import Array, Config, Shape
 
 
@@ -55,6 +56,7 @@ class TransformerBlock(keras.layers.Layer):
         arXiv 2002.04745.
     """
 
+    @checked(dropout=RATE, stochastic_depth=RATE)
     def __init__(
         self,
         dim: int,

@@ -9,6 +9,7 @@ from keras import ops
 
 from keras_remul.layers.attend import attend
 from keras_remul.layers.exact import VectorDense
+from keras_remul.utils.arguments import POSITIVE, check_multiples, checked
 from keras_remul.utils.typing import Array, Config, Shape
 
 
@@ -36,6 +37,7 @@ class VectorNormalization(keras.layers.Layer):
         (8, 5, 3, 16)
     """
 
+    @checked(epsilon=POSITIVE)
     def __init__(self, epsilon: float = 1e-5, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.epsilon = epsilon
@@ -98,6 +100,7 @@ class VectorTransformerBlock(keras.layers.Layer):
         arXiv 2512.17011, for Euclidean vectors.
     """
 
+    @checked()
     def __init__(
         self,
         dim: int,
@@ -107,12 +110,7 @@ class VectorTransformerBlock(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if num_heads < 1 or dim % num_heads or vector_dim % num_heads:
-            raise ValueError(
-                "Expected `dim` and `vector_dim` to be multiples of "
-                f"`num_heads`. Received: dim={dim}, vector_dim={vector_dim}, "
-                f"num_heads={num_heads}"
-            )
+        check_multiples("num_heads", num_heads, dim=dim, vector_dim=vector_dim)
         self.dim = dim
         self.vector_dim = vector_dim
         self.num_heads = num_heads

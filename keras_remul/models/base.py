@@ -11,6 +11,7 @@ from keras_remul.models.reading import IDENTITY, NodeReader
 from keras_remul.models.shapes import node_shapes
 from keras_remul.models.variants import Variants
 from keras_remul.models.writing import READOUTS, NodeWriter
+from keras_remul.utils.arguments import POSITIVE, checked
 from keras_remul.utils.dtypes import at_least_float32
 from keras_remul.utils.kept_variables import KeepsVariables
 from keras_remul.utils.masking import AttachMask
@@ -63,6 +64,7 @@ class NodeModel(NodeReader, NodeWriter, Variants, KeepsVariables, keras.Model):
     num_times = None
     velocity_initializer = "ones"
 
+    @checked(length_unit=POSITIVE, time_unit=POSITIVE)
     def __init__(
         self,
         readout: str = "positions",
@@ -77,17 +79,8 @@ class NodeModel(NodeReader, NodeWriter, Variants, KeepsVariables, keras.Model):
         if readout not in self.readouts:
             raise ValueError(
                 f"Argument `readout` must be one of {self.readouts}. Received: "
-                f"{readout!r}"
+                f"readout={readout!r}"
             )
-        for name, value in (
-            ("length_unit", length_unit),
-            ("time_unit", time_unit),
-        ):
-            if not value > 0:
-                raise ValueError(
-                    f"Argument `{name}` must be positive. Received: "
-                    f"{name}={value}"
-                )
         self.readout = readout
         self.units = units
         self.length_unit = float(length_unit)

@@ -12,6 +12,7 @@ from keras_remul.layers import EGNNLayer
 from keras_remul.layers.lengths import lengths
 from keras_remul.layers.radial import RadialBasis, log_envelope
 from keras_remul.models.base import NodeModel
+from keras_remul.utils.arguments import POSITIVE, at_least, checked
 from keras_remul.utils.typing import Array, Config, Shape
 
 
@@ -82,6 +83,7 @@ class EGNN(NodeModel):
     reads_pairs = True
     reads_coordinates = False
 
+    @checked(cutoff=POSITIVE, num_basis=at_least(2))
     def __init__(
         self,
         num_layers: int = 4,

@@ -16,6 +16,7 @@ from keras_remul.layers.multivector import (
     MultivectorNormalization,
 )
 from keras_remul.models.equivariant import EquivariantModel
+from keras_remul.utils.arguments import check_multiples, checked
 from keras_remul.utils.typing import Array, Config
 
 
@@ -73,6 +74,7 @@ class GATr(EquivariantModel):
 
     # --- Layers ---
 
+    @checked()
     def __init__(
         self,
         num_layers: int = 4,
@@ -83,6 +85,10 @@ class GATr(EquivariantModel):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        check_multiples("num_heads", num_heads, hidden_dim=hidden_dim)
+        check_multiples(
+            "2 * num_heads", 2 * num_heads, multivector_dim=multivector_dim
+        )
         self.num_layers = num_layers
         self.hidden_dim = hidden_dim
         self.multivector_dim = multivector_dim

@@ -11,6 +11,7 @@ from keras import ops
 from keras_remul.backend.plain import is_plain
 from keras_remul.layers import MessagePassing
 from keras_remul.models.base import NodeModel
+from keras_remul.utils.arguments import checked
 from keras_remul.utils.typing import Array, Config, Shape
 
 
@@ -80,6 +81,7 @@ class MessagePassingNetwork(NodeModel):
 
     reads_pairs = True
 
+    @checked()
     def __init__(
         self,
         num_layers: int = 4,

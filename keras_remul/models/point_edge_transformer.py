@@ -17,6 +17,12 @@ from keras_remul.layers.point_edge_block import PointEdgeBlock
 from keras_remul.layers.radial import RadialBasis, log_envelope
 from keras_remul.layers.reference_energies import one_hot_elements
 from keras_remul.models.base import NodeModel
+from keras_remul.utils.arguments import (
+    POSITIVE,
+    at_least,
+    check_multiples,
+    checked,
+)
 from keras_remul.utils.elements import ELEMENTS
 from keras_remul.utils.typing import Array, Config, Shape
 
@@ -123,6 +129,7 @@ class PointEdgeTransformer(NodeModel):
 
     # --- Layers ---
 
+    @checked(cutoff=POSITIVE, num_basis=at_least(2), num_angles=at_least(0))
     def __init__(
         self,
         num_layers: int = 2,
@@ -138,6 +145,7 @@ class PointEdgeTransformer(NodeModel):
         **kwargs: Any,
     ) -> None:
         super().__init__(readout, units, **kwargs)
+        check_multiples("num_heads", num_heads, hidden_dim=hidden_dim)
         self.num_layers = num_layers
         self.hidden_dim = hidden_dim
         self.num_heads = num_heads

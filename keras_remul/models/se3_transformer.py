@@ -13,6 +13,7 @@ from keras_remul.layers.lengths import lengths
 from keras_remul.layers.se3_block import IrrepDense, SE3TransformerBlock
 from keras_remul.layers.spherical import kernel_basis, spherical_harmonics
 from keras_remul.models.equivariant import EquivariantModel
+from keras_remul.utils.arguments import between, check_multiples, checked
 from keras_remul.utils.dtypes import widened
 from keras_remul.utils.typing import Array, Config
 
@@ -71,6 +72,7 @@ class SE3Transformer(EquivariantModel):
 
     # --- Layers ---
 
+    @checked(num_degrees=between(2, 4))
     def __init__(
         self,
         num_layers: int = 4,
@@ -81,11 +83,7 @@ class SE3Transformer(EquivariantModel):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if not 2 <= num_degrees <= 4:
-            raise ValueError(
-                "Expected `num_degrees` to be 2, 3 or 4. Received: "
-                f"num_degrees={num_degrees}"
-            )
+        check_multiples("num_heads", num_heads, hidden_dim=hidden_dim)
         self.num_layers = num_layers
         self.num_degrees = num_degrees
         self.hidden_dim = hidden_dim

@@ -11,6 +11,7 @@ from keras import ops
 from keras_remul.layers import PairBias, TransformerBlock
 from keras_remul.layers.plain import apply, dense, norm
 from keras_remul.models.base import NodeModel
+from keras_remul.utils.arguments import RATE, at_least, check_multiples, checked
 from keras_remul.utils.typing import Array, Config, Shape
 
 
@@ -93,6 +94,7 @@ class Transformer(NodeModel):
 
     # --- Layers ---
 
+    @checked(dropout=RATE, stochastic_depth=RATE, num_registers=at_least(0))
     def __init__(
         self,
         num_layers: int = 4,
@@ -110,6 +112,7 @@ class Transformer(NodeModel):
         **kwargs: Any,
     ) -> None:
         super().__init__(readout, units, **kwargs)
+        check_multiples("num_heads", num_heads, hidden_dim=hidden_dim)
         self.num_times = num_times
         self.num_layers = num_layers
         self.hidden_dim = hidden_dim

@@ -17,6 +17,12 @@ from keras_remul.layers.vector_block import (
 )
 from keras_remul.models.equivariant import EquivariantModel
 from keras_remul.models.writing import READOUTS
+from keras_remul.utils.arguments import (
+    POSITIVE,
+    at_least,
+    check_multiples,
+    checked,
+)
 from keras_remul.utils.typing import Array, Config
 
 
@@ -84,6 +90,7 @@ class VectorTransformer(EquivariantModel):
 
     # --- Layers ---
 
+    @checked(cutoff=POSITIVE, num_basis=at_least(2))
     def __init__(
         self,
         num_layers: int = 4,
@@ -98,6 +105,9 @@ class VectorTransformer(EquivariantModel):
         **kwargs: Any,
     ) -> None:
         super().__init__(readout=readout, units=units, **kwargs)
+        check_multiples(
+            "num_heads", num_heads, hidden_dim=hidden_dim, vector_dim=vector_dim
+        )
         self.num_layers = num_layers
         self.hidden_dim = hidden_dim
         self.vector_dim = vector_dim

@@ -17,6 +17,7 @@ from keras_remul.representations.base import (
     per_sample,
     times,
 )
+from keras_remul.utils.arguments import at_least, between, checked
 from keras_remul.utils.dtypes import floating, widened
 from keras_remul.utils.typing import Array, Config, Elements
 
@@ -117,12 +118,8 @@ class Tensor(_Spatial):
         rank: number of indices, 1 to 4. Rank 1 is a `Vector`.
     """
 
+    @checked(rank=between(1, 4))
     def __init__(self, rank: int) -> None:
-        if not isinstance(rank, int) or not 1 <= rank <= 4:
-            raise ValueError(
-                "Argument `rank` must be an integer from 1 to 4. Received: "
-                f"rank={rank!r}"
-            )
         self.rank = rank
 
     def shape(self, group: Group) -> tuple[int, ...]:
@@ -222,6 +219,7 @@ class MirrorPermutation(Representation):
     >>> joints = MirrorPermutation([0, 2, 1])    # head, left hand, right hand
     """
 
+    @checked(partners=at_least(0))
     def __init__(self, partners: Sequence[int]) -> None:
         self.partners = [int(i) for i in partners]
         order = range(len(self.partners))

@@ -19,6 +19,7 @@ from keras_remul.representations.base import (
     times,
 )
 from keras_remul.representations.irreps import Irrep
+from keras_remul.utils.arguments import checked, named
 from keras_remul.utils.dtypes import floating, widened
 from keras_remul.utils.typing import Array, Config, Elements, Shape
 
@@ -113,16 +114,15 @@ class DirectSum(_Compound):
     """
 
     def __init__(self, representations: Sequence[str | Representation]) -> None:
-        if not isinstance(representations, (list, tuple)) or not (
-            representations
-        ):
+        if not (isinstance(representations, (list, tuple)) and representations):
             raise ValueError(
                 "Argument `representations` must be a list of representations. "
                 f"Received: representations={representations!r}"
             )
         self.parts = []
-        for part in map(get, representations):
-            self.parts += part.parts if isinstance(part, DirectSum) else [part]
+        with named("representations"):
+            for part in map(get, representations):
+                self.parts += getattr(part, "parts", [part])
         self.moves_origin = any(part.moves_origin for part in self.parts)
         if any(part.per_node is not None for part in self.parts):
             raise ValueError(
@@ -142,8 +142,7 @@ class DirectSum(_Compound):
         return (sum(self._sizes(group)),)
 
     def transform(self, group: Group, g: Elements, x: Array) -> Array:
-        moved, start = [], 0
-        lead = ops.shape(x)[:-1]
+        moved, start, lead = [], 0, ops.shape(x)[:-1]
         for part, size in zip(self.parts, self._sizes(group), strict=True):
             value = x[..., start : start + size]
             shape = part.shape(group) or (1,)
@@ -174,9 +173,17 @@ class _Wrapper(_Compound):
     """Extends the action of one other representation."""
 
     def __init__(self, representation: str | Representation) -> None:
-        self.representation = get(representation)
+        with named("representation"):
+            self.representation = get(representation)
         self.moves_origin = self.representation.moves_origin
         self.per_node = self.representation.per_node
+
+    def _check_linear(self):
+        if self.moves_origin:
+            raise ValueError(
+                f"Argument `representation` of {type(self).__name__} must be "
+                f"linear. Received: representation={self.representation!r}"
+            )
 
     def check(self, group: Group) -> None:
         self.representation.check(group)
@@ -210,6 +217,7 @@ class OnFactor(_Wrapper):
     ... )
     """
 
+    @checked()
     def __init__(
         self, factor: str, representation: str | Representation
     ) -> None:
@@ -407,15 +415,12 @@ class Homogeneous(_Wrapper):
     >>> Homogeneous(-1)    # the energy of charges at distances s r
     """
 
+    @checked()
     def __init__(
         self, degree: float, representation: str | Representation = "scalar"
     ) -> None:
         super().__init__(representation)
-        if self.moves_origin:
-            raise ValueError(
-                "Argument `representation` of Homogeneous must be linear. "
-                f"Received: representation={self.representation!r}"
-            )
+        self._check_linear()
         self.degree = float(degree)
 
     def check(self, group: Group) -> None:
@@ -455,25 +460,21 @@ class Odd(_Wrapper):
     >>> Odd("vector")    # a velocity, where time is reversed
     """
 
+    @checked()
     def __init__(
         self,
         representation: str | Representation = "scalar",
         factor: str | None = None,
     ) -> None:
         super().__init__(representation)
-        if self.moves_origin:
-            raise ValueError(
-                "Argument `representation` of Odd must be linear. Received: "
-                f"representation={self.representation!r}"
-            )
+        self._check_linear()
         self.factor = factor
 
     def _signs(self, group, g=None):
         """The group that gives the sign, and its elements."""
         if self.factor is None:
             return group, g
-        scalar = OnFactor(self.factor, "scalar")
-        return scalar.restrict(group, g)[1:]
+        return OnFactor(self.factor, "scalar").restrict(group, g)[1:]
 
     def check(self, group: Group) -> None:
         super().check(group)

@@ -16,6 +16,7 @@ from keras_remul.representations.base import (
     check_vectors,
     times,
 )
+from keras_remul.utils.arguments import between, checked, one_of
 from keras_remul.utils.dtypes import widened
 from keras_remul.utils.typing import Array, Config, Elements
 
@@ -118,20 +119,10 @@ class Irrep(Representation):
     >>> Irrep(3, parity=1)      # or "3e"
     """
 
+    @checked(degree=between(0, MAX_DEGREE), parity=one_of(1, -1))
     def __init__(self, degree: int, parity: int | None = None) -> None:
-        if not isinstance(degree, int) or not 0 <= degree <= MAX_DEGREE:
-            raise ValueError(
-                f"Argument `degree` must be an integer from 0 to {MAX_DEGREE}."
-                f" Received: degree={degree!r}"
-            )
-        parity = (-1) ** degree if parity is None else parity
-        if parity not in (1, -1):
-            raise ValueError(
-                "Argument `parity` must be 1, -1 or None. Received: "
-                f"parity={parity!r}"
-            )
         self.degree = degree
-        self.parity = parity
+        self.parity = (-1) ** degree if parity is None else parity
 
     def check(self, group: Group) -> None:
         check_vectors(self, group, dimensions=(3,))

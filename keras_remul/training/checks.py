@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from keras_remul.symmetry import Symmetry
+from keras_remul.training import partly_labeled
 from keras_remul.training.weighting import LossWeighting
 from keras_remul.utils.structures import per_output
 from keras_remul.utils.validation import check_finite
@@ -14,7 +15,7 @@ from keras_remul.utils.validation import check_finite
 TARGETS = ("labels", "predictions")
 
 
-def check_arguments(model, symmetry, weighting, target, fraction):
+def check_arguments(model, symmetry, weighting, target):
     """Raises ValueError unless a `RemulModel` can be made of these."""
     if not isinstance(model, keras.Model):
         raise ValueError(
@@ -37,21 +38,43 @@ def check_arguments(model, symmetry, weighting, target, fraction):
             "LossWeighting, such as Constant(beta=1.0). Received: "
             f"weighting={weighting!r}"
         )
-    if not 0 < fraction <= 1:
+
+
+def check_unlabeled(remul, x, unlabeled, training=True):
+    """Raises ValueError unless inputs without labels can be trained on.
+
+    Args:
+        remul: the `RemulModel`.
+        x: inputs with labels.
+        unlabeled: inputs without.
+        training: whether this is for training.
+    """
+    if not training:
         raise ValueError(
-            "Argument `fraction` must be above 0 and at most 1. Received: "
-            f"fraction={fraction}"
+            "Inputs without labels are for training. Give `evaluate` and "
+            "`validation_data` x and y, not a PartlyLabeled."
         )
-
-
-def check_counts(**counts):
-    """Raises ValueError for an argument that is not a positive integer."""
-    for name, value in counts.items():
-        if not isinstance(value, int) or value < 1:
-            raise ValueError(
-                f"Argument `{name}` must be an integer, at least 1. "
-                f"Received: {name}={value!r}"
-            )
+    if remul.target != "predictions" or not remul.pairs:
+        raise ValueError(
+            "Inputs without labels have a part in the equivariance task of "
+            'predictions only: RemulModel(..., target="predictions"), with a '
+            f"beta. Received: target={remul.target!r}, "
+            f"weighting={remul.weighting!r}"
+        )
+    try:
+        remul.symmetry.check_inputs(unlabeled)
+    except ValueError as error:
+        raise ValueError(f"Inputs without labels: {error}") from None
+    shapes = [
+        keras.tree.map_structure(lambda a: tuple(a.shape[1:]), data)
+        for data in (x, unlabeled)
+    ]
+    if shapes[0] != shapes[1]:
+        raise ValueError(
+            "Inputs without labels must have the shapes of those with labels, "
+            "beyond the samples; pad to as many nodes, with a mask. Received: "
+            f"{shapes[1]} for {shapes[0]}"
+        )
 
 
 class DataChecks:
@@ -103,6 +126,10 @@ class DataChecks:
 
     def _check(self, batch):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(batch)
+        x, unlabeled = partly_labeled.split(x)
+        if unlabeled is not None:
+            check_unlabeled(self.remul, x, unlabeled)
+            check_finite(unlabeled, "unlabeled")
         symmetry = self.remul.symmetry
         symmetry.check_inputs(x)
         check_finite(x, "x")

@@ -1,4 +1,7 @@
-"""The pair (x, phi(g) x): one batch, one forward pass, two predictions."""
+"""The pair (x, phi(g) x): one batch, one forward pass, two predictions.
+
+Inputs without labels, if there are any, come after x, and after phi(g) x.
+"""
 
 from __future__ import annotations
 
@@ -25,20 +28,33 @@ class Pair(NamedTuple):
             leaf.
         g: the elements; None where the batch is x alone.
         index: the samples that g transforms, `(K,)`; None for each one once.
+        unlabeled: inputs without labels, all of which g transforms; or None.
     """
 
     x: Tree
     g: Elements = None
     index: Array | None = None
+    unlabeled: Tree | None = None
 
-    def of_moved(self, data):
-        """The entries of `data` that belong to the samples of phi(g) x."""
-        return take(data, self.index)
+    def of_moved(self, data, unlabeled=None):
+        """The entries of `data` that belong to the samples of phi(g) x.
+
+        Args:
+            data: for x.
+            unlabeled: the same for the inputs without labels, if there are any.
+        """
+        return concatenate(take(data, self.index), unlabeled)
 
     def stacked(self, symmetry):
-        """x and phi(g) x as one batch, in the structure of x."""
-        moved = symmetry.transform_inputs(self.g, self.of_moved(self.x))
-        return keras.tree.map_structure(_concatenate, self.x, moved)
+        """All inputs, then moved ones, as one batch in the structure of x."""
+        sources = self.of_moved(self.x, self.unlabeled)
+        moved = symmetry.transform_inputs(self.g, sources)
+        return concatenate(concatenate(self.x, self.unlabeled), moved)
+
+    def sizes(self):
+        """The numbers of samples with labels and without."""
+        others = 0 if self.unlabeled is None else batch_size(self.unlabeled)
+        return batch_size(self.x), others
 
 
 class Predictions(NamedTuple):
@@ -51,32 +67,38 @@ class Predictions(NamedTuple):
     Attributes:
         clean: f(x).
         clean_mask: its masks.
-        moved: f(phi(g) x), or None.
+        moved: f(phi(g) x), and of moved inputs without labels; or None.
         moved_mask: its masks.
+        unlabeled: f of the inputs without labels, or None.
     """
 
     clean: Tree
     clean_mask: Tree
     moved: Tree = None
     moved_mask: Tree = None
+    unlabeled: Tree = None
 
     @classmethod
-    def split(cls, y, masks, n=None):
-        """Splits predictions after the first n samples, if n is given.
+    def split(cls, y, masks, sizes=None):
+        """Splits the predictions for a `Pair`.
 
         Args:
             y: predictions.
             masks: list of the masks of their leaves.
-            n: number of samples of x; None where the batch is x alone.
+            sizes: `Pair.sizes()`; None where the batch is x alone.
         """
         outputs = y, keras.tree.pack_sequence_as(y, masks)
-        if n is None:
+        if sizes is None:
             return cls(*outputs)
+        n, others = sizes
         first, rest = (
             [_slice(data, part) for data in outputs]
-            for part in (slice(None, n), slice(n, None))
+            for part in (slice(None, n), slice(n + others, None))
         )
-        return cls(*first, *rest)
+        unlabeled = None
+        if not isinstance(others, int) or others:
+            unlabeled = _slice(y, slice(n, n + others))
+        return cls(*first, *rest, unlabeled)
 
 
 def _slice(data, part):
@@ -85,9 +107,46 @@ def _slice(data, part):
     )
 
 
-def _concatenate(a, b):
-    # Integers that were moved are floats now.
-    return ops.concatenate([ops.cast(a, b.dtype), b], axis=0)
+def concatenate(data, more):
+    """Nested arrays, one after the other; `more` may be None.
+
+    A leaf that is None stays None.
+    """
+    if more is None:
+        return data
+    return keras.tree.map_structure(
+        # Integers that were moved are floats now.
+        lambda a, b: (
+            None
+            if a is None
+            else ops.concatenate([ops.cast(a, b.dtype), b], axis=0)
+        ),
+        data,
+        more,
+    )
+
+
+def weights_of_moved(x, weights):
+    """Sample weights of a `Pair` for the equivariance task.
+
+    Inputs without labels have the weight 1.
+
+    Args:
+        x: the `Pair`.
+        weights: weights of the samples with labels, nested, or None.
+    """
+    ones = None
+    if weights is not None and x.unlabeled is not None:
+        n = batch_size(x.unlabeled)
+        ones = keras.tree.map_structure(
+            lambda w: (
+                None
+                if w is None
+                else ops.ones((n, *ops.shape(w)[1:]), dtype=w.dtype)
+            ),
+            weights,
+        )
+    return x.of_moved(weights, ones)
 
 
 def take(data, index):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any, Self
 
 import keras
@@ -11,13 +10,13 @@ from keras import ops
 from keras_remul import backend
 from keras_remul.backend import devices, keras_internals
 from keras_remul.symmetry import Symmetry
-from keras_remul.training import pair
+from keras_remul.training import pair, partly_labeled
 from keras_remul.training.batches import Batches
 from keras_remul.training.checks import (
     DataChecks,
     check_arguments,
-    check_counts,
 )
+from keras_remul.training.fitting import ChecksData
 from keras_remul.training.leaves import Leaves, full_precision, output_masks
 from keras_remul.training.losses import NestedLoss
 from keras_remul.training.metrics import centered, sample_norms
@@ -25,6 +24,7 @@ from keras_remul.training.pair import Pair, Predictions
 from keras_remul.training.random_states import SavesRandomStates
 from keras_remul.training.running_mean import RunningMean
 from keras_remul.training.weighting import Constant, LossWeighting, StepMeasures
+from keras_remul.utils.arguments import SHARE, at_least, checked
 from keras_remul.utils.kept_variables import KeepsVariables
 from keras_remul.utils.masking import AttachMask, ReadMasks
 from keras_remul.utils.structures import leafwise, per_output
@@ -34,6 +34,7 @@ from keras_remul.utils.typing import Array, Config, Shapes, Tree
 @keras.saving.register_keras_serializable(package="keras_remul")
 class RemulModel(
     backend.TaskGradients,
+    ChecksData,
     SavesRandomStates,
     KeepsVariables,
     keras.Model,
@@ -52,6 +53,9 @@ class RemulModel(
     x and phi(g) x go through the model as one batch of twice the size, which
     is cheaper than two passes. Layers that look across the batch, such as
     BatchNormalization, therefore see both; Dropout draws for each anew.
+
+    With `target="predictions"` the equivariance task needs no labels: give
+    `fit(x, y, unlabeled=more)` further inputs, or batches of `PartlyLabeled`.
 
     The losses of the layers (regularisers, `add_loss`) are added once, as
     Keras does, for any alpha and beta. Integers that g acts on become floats.
@@ -106,6 +110,7 @@ class RemulModel(
     Reference: "Relaxed Equivariance via Multitask Learning", arXiv 2410.17878.
     """
 
+    @checked(fraction=SHARE, seed=at_least(0))
     def __init__(
         self,
         model: keras.Model,
@@ -121,8 +126,7 @@ class RemulModel(
         **kwargs: Any,
     ) -> None:
         weighting = Constant() if weighting is None else weighting
-        check_arguments(model, symmetry, weighting, target, fraction)
-        check_counts(num_samples=num_samples, interval=interval)
+        check_arguments(model, symmetry, weighting, target)
         # By its dtype Keras decides on the scaling of losses in float16.
         # Without autocast: the wrapped model says in what it wants its inputs.
         kwargs.setdefault("dtype", model.dtype_policy)
@@ -176,17 +180,18 @@ class RemulModel(
     def call(self, x: Tree, training: bool | None = None) -> Tree:
         if isinstance(x, Pair):
             return self._call_pair(x, training)
+        x, _ = partly_labeled.split(x)
         if training:
             return devices.forward(self, self.model, x)
         return self.model(x, training=training)
 
     def _call_pair(self, x, training):
         """The `Predictions` for a `Pair`, from one forward pass."""
-        inputs, n = x.x, None
+        inputs, sizes = x.x, None
         if x.g is not None:
-            inputs, n = x.stacked(self.symmetry), pair.batch_size(x.x)
+            inputs, sizes = x.stacked(self.symmetry), x.sizes()
         y = self.call(inputs, training=training)
-        return Predictions.split(y, self._read_masks(y), n)
+        return Predictions.split(y, self._read_masks(y), sizes)
 
     def _alone(self, y_pred):
         """The `Predictions` of x only, with which Keras builds its losses."""
@@ -348,10 +353,10 @@ class RemulModel(
     def _both(self, x, y, y_pred, sample_weight, objective, training):
         """alpha L_obj + beta L_equi; updates the trackers and the weighting."""
         symmetry = self.symmetry
-        moved_x = x.of_moved(x.x)
-        mask = symmetry.get_mask(moved_x)
-        leaves = self._leaves(moved_x, y_pred.moved, y_pred.moved_mask)
-        output = x.of_moved(full_precision(y_pred.clean))  # f(x)
+        sources = x.of_moved(x.x, x.unlabeled)
+        mask = symmetry.get_mask(sources)
+        leaves = self._leaves(sources, y_pred.moved, y_pred.moved_mask)
+        output = full_precision(x.of_moved(y_pred.clean, y_pred.unlabeled))
         transformed = symmetry.transform_outputs(x.g, output, mask)
         target = transformed
         if self.target == "labels":
@@ -360,7 +365,7 @@ class RemulModel(
         equivariance = self._nested_loss(
             leaves.y_true(target),
             leaves.y_pred,
-            leaves.sample_weight(x.of_moved(sample_weight)),
+            leaves.sample_weight(pair.weights_of_moved(x, sample_weight)),
         )
         # Copies: torch's backward pass reads them after `update` wrote to the
         # variables that they may be.
@@ -373,7 +378,7 @@ class RemulModel(
         )
         norms = sample_norms(leaves.without_masked(difference), symmetry)
         losses = devices.unscale(objective), devices.unscale(equivariance)
-        n = pair.batch_size(x.x)
+        n, _ = x.sizes()
         self._update_trackers(n, objective, alpha, beta, equivariance, norms)
         if training:
             size = leaves.without_masked(centered(output, symmetry, mask))
@@ -418,35 +423,6 @@ class RemulModel(
 
     def get_metrics_result(self) -> dict[str, Array]:
         return devices.results(self, super().get_metrics_result)
-
-    # Data, checked before the first step.
-
-    def fit(
-        self, x: Any = None, y: Tree | None = None, *args: Any, **kwargs: Any
-    ) -> keras.callbacks.History:
-        data = (x, y, kwargs.get("sample_weight"))
-        x = self._checks.checked(*data)
-        if isinstance(kwargs.get("validation_data"), (tuple, list)):
-            self._checks.checked(*kwargs["validation_data"])
-        if self._checks.is_new("train", data):
-            self.train_function = None
-        devices.synchronize(self)
-        history = super().fit(x, y, *args, **kwargs)
-        if warning := self.weighting.warning():
-            warnings.warn(warning, stacklevel=2)
-        return history
-
-    def evaluate(
-        self, x: Any = None, y: Tree | None = None, *args: Any, **kwargs: Any
-    ) -> float | list[float] | dict[str, float]:
-        data = (x, y, kwargs.get("sample_weight"))
-        x = self._checks.checked(*data)
-        if self._checks.is_new("test", data):
-            self.test_function = None
-        result = super().evaluate(x, y, *args, **kwargs)
-        if keras_internals.is_validation(kwargs):
-            self.weighting.validated(result)
-        return result
 
     # Saving.
 

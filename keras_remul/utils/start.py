@@ -27,10 +27,11 @@ _MODULE = "keras_remul.cli"
 
 def installed():
     """The names of the backends that are installed, in their order."""
-    return [name for name in BACKENDS if _is_installed(name)]
+    return [name for name in BACKENDS if is_installed(name)]
 
 
-def _is_installed(name):
+def is_installed(name):
+    """Whether a package or module can be imported; it is not imported."""
     if name in sys.modules:
         return sys.modules[name] is not None
     spec = importlib.util.find_spec(name)
@@ -67,7 +68,7 @@ def check_keras():
     """Raises ImportError where Keras is missing or too old."""
     oldest = ".".join(map(str, OLDEST_KERAS))
     remedy = f"Install it: pip install 'keras>={oldest}'"
-    if not _is_installed("keras"):
+    if not is_installed("keras"):
         raise ImportError(f"Keras is not installed. {remedy}")
     try:
         version = importlib.metadata.version("keras")
@@ -138,8 +139,7 @@ def begin():
     if said:
         print(said, file=sys.stderr)
     if asked_for()[0] == "tensorflow":
-        with banner.hidden():
-            importlib.import_module("keras")
+        banner.import_keras()
 
 
 def _keras_has_begun():

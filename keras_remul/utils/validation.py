@@ -1,10 +1,10 @@
 """Checks of the values of data, before they reach a compiled step."""
 
-import numbers
-
 import keras
 import numpy as np
 from keras import ops
+
+from keras_remul.utils.arguments import at_least, check
 
 LARGE = 1e9
 
@@ -20,29 +20,7 @@ def check_count(key, value, least=1):
     Raises:
         ValueError: it is not an integer, or is smaller.
     """
-    integer = isinstance(value, (int, np.integer))
-    if not integer or isinstance(value, bool) or value < least:
-        raise ValueError(
-            f"Argument `{key}` must be an integer, at least {least}. Received: "
-            f"{key}={value!r}"
-        )
-    return int(value)
-
-
-def check_number(key, value):
-    """A number as an argument.
-
-    Args:
-        key: name of the argument.
-        value: a number of Python or NumPy, not a bool.
-
-    Raises:
-        ValueError: it is not a number.
-    """
-    if not isinstance(value, numbers.Real) or isinstance(value, bool):
-        raise ValueError(
-            f"Argument `{key}` must be a number. Received: {key}={value!r}"
-        )
+    return check(key, value, "int", at_least(least))
 
 
 def check_finite(data, name, kinds="biufc"):

@@ -293,6 +293,7 @@ DATA = [
 ]
 
 
+@pytest.mark.usefixtures("untraced")
 @pytest.mark.parametrize("key, value, message", DATA)
 def test_data_with_faults(key, value, message, mine, data, capsys):
     (x, y) = data["train"]

@@ -13,6 +13,8 @@ from keras_remul.cli import cuda, doctor, trial
 from keras_remul.cli import presets as commands
 from keras_remul.presets import card, folder
 
+pytestmark = pytest.mark.usefixtures("untraced")
+
 NAME = "nbody_charged_mpn_remul"
 
 

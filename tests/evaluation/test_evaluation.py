@@ -18,6 +18,8 @@ from keras_remul.evaluation.testing import (
     assert_not_equivariant,
 )
 
+pytestmark = pytest.mark.usefixtures("untraced")
+
 GROUPS = [
     groups.SO2(axis="y"),
     groups.SO3(),
@@ -269,6 +271,7 @@ def test_a_remul_model_counts_as_the_model_in_it(bodies):
     )
 
 
+@pytest.mark.traced
 def test_metric_of_training_agrees_with_the_evaluation(bodies):
     x, y = bodies
     many = {k: np.repeat(v, 40, axis=0) for k, v in x.items()}
@@ -285,6 +288,7 @@ def test_metric_of_training_agrees_with_the_evaluation(bodies):
     assert logs["equivariance_error"] == pytest.approx(expected, rel=0.1)
 
 
+@pytest.mark.traced
 def test_callback_serves_plain_models(bodies):
     x, y = bodies
     sym = symmetry(groups.SO3())

@@ -6,6 +6,8 @@ import pytest
 
 from keras_remul import RemulModel, Symmetry, groups, loss_landscape, models
 
+pytestmark = pytest.mark.usefixtures("untraced")
+
 
 @pytest.fixture
 def linear(rng):

@@ -10,6 +10,8 @@ from keras import ops
 import keras_remul as kr
 from keras_remul.utils.leaves import to_numpy
 
+pytestmark = pytest.mark.usefixtures("untraced")
+
 STEP = kr.TimeStep(1.5)
 CHAIN = [[0, 1], [1, 2], [1, 3]]
 

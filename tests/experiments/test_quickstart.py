@@ -10,6 +10,8 @@ import pytest
 from keras_remul import cli, datasets, models
 from keras_remul.experiments import figures, quickstart
 
+pytestmark = pytest.mark.usefixtures("untraced")
+
 
 @pytest.fixture
 def few_systems(bodies, monkeypatch):

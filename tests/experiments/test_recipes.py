@@ -231,6 +231,7 @@ OTHERS = [
     ("moved_by", dict(moved_by=lambda: {"more": symmetry()()})),
     ("moved_by", dict(unused="nbody_charged/unused")),
     ("dataset.* 4 for validation", dict(validation_size=4)),
+    ("2 without", dict(validation_size=4, unlabeled_batch_size=2)),
     ("symmetry.group", dict(symmetry=symmetry(groups.SO2()))),
     ("model.*units", dict(model=lambda: functional(width=32))),
     ("model.*activation", dict(model=lambda: functional(activation="gelu"))),
@@ -422,6 +423,7 @@ def test_many_passes_are_one_epoch(tmp_path):
     assert straight["train_mse"] != recipe.run(tmp_path, verbose=0)["train_mse"]
 
 
+@pytest.mark.usefixtures("untraced")
 def test_tensorboard(tmp_path, monkeypatch):
     if keras.backend.backend() != "tensorflow":  # which is not needed
         monkeypatch.setitem(sys.modules, "tensorflow", None)

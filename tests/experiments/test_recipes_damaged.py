@@ -209,6 +209,7 @@ def test_one_process_at_a_time(tmp_path):
             recipe().run(tmp_path, verbose=0)
 
 
+@pytest.mark.usefixtures("untraced")
 @pytest.mark.parametrize(
     "cause",
     [pytest.param("data", marks=ONCE), pytest.param("weights", marks=ONCE)]

@@ -17,6 +17,8 @@ from keras_remul import (
 from keras_remul.models import ConservativeForces, MessagePassingNetwork
 from keras_remul.representations import MirrorPermutation
 
+pytestmark = pytest.mark.usefixtures("untraced")
+
 GROUPS = [
     groups.SO2(axis="y"),
     groups.O2(axis=[1.0, 2.0, 2.0]),
@@ -208,7 +210,6 @@ def test_says_where_the_rotation_is_not_determined(group, body):
     np.testing.assert_array_equal(model.determined(x), [True, False, True])
 
 
-@pytest.mark.usefixtures("untraced")
 @pytest.mark.parametrize("ready", [True, False])
 @pytest.mark.parametrize("group", [GROUPS[0], GROUPS[3]], ids=repr)
 def test_gradients_are_finite(group, ready, body):

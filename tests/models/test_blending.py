@@ -19,6 +19,8 @@ from keras_remul import (
 )
 from keras_remul.models.linear.ridge import Ridge, fit_time
 
+pytestmark = pytest.mark.usefixtures("untraced")
+
 INPUTS = {"positions": "point", "velocities": "vector"}
 
 
@@ -89,7 +91,7 @@ def test_labels_of_another_shape_are_refused(linear_data):
     # All there: a mask of ones takes nothing out.
     ridge.fit(ridge.make(symmetry), ({**x, "mask": mask | True}, y), validation)
     broken = models.EGNN(num_layers=1, hidden_dim=4)
-    broken(x)
+    predict(broken, x)
     broken.set_weights([w * np.nan for w in broken.get_weights()])
     with pytest.raises(ValueError, match="predicts NaN"):
         blend_with_ridge(broken, train, validation, symmetry)
@@ -208,6 +210,7 @@ def test_aligned_ridge(turning_body):
     assert result["relative_equivariance_error"] < 1e-5
 
 
+@pytest.mark.traced
 def test_correction(turning_body, tmp_path):
     symmetry, *data = turning_body
     # What no linear map can say.
@@ -281,6 +284,7 @@ def test_ensemble(bodies, tmp_path):
             models.Ensemble(wrong, weights=[1.0])
 
 
+@pytest.mark.traced
 def test_ensemble_trains_and_leaves_padding_out(bodies):
     x, y = bodies
     mask = np.ones((12, 5), bool)

@@ -9,6 +9,8 @@ from test_registry import JETS, MADE, inputs, is_model
 
 import keras_remul as kr
 
+pytestmark = pytest.mark.usefixtures("untraced")
+
 MATCH = "no nodes|reference has 4 nodes. Received: 0 nodes"
 # Of nodes with positions; taggers of jets are in test_jets.py.
 NAMES = sorted(name for name in MADE if is_model(name) and name not in JETS)

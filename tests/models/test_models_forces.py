@@ -13,6 +13,8 @@ from keras_remul.models import (
     Transformer,
 )
 
+pytestmark = pytest.mark.usefixtures("untraced")
+
 BATCH, NODES = 4, 4
 ALL = [EGNN, MessagePassingNetwork, Transformer]
 
@@ -91,6 +93,7 @@ def test_rotations_turn_the_forces_of_egnn_alone():
         assert error < 1e-5 if cls is EGNN else error > 1e-2
 
 
+@pytest.mark.traced
 @pytest.mark.parametrize("cls", ALL)
 def test_fit_through_the_second_derivative(cls, tmp_path):
     x, model = bodies(), ConservativeForces(small(cls))

@@ -9,6 +9,8 @@ from keras_remul import RemulModel, Symmetry, evaluate_equivariance, groups
 from keras_remul.graphs import knn_graph, radius_graph
 from keras_remul.models import EGNN, MessagePassingNetwork, Transformer
 
+pytestmark = pytest.mark.usefixtures("untraced")
+
 BATCH, NODES, VALID = 4, 6, 4
 GRAPHS = [MessagePassingNetwork, EGNN]
 ALL = [*GRAPHS, Transformer]
@@ -167,6 +169,7 @@ def test_only_egnn_is_equivariant(cls):
     assert error < 1e-5 if cls is EGNN else error > 1e-2
 
 
+@pytest.mark.traced
 def test_egnn_after_training():
     x, model = inputs(), small(EGNN)
     model.compile(keras.optimizers.Adam(1e-2), "mse")
@@ -324,6 +327,7 @@ def test_save_and_load(cls, tmp_path):
     np.testing.assert_allclose(call(loaded, x), y, atol=1e-6)
 
 
+@pytest.mark.traced
 @pytest.mark.parametrize(
     "cls, dtype",
     [(MessagePassingNetwork, "mixed_float16"), (EGNN, "mixed_bfloat16")],
@@ -338,6 +342,7 @@ def test_fit_in_mixed_precision(cls, dtype):
     assert all(v.dtype == "float32" for v in model.weights)
 
 
+@pytest.mark.traced
 @pytest.mark.parametrize("cls", GRAPHS)
 def test_remul_model_trains_it(cls):
     x = everything()
@@ -364,6 +369,7 @@ def test_every_weight_learns_and_every_layer_is_built(cls):
         assert np.abs(ops.convert_to_numpy(v) - old).max() > 0, v.path
 
 
+@pytest.mark.traced
 @pytest.mark.parametrize("cls", GRAPHS)
 def test_list_made_inside_a_model(cls):
     model = small(cls)
@@ -428,6 +434,7 @@ def test_egnn_starts_without_overflow():
 # --- Several times at once ---
 
 
+@pytest.mark.traced
 @pytest.mark.parametrize("cls", [MessagePassingNetwork, Transformer])
 def test_positions_at_several_times(cls):
     x = {key: a for key, a in everything().items() if key != "edges"}
@@ -468,6 +475,7 @@ def test_positions_at_several_times(cls):
         call(small(cls, num_times=3, readout="nodes"), x)
 
 
+@pytest.mark.traced
 @pytest.mark.skipif(
     keras.backend.backend() != "jax", reason="XLA counts the operations"
 )

@@ -9,6 +9,8 @@ from keras import ops
 
 from keras_remul.models import Transformer
 
+pytestmark = pytest.mark.usefixtures("untraced")
+
 BATCH, NODES, VALID = 4, 6, 4
 
 
@@ -83,6 +85,7 @@ def test_permutation_and_translation_but_not_rotation():
     assert np.abs(gap).max() > 1e-2
 
 
+@pytest.mark.traced
 def test_loss_under_fit_leaves_padding_out():
     x, model = padded(inputs()), small(num_layers=1)
     y = inputs(seed=1)["positions"]
@@ -260,6 +263,7 @@ def test_pair_bias_alone_sees_distances():
     np.testing.assert_allclose(again, far, atol=1e-4)
 
 
+@pytest.mark.traced
 @pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
 def test_stochastic_depth_and_training(policy):
     x = inputs()

@@ -10,6 +10,8 @@ from keras_remul import graphs
 from keras_remul.layers import PointEdgeBlock
 from keras_remul.models import PointEdgeTransformer, Potential
 
+pytestmark = pytest.mark.usefixtures("untraced")
+
 CUTOFF = 2.5
 
 

@@ -21,6 +21,8 @@ from keras_remul.models import (
 )
 from keras_remul.representations import Grid
 
+pytestmark = pytest.mark.usefixtures("untraced")
+
 BATCH, NODES = 6, 5
 WRAPPERS = [FrameAveraging, Canonicalization]
 
@@ -199,7 +201,6 @@ def test_says_where_axes_are_not_determined(wrapper):
     assert found.tolist() == [name in DETERMINED for name in SHAPES]
 
 
-@pytest.mark.usefixtures("untraced")
 @pytest.mark.parametrize("wrapper", WRAPPERS)
 def test_forces_are_finite_wherever_atoms_are(wrapper):
     sym = Symmetry(

@@ -47,6 +47,19 @@ def shared():
     return ase.Calculator(potential())
 
 
+@pytest.fixture(scope="module")
+def _changed():
+    return potential()
+
+
+@pytest.fixture
+def changing(_changed):
+    """A potential whose weights a test may change, compiled once."""
+    start = _changed.get_weights()
+    yield _changed
+    _changed.set_weights(start)
+
+
 def copper():
     """A skewed cell of four atoms, smaller than the cut-off."""
     atoms = build.bulk("Cu", cubic=True)
@@ -376,10 +389,9 @@ def test_no_reference_energies():
         computed(atoms, calculator)
 
 
-def test_nan_of_the_model(shared):
-    made = potential()
-    calculator = ase.Calculator(made, compile=False)
-    made.gain.assign(np.nan)
+def test_nan_of_the_model(changing):
+    calculator = ase.Calculator(changing, compile=False)
+    changing.gain.assign(np.nan)
     with pytest.raises(ValueError, match="NaN or infinity for the.*OH2"):
         computed(water(), calculator)
 
@@ -408,12 +420,11 @@ def test_compiled_and_not():
     assert np.abs(before[1]).max() > 1e-3
 
 
-def test_weights_that_change():
-    made = potential()
+def test_weights_that_change(changing):
     for make in (copper, water):
-        live = ase.Calculator(made, compile=False)
+        live = ase.Calculator(changing, compile=False)
         before = computed(make(), live)[1]
-        made.scale.assign(2.0 * ops.convert_to_tensor(made.scale))
+        changing.scale.assign(2.0 * ops.convert_to_tensor(changing.scale))
         live.reset()
         after = computed(make(), live)[1]
         np.testing.assert_allclose(after, 2.0 * before, atol=1e-4)

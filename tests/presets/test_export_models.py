@@ -14,6 +14,8 @@ from keras_remul.models.shapes import axes_of_nodes
 from keras_remul.presets import exporting, free_axes
 from keras_remul.presets.exporting import PACKAGES
 
+pytestmark = pytest.mark.usefixtures("untraced")
+
 # Of nodes with positions.
 MODELS = [name for name in MADE if is_model(name) and name not in JETS]
 CHARGED = ("Transformer", "MessagePassingNetwork", "EGNN")

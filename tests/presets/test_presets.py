@@ -20,6 +20,8 @@ from keras_remul.presets import files, read_metadata
 from keras_remul.presets.folder import update_metadata
 from keras_remul.utils import atomic
 
+pytestmark = pytest.mark.usefixtures("untraced")
+
 # Trained on the charged bodies with REMUL on the JAX backend.
 TRAINED = pathlib.Path(__file__).parents[1] / "stored" / "tiny_transformer"
 
@@ -184,6 +186,7 @@ def test_golden_outputs_of_moved_inputs(remul, bodies, tmp_path):
         verify_preset(tmp_path / "p")
 
 
+@pytest.mark.traced
 def test_training_goes_on_from_a_preset(remul, bodies, tmp_path):
     x, y = bodies
     remul.save_to_preset(tmp_path / "p", x=x)

@@ -14,6 +14,8 @@ from keras_remul import from_preset, models, save_to_preset, verify_preset
 from keras_remul.presets import configuration, files, golden
 from keras_remul.utils import atomic
 
+pytestmark = pytest.mark.usefixtures("untraced")
+
 
 @keras.saving.register_keras_serializable(package="tests")
 class Nested(keras.Model):

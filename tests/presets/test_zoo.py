@@ -24,6 +24,8 @@ from keras_remul.experiments.recipe_file import load_recipe
 from keras_remul.presets import files
 from keras_remul.presets.card import card
 
+pytestmark = pytest.mark.usefixtures("untraced")
+
 ROOT = pathlib.Path(__file__).parents[2]
 ZOO = ROOT / "zoo"
 NAMES = list_presets()
@@ -103,6 +105,7 @@ def test_outputs_on_this_backend(name):
     assert verify_preset(name) < 1e-5
 
 
+@pytest.mark.backend_independent
 @pytest.mark.parametrize("name", NAMES)
 def test_manifest_and_card(name):
     manifest = json.loads((ZOO / "manifest.json").read_text())["presets"]
@@ -145,6 +148,7 @@ def test_the_call_of_the_card_runs_as_it_stands(dataset):
         assert np.isfinite(y).all()
 
 
+@pytest.mark.traced
 @pytest.mark.parametrize("name", FIGURES)
 def test_figures_of_the_card(name, data_dir, request, monkeypatch):
     dataset = files.check_files(ZOO / name)["dataset"]

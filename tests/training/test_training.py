@@ -262,6 +262,7 @@ def pad(x, y, extra, rng):
 
 @pytest.mark.parametrize("group", [QuarterTurn(), groups.E3()], ids=repr)
 @pytest.mark.parametrize("target", ["labels", "predictions"])
+@pytest.mark.usefixtures("untraced")
 def test_padding_changes_nothing(bodies, rng, group, target):
     x, y = bodies
     keras.utils.set_random_seed(2)
@@ -352,6 +353,7 @@ def test_several_transforms_per_sample(bodies):
     assert spreads[1] < 0.6 * spreads[0]
 
 
+@pytest.mark.usefixtures("untraced")
 def test_augment_moves_inputs_and_labels(bodies):
     """A quarter turn: the losses are those of data turned by hand."""
     x, y = bodies
@@ -525,6 +527,7 @@ def test_resumed_training_is_exact(bodies, tmp_path, suffix):
         np.testing.assert_allclose(a, b, atol=1e-6)
 
 
+@pytest.mark.usefixtures("untraced")
 def test_backup_and_restore(bodies, tmp_path):
     x, y = bodies
     steps = dict(batch_size=4, shuffle=False, verbose=0)

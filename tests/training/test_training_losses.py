@@ -47,6 +47,7 @@ GIVEN = {
 }
 
 
+@pytest.mark.usefixtures("untraced")
 @pytest.mark.filterwarnings("ignore:Gradients do not exist")
 @pytest.mark.parametrize("as_dict", [False, True])
 @pytest.mark.parametrize("given", GIVEN)
@@ -78,6 +79,7 @@ def test_losses_are_those_of_keras(rng, given, as_dict):
     assert np.isfinite(remul.fit(x, y, verbose=0).history["loss"]).all()
 
 
+@pytest.mark.usefixtures("untraced")
 @pytest.mark.filterwarnings("ignore:Gradients do not exist")
 def test_labels_by_name_and_left_out(rng):
     x, _ = points(rng)
@@ -270,6 +272,7 @@ def test_classification(rng, loss, labels, target):
 # The losses of layers: once, outside of alpha and beta.
 
 
+@pytest.mark.usefixtures("untraced")
 @pytest.mark.parametrize(
     "alpha, beta", [(1.0, 0.0), (1.0, 1.0), (0.0, 1.0), (0.1, 3.0)]
 )

@@ -37,6 +37,17 @@ def test_only_the_banner_is_left_out(level, monkeypatch, capfd):
     assert capfd.readouterr().err == f"{shown}{NEEDED}after\n"
 
 
+@pytest.mark.parametrize("gpu", [True, False])
+def test_a_gpu_that_fails_is_told(gpu, monkeypatch, tmp_path, capfd):
+    (tmp_path / ("nvidia0" if gpu else "nvidia-caps")).touch()
+    monkeypatch.setattr(banner, "_DEVICES", tmp_path)
+    monkeypatch.delenv(banner.VARIABLE, raising=False)
+    line = "E0000 00:00:17 1 cuda_platform.cc:52] failed call to cuInit: 303\n"
+    with banner.hidden():
+        write(line)
+    assert capfd.readouterr().err == (line if gpu else "")
+
+
 def test_a_program_without_a_screen(monkeypatch):
     def dup(descriptor):
         raise OSError

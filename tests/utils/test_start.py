@@ -122,8 +122,8 @@ def test_a_file_that_names_another_backend(tmp_path):
 def test_a_folder_is_no_backend(tmp_path, monkeypatch):
     (tmp_path / "folder_of_runs").mkdir()
     monkeypatch.syspath_prepend(tmp_path)
-    assert not start._is_installed("folder_of_runs")
-    assert start._is_installed("wave")
+    assert not start.is_installed("folder_of_runs")
+    assert start.is_installed("wave")
 
 
 @pytest.mark.parametrize("version", ["2.15.0", "3.14.9", "3.15.0rc1", "4.0"])
@@ -142,7 +142,7 @@ def test_the_oldest_keras_is_that_of_the_package():
 
 
 def test_without_keras(monkeypatch):
-    monkeypatch.setattr(start, "_is_installed", lambda name: False)
+    monkeypatch.setattr(start, "is_installed", lambda name: False)
     with pytest.raises(ImportError, match="Keras is not installed.*pip"):
         start.check_keras()
 

@@ -10,6 +10,7 @@ from keras import ops
 from keras_remul.models.jets import kinematics
 from keras_remul.models.shapes import check_some_nodes
 from keras_remul.models.variants import Variants
+from keras_remul.utils.arguments import checked
 from keras_remul.utils.dtypes import at_least_float32
 from keras_remul.utils.kept_variables import KeepsVariables
 from keras_remul.utils.typing import Array, Config, Shape
@@ -23,14 +24,10 @@ class JetModel(Variants, KeepsVariables, keras.Model):
         **kwargs: `name` and `dtype`, for `keras.Model`.
     """
 
+    @checked()
     def __init__(self, units: int = 1, **kwargs: Any) -> None:
         # Without autocast: float16 would round the momenta.
         super().__init__(autocast=False, **kwargs)
-        if not isinstance(units, int) or units < 1:
-            raise ValueError(
-                "Argument `units` must be a positive integer. Received: "
-                f"units={units!r}"
-            )
         self.units = units
 
     @property

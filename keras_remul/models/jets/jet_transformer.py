@@ -11,8 +11,8 @@ from keras_remul.layers import TransformerBlock
 from keras_remul.layers.plain import apply, norm
 from keras_remul.models.jets import kinematics
 from keras_remul.models.jets.base import JetModel, masked_mean
+from keras_remul.utils.arguments import RATE, at_least, check_multiples, checked
 from keras_remul.utils.typing import Array, Config, Shape
-from keras_remul.utils.validation import check_count
 
 INVARIANCES = (None, "beam", "lorentz")
 MASS = (4.6, 2.0)  # shift and scale of ln m of the jet, m in GeV
@@ -79,6 +79,7 @@ class JetTransformer(JetModel):
         arXiv 2201.08187.
     """
 
+    @checked(dropout=RATE, pair_dim=at_least(0), head_dim=at_least(0))
     def __init__(
         self,
         num_layers: int = 3,
@@ -97,10 +98,9 @@ class JetTransformer(JetModel):
         if invariance not in INVARIANCES:
             raise ValueError(
                 f"Argument `invariance` must be one of {INVARIANCES}. "
-                f"Received: {invariance!r}"
+                f"Received: invariance={invariance!r}"
             )
-        if constituents is not None:
-            check_count("constituents", constituents)
+        check_multiples("num_heads", num_heads, hidden_dim=hidden_dim)
         self.num_layers = num_layers
         self.hidden_dim = hidden_dim
         self.num_heads = num_heads

@@ -11,6 +11,7 @@ from keras import ops
 from keras_remul.layers.edge_conv import EdgeConv
 from keras_remul.models.jets import kinematics
 from keras_remul.models.jets.base import JetModel, masked_mean
+from keras_remul.utils.arguments import RATE, checked
 from keras_remul.utils.typing import Array, Config, Shape
 
 
@@ -63,6 +64,7 @@ class ParticleNet(JetModel):
 
     variants = {"jetclass": dict(units=10)}
 
+    @checked(dropout=RATE)
     def __init__(
         self,
         widths: Sequence[int] = (64, 128, 256),

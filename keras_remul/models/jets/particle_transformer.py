@@ -13,6 +13,7 @@ from keras_remul.layers.normformer_block import NormFormerBlock
 from keras_remul.layers.plain import apply, norm
 from keras_remul.models.jets import kinematics
 from keras_remul.models.jets.base import JetModel
+from keras_remul.utils.arguments import RATE, check_multiples, checked
 from keras_remul.utils.typing import Array, Config, Shape
 
 LEAST = math.log(1e-8)  # of the logarithms of pairs
@@ -70,6 +71,7 @@ class ParticleTransformer(JetModel):
 
     variants = {"jetclass": dict(units=10)}
 
+    @checked(dropout=RATE)
     def __init__(
         self,
         embed_dims: Sequence[int] = (128, 512, 128),
@@ -86,8 +88,11 @@ class ParticleTransformer(JetModel):
         if not embed_dims:
             raise ValueError(
                 "Argument `embed_dims` must hold one width or more. Received: "
-                f"{embed_dims!r}"
+                f"embed_dims={embed_dims!r}"
             )
+        check_multiples(
+            "num_heads", num_heads, **{"embed_dims[-1]": embed_dims[-1]}
+        )
         self.embed_dims = list(embed_dims)
         self.pair_dims = list(pair_dims)
         self.num_layers = num_layers

@@ -10,6 +10,7 @@ from keras import ops
 from keras_remul.graphs import in_order
 from keras_remul.layers.exact import exact_product
 from keras_remul.models.base import NodeModel
+from keras_remul.utils.arguments import POSITIVE, checked
 from keras_remul.utils.typing import Array, Config, Shape
 
 
@@ -42,6 +43,7 @@ class LinearNodes(NodeModel):
             the first call, or an argument is one of other models.
     """
 
+    @checked(length_unit=POSITIVE, time_unit=POSITIVE)
     def __init__(
         self,
         identity: str | None = None,
@@ -52,8 +54,9 @@ class LinearNodes(NodeModel):
         unknown = sorted(set(kwargs) - {"name", "dtype", "trainable"})
         if unknown:
             raise ValueError(
-                "LinearNodes predicts positions of nodes in a fixed order "
-                f"and takes no arguments {unknown}."
+                f"LinearNodes takes no argument `{unknown[0]}`: it predicts "
+                "positions of nodes in a fixed order. Received: "
+                f"{unknown[0]}={kwargs[unknown[0]]!r}"
             )
         super().__init__(length_unit=length_unit, time_unit=time_unit, **kwargs)
         self.identity = identity

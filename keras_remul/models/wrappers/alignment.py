@@ -13,6 +13,7 @@ from keras_remul import backend, groups
 from keras_remul.graphs import in_order
 from keras_remul.models.wrappers.axes import GAP, FramedModel
 from keras_remul.symmetry import Symmetry
+from keras_remul.utils.arguments import checked
 from keras_remul.utils.typing import Array, Config, Elements, Shapes, Tree
 
 GROUPS = (groups.SO2, groups.O2, groups.SO3, groups.O3)
@@ -65,6 +66,7 @@ class Alignment(FramedModel):
         vectors", Acta Crystallographica A32 (1976) 922.
     """
 
+    @checked()
     def __init__(
         self,
         model: keras.Model,

@@ -11,6 +11,7 @@ from keras import ops
 
 from keras_remul.models.base import NodeModel
 from keras_remul.models.wrappers.base import Wrapper, has_build
+from keras_remul.utils.arguments import checked
 from keras_remul.utils.shapes import check_same_shape
 from keras_remul.utils.typing import Array, Config, Shapes
 
@@ -64,6 +65,7 @@ class Correction(Wrapper):
 
     parts = ("start", "model")
 
+    @checked()
     def __init__(
         self,
         start: keras.Model,

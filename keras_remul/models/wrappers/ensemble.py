@@ -50,6 +50,11 @@ class Ensemble(Wrapper):
         weights: Sequence[float] | None = None,
         **kwargs: Any,
     ) -> None:
+        if not isinstance(models, (list, tuple)):
+            raise ValueError(
+                "Argument `models` must be a list of keras.Model. Received: "
+                f"models={models!r}"
+            )
         models = list(models)
         if weights is None:
             weights = [1.0 / max(len(models), 1)] * len(models)

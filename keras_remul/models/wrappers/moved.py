@@ -52,7 +52,7 @@ class MovedModel(Wrapper):
         if not isinstance(symmetry, Symmetry):
             raise ValueError(
                 "Argument `symmetry` must be a Symmetry. Received: "
-                f"{symmetry!r}"
+                f"symmetry={symmetry!r}"
             )
 
     def frames(

@@ -14,11 +14,13 @@ from keras_remul.groups.base import Group
 from keras_remul.layers.reference_energies import (
     ReferenceEnergies,
     one_hot_elements,
+    read_energies,
 )
 from keras_remul.models.wrappers.base import Wrapper
 from keras_remul.models.wrappers.labels import PotentialLabels
 from keras_remul.representations import PerSample, Tensor
 from keras_remul.symmetry import Symmetry
+from keras_remul.utils.arguments import at_least, checked
 from keras_remul.utils.dtypes import at_least_float32
 from keras_remul.utils.typing import Array, Config, Shapes
 
@@ -94,6 +96,7 @@ class Potential(PotentialLabels, Wrapper):
         arXiv 2412.11569.
     """
 
+    @checked(torque_weight=at_least(0))
     def __init__(
         self,
         model: keras.Model,
@@ -109,23 +112,20 @@ class Potential(PotentialLabels, Wrapper):
         if forces not in FORCES:
             raise ValueError(
                 f"Argument `forces` must be one of {FORCES}. Received: "
-                f"{forces!r}"
+                f"forces={forces!r}"
             )
         if forces == "direct" and (stress or torque_weight):
             raise ValueError(
                 "Arguments `stress` and `torque_weight` need "
                 'forces="gradient". Received: forces="direct"'
             )
-        if not torque_weight >= 0:
-            raise ValueError(
-                "Argument `torque_weight` must be 0 or more. Received: "
-                f"{torque_weight}"
-            )
         self.forces = forces
         self.stress = bool(stress)
         self.elements = None if elements is None else list(elements)
         self.torque_weight = float(torque_weight)
-        self.references = ReferenceEnergies(references, name="references")
+        self.references = ReferenceEnergies(
+            read_energies("references", references), name="references"
+        )
         one = dict(shape=(), initializer="ones", dtype="float32")
         self.scale = self.add_weight(**one, trainable=False, name="scale")
         self.gain = self.add_weight(**one, name="gain")

@@ -12,6 +12,7 @@ from keras import ops
 from keras_remul import backend
 from keras_remul.models.shapes import check_some_nodes
 from keras_remul.models.wrappers.base import Wrapper, has_build
+from keras_remul.utils.arguments import checked
 from keras_remul.utils.dtypes import at_least_float32
 from keras_remul.utils.typing import Array, ArrayLike, Config, Shapes
 
@@ -70,6 +71,7 @@ class OnSkeleton(Wrapper):
         >>> model = OnSkeleton(Transformer(), visualization.CMU_BONES, 2.5)
     """
 
+    @checked()
     def __init__(
         self,
         model: keras.Model,
@@ -94,7 +96,9 @@ class OnSkeleton(Wrapper):
             )
         self.bones = [tuple(pair) for pair in pairs.tolist()]
         lengths = np.asarray(length, dtype="float64")
-        if lengths.shape not in ((), (len(pairs),)) or not (lengths > 0).all():
+        if lengths.shape not in ((), (len(pairs),)) or not (
+            np.isfinite(lengths).all() and (lengths > 0).all()
+        ):
             raise ValueError(
                 "Argument `length` must be positive, one number or one for "
                 f"each of {len(pairs)} bones. Received: {length}"

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
 
 from keras_remul.models.wrappers.moved import MovedModel, for_each_sample
 from keras_remul.symmetry import Symmetry
+from keras_remul.utils.arguments import at_least, checked
 from keras_remul.utils.leaves import to_numpy
 from keras_remul.utils.moments import Moments
 from keras_remul.utils.typing import Tree
-from keras_remul.utils.validation import check_count
 
 
 @keras.saving.register_keras_serializable(package="keras_remul")
@@ -37,10 +39,18 @@ class Symmetrized(MovedModel):
             or `num_samples` < 2.
     """
 
-    def __init__(self, model, symmetry, num_samples=24, seed=0, **kwargs):
+    @checked(num_samples=at_least(2), seed=at_least(0))
+    def __init__(
+        self,
+        model: keras.Model,
+        symmetry: Symmetry,
+        num_samples: int = 24,
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(model, symmetry, **kwargs)
-        self.num_samples = check_count("num_samples", num_samples, least=2)
-        self.seed = check_count("seed", seed, least=0)
+        self.num_samples = num_samples
+        self.seed = seed
 
     @property
     def exact(self):

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 import keras
 
 from keras_remul.utils.typing import Array, Config
-from keras_remul.utils.validation import check_number
 
 
 class StepMeasures(NamedTuple):
@@ -135,27 +134,8 @@ def _text(value):
     return getattr(value, "__qualname__", None) or repr(value)
 
 
-def check_positive(**values):
-    """Raises ValueError for an argument that is not a positive number."""
-    for name, value in values.items():
-        check_number(name, value)
-        if not value > 0:
-            raise ValueError(
-                f"Argument `{name}` must be positive. Received: {name}={value}"
-            )
-
-
 def check_weights(alpha, beta):
-    """Raises ValueError if the weights are negative, or constant and all 0."""
-    for name, value in (("alpha", alpha), ("beta", beta)):
-        if callable(value):
-            continue
-        check_number(name, value)
-        if not value >= 0:
-            raise ValueError(
-                f"Argument `{name}` must not be negative. Received: "
-                f"{name}={value}"
-            )
+    """Raises ValueError if both weights are constant and 0."""
     if not callable(alpha) and not callable(beta) and alpha == beta == 0:
         raise ValueError(
             "Arguments `alpha` and `beta` are both 0: nothing to train."

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from keras_remul.training.weighting.base import LossWeighting, check_weights
+from keras_remul.utils.arguments import at_least, checked
 from keras_remul.utils.typing import Array, Config
 
 
@@ -32,6 +33,7 @@ class Constant(LossWeighting):
     Reference: arXiv 2410.17878.
     """
 
+    @checked(alpha=at_least(0), beta=at_least(0))
     def __init__(
         self, alpha: float = 1.0, beta: float = 1.0, **kwargs: Any
     ) -> None:

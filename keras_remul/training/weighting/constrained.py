@@ -12,8 +12,8 @@ from keras import ops
 from keras_remul.training.weighting.base import (
     LossWeighting,
     StepMeasures,
-    check_positive,
 )
+from keras_remul.utils.arguments import POSITIVE, RATE, checked
 from keras_remul.utils.typing import Array, Config
 
 MAX_MARGIN = 2.0  # of more, the model is overfitted, which no beta mends
@@ -67,6 +67,14 @@ class Constrained(LossWeighting):
     Reference: dual ascent for approximate equivariance, arXiv 2505.13631.
     """
 
+    @checked(
+        tolerance=POSITIVE,
+        alpha=POSITIVE,
+        initial_beta=POSITIVE,
+        learning_rate=POSITIVE,
+        memory=RATE,
+        max_beta=POSITIVE,
+    )
     def __init__(
         self,
         tolerance: float,
@@ -80,22 +88,10 @@ class Constrained(LossWeighting):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        check_positive(
-            tolerance=tolerance,
-            alpha=alpha,
-            initial_beta=initial_beta,
-            learning_rate=learning_rate,
-            max_beta=max_beta,
-        )
         if measure not in MEASURES:
             raise ValueError(
                 f"Argument `measure` must be one of {MEASURES}. Received: "
                 f"measure={measure!r}"
-            )
-        if not 0 <= memory < 1:
-            raise ValueError(
-                "Argument `memory` must be at least 0 and below 1. Received: "
-                f"memory={memory}"
             )
         self.tolerance = float(tolerance)
         self.measure = measure

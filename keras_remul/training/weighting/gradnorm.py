@@ -11,8 +11,8 @@ from keras import ops
 from keras_remul.training.weighting.base import (
     LossWeighting,
     StepMeasures,
-    check_positive,
 )
+from keras_remul.utils.arguments import POSITIVE, at_least, checked
 from keras_remul.utils.typing import Array, Config
 
 _TINY = 1e-30  # below all norms and losses that are not 0
@@ -58,6 +58,7 @@ class GradNorm(LossWeighting):
 
     uses_gradient_norms = True
 
+    @checked(gamma=at_least(0), learning_rate=POSITIVE)
     def __init__(
         self,
         gamma: float = 1.5,
@@ -66,11 +67,6 @@ class GradNorm(LossWeighting):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        check_positive(learning_rate=learning_rate)
-        if not gamma >= 0:
-            raise ValueError(
-                f"Argument `gamma` must not be negative. Received: {gamma}"
-            )
         self.gamma = float(gamma)
         self.learning_rate = float(learning_rate)
         self.layer = getattr(layer, "name", layer)

@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from keras_remul.training.weighting.base import LossWeighting, check_weights
+from keras_remul.utils.arguments import at_least, check
 from keras_remul.utils.typing import Array, Config
 
 
@@ -50,6 +51,8 @@ class Scheduled(LossWeighting):
                     f"Argument `{name}` must be a number, a Keras schedule or "
                     f"a function of the step. Received: {name}={value!r}"
                 )
+            if not callable(value):
+                check(name, value, "float", at_least(0))
         check_weights(alpha, beta)
         self.alpha = alpha
         self.beta = beta
