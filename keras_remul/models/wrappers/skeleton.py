@@ -95,16 +95,19 @@ class OnSkeleton(Wrapper):
                 f"of at least 0. Received: {bones}"
             )
         self.bones = [tuple(pair) for pair in pairs.tolist()]
-        lengths = np.asarray(length, dtype="float64")
-        if lengths.shape not in ((), (len(pairs),)) or not (
-            np.isfinite(lengths).all() and (lengths > 0).all()
+        lengths = np.asarray(length)
+        if (
+            lengths.dtype.kind not in "iuf"
+            or lengths.shape not in ((), (len(pairs),))
+            or not (np.isfinite(lengths).all() and (lengths > 0).all())
         ):
             raise ValueError(
                 "Argument `length` must be positive, one number or one for "
                 f"each of {len(pairs)} bones. Received: {length}"
             )
         self.one_size = lengths.ndim == 0
-        self.length, self.graph = lengths.tolist(), graph
+        self.length = lengths.astype("float64").tolist()
+        self.graph = graph
         self._paths = None if self.one_size else _paths(self.bones)
 
     def build(self, input_shape: Shapes) -> None:
