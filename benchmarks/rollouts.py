@@ -24,6 +24,12 @@ NAME = "cmu_mocap/walkers"
 BONES = kr.visualization.CMU_BONES
 STEP = kr.TimeStep(30.0, "moved", 1.0)
 STEPS = 8  # of 0.25 s
+NAMES = {  # of the runs
+    "remul": "REMUL",
+    "remul_ridge": "REMUL on ridge",
+    "plain_ridge": "plain on ridge",
+    "remul_aligned": "REMUL on ridge, aligned",
+}
 
 
 def models(arguments, symmetry):
@@ -35,17 +41,12 @@ def models(arguments, symmetry):
     kr.ridge.fit(ridge, data["train"], data["validation"])
     found = {
         name: kr.from_preset(arguments.runs / f"transformer_{key}" / "preset")
-        for key, name in (
-            ("remul", "REMUL"),
-            ("augmented", "augmented"),
-            ("plain", "plain"),
-        )
+        for key, name in NAMES.items()
         if (arguments.runs / f"transformer_{key}" / "preset").exists()
     }
     found["aligned ridge"] = ridge
     found["x + 25 v"] = lambda x: x["positions"] + 25.0 * x["velocities"]
-    x, y = data["test"]
-    return found, (x, y), data["train"][0]
+    return found, data["test"][0]
 
 
 def walks(folder):
@@ -90,7 +91,7 @@ def main():
     parser.add_argument("--output", type=pathlib.Path)
     arguments = parser.parse_args()
     o2 = kr.datasets.symmetry("cmu_mocap", kr.groups.O2(axis="y"))
-    found, (x, y), train = models(arguments, o2)
+    found, x = models(arguments, o2)
     path = walks(arguments.manual)
     truth = path[:, 30::30][:, :STEPS]
     begin = start(path)
@@ -105,15 +106,11 @@ def main():
             error = np.mean((p - truth) ** 2, axis=(0, 2, 3))
             cells = [f"{error[k - 1]:.3g}" for k in (1, 2, 4, 6, 8)]
             bones = f"{100 * stretch(p[:, -1], begin):.2g} %"
-            print("| " + " | ".join([label, *cells, bones]) + " |")
-    if "REMUL" in found:
-        aligned = kr.Alignment(found["REMUL"], o2, identity="joints")
-        aligned.adapt(train)
-        error = np.mean((aligned.predict(x, verbose=0) - y) ** 2)
-        print(f"\nREMUL, aligned, test MSE {error:.4f}")
-        many = {key: np.resize(a, (100, *a.shape[1:])) for key, a in x.items()}
+            print("| " + " | ".join([label, *cells, bones]) + " |", flush=True)
+    many = {key: np.resize(a, (100, *a.shape[1:])) for key, a in x.items()}
+    if "REMUL on ridge" in found:
         clock = time.process_time()
-        kr.rollout(found["REMUL"], many, 240, STEP, bones=BONES)
+        kr.rollout(found["REMUL on ridge"], many, 240, STEP, bones=BONES)
         print(f"100 rollouts of 240 steps: {time.process_time() - clock:.1f} s")
     if arguments.output:
         draw(arguments.output / "images", kept, truth, begin)
@@ -124,7 +121,7 @@ def draw(folder, kept, truth, begin):
     times = 0.25 * np.arange(1, STEPS + 1)
     figure = vis.error_growth(kept, truth, times, "seconds")
     figure.savefig(folder / "rollout_errors.png", dpi=80)
-    names = [name for name in ("REMUL", "aligned ridge") if name in kept]
+    names = [n for n in ("REMUL on ridge", "aligned ridge") if n in kept]
     row = 0
     first = begin["positions"][row : row + 1]
     paths = {"recorded": np.concatenate([first, truth[row]])}

@@ -53,6 +53,9 @@ class Recipe:
             `objective`. Defaults to None: that of `objective`.
         tolerance: the required equivariance error, see `weighting.Constrained`;
             also instead of that weighting.
+        aligned: whether the network is trained on samples that are rotated onto
+            a reference, the group of `symmetry` being one of `Alignment`, and
+            rotates its inputs so afterwards. Defaults to False.
         ridge: whether the network is averaged with ridge regression after the
             training, see `blend_with_ridge`. Defaults to False.
         moved_by: function without arguments that makes a dict from names to
@@ -83,6 +86,7 @@ class Recipe:
     checkpoint_every: int = 10
     beta: float | None = None
     tolerance: float | None = None
+    aligned: bool = False
     ridge: bool = False
     moved_by: Callable = dict
     unused: str | None = None

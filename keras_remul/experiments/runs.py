@@ -10,7 +10,9 @@ import keras
 from keras_remul import datasets
 from keras_remul.datasets import registry
 from keras_remul.experiments import checkpoints, fitting, same_run
+from keras_remul.experiments.tasks import FITTED
 from keras_remul.models.linear.blending import blend_with_ridge
+from keras_remul.models.linear.ridge import aligned
 from keras_remul.presets import save_to_preset
 from keras_remul.presets.evaluate import (
     mean_squared_error,
@@ -66,15 +68,21 @@ def run(recipe, folder, data_dir, verbose, callbacks):
         checkpoints.tidy_finished(folder)
         return finished
     validation.check_finite(data, f"{recipe.dataset}: data")
-    recipe.task.adapt(model, data)
+    whole, seen = model, data
+    if recipe.aligned:
+        whole = aligned(model, symmetry, data["train"][0])
+        seen = {key: whole.canonical(*data[key]) for key in FITTED}
+    recipe.task.adapt(model, seen)
     if verbose == "auto":
         verbose = 1 if sys.stdout.isatty() else 2
     history = fitting.fit(
-        recipe, remul, data, unlabeled, folder, identity, verbose, callbacks
+        recipe, remul, seen, unlabeled, folder, identity, verbose, callbacks
     )
     _, best = checkpoints.names(history)
     checkpoints.load_weights(model, folder, best, history["files"])
-    return _finish(recipe, remul, data, folder, history, config, data_dir)
+    return _finish(
+        recipe, remul, whole, data, folder, history, config, data_dir
+    )
 
 
 def _config(recipe, remul):
@@ -122,6 +130,7 @@ def _unless_default(recipe):
     facts = {
         "validation_size": recipe.validation_size,
         "unlabeled_batch_size": recipe.unlabeled_batch_size,
+        "aligned": recipe.aligned,
     }
     return {name: value for name, value in facts.items() if value}
 
@@ -142,6 +151,8 @@ def _identity(recipe, remul, data, unlabeled):
         "data": same_run.digests(data),
     }
     # Of older runs nothing is said.
+    if recipe.aligned:
+        facts["remul"]["config"]["aligned"] = True
     if recipe.unused is not None:
         facts["moved_by"].append(["unused", recipe.unused])
     if recipe.validation_size is not None:
@@ -152,10 +163,13 @@ def _identity(recipe, remul, data, unlabeled):
     return same_run.identity(facts)
 
 
-def _finish(recipe, remul, data, folder, history, config, data_dir):
+def _finish(recipe, remul, model, data, folder, history, config, data_dir):
     """Measures the best model, writes its preset, and writes the result."""
-    model, symmetry = remul.model, remul.symmetry
+    symmetry = remul.symmetry
     validated, blend = recipe.task.validated(history), {}
+    if recipe.aligned:
+        error = mean_squared_error(model, *data["validation"])
+        validated = {"validation_mse": error}
     if recipe.ridge:
         model = blend_with_ridge(
             model, data["train"], data["validation"], symmetry

@@ -108,6 +108,11 @@ def check(recipe):
             f"Received: unlabeled_batch_size={recipe.unlabeled_batch_size}, "
             "validation_size=None"
         )
+    if recipe.unlabeled_batch_size and recipe.aligned:
+        raise ValueError(
+            "A recipe with `aligned=True` takes no inputs without labels. "
+            f"Received: unlabeled_batch_size={recipe.unlabeled_batch_size}"
+        )
     if recipe.beta is not None and recipe.tolerance is not None:
         raise ValueError(
             "Arguments `beta` and `tolerance` are two weightings, and a recipe "

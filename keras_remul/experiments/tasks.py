@@ -9,7 +9,7 @@ import keras
 from keras_remul import datasets
 from keras_remul.evaluation.tagging import are_tags
 from keras_remul.experiments.batches import Shuffled, ShuffledBySize
-from keras_remul.models import Correction, Potential
+from keras_remul.models import Correction, OnSkeleton, Potential
 from keras_remul.models.linear import ridge
 from keras_remul.utils.typing import Tree
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from keras_remul.training.remul_model import RemulModel
 
 
+FITTED = ("train", "validation")  # what a regression is fitted to
 # Arrays of atoms that a potential is trained on: (S, N, ...).
 ATOMS = ("positions", "atomic_numbers", "mask", "forces")
 
@@ -25,7 +26,8 @@ ATOMS = ("positions", "atomic_numbers", "mask", "forces")
 class NextState:
     """New positions of nodes, by their mean squared error, with AdamW.
 
-    In a `models.Correction`, a regression made by `ridge.make` is fitted first.
+    In a `models.Correction`, a regression made by `ridge.make` is fitted first,
+    to what it sees where that is in a `models.OnSkeleton`.
     """
 
     monitor, words = "val_mse", "validation MSE"
@@ -49,6 +51,9 @@ class NextState:
             model: the model of the recipe.
             data: dict of splits to (x, y).
         """
+        if isinstance(model, OnSkeleton):
+            seen = {key: model.seen(*data[key]) for key in FITTED}
+            self.adapt(model.model, seen)
         if isinstance(model, Correction):
             ridge.fit(model.start, data["train"], data["validation"])
             model.adapt(*data["train"])
@@ -195,10 +200,11 @@ class Tagging(NextState):
     def batches(
         self, recipe: Any, model: keras.Model, x: Tree, y: Tree
     ) -> Shuffled:
-        if recipe.ridge or recipe.unused:
+        if recipe.ridge or recipe.aligned or recipe.unused:
             raise ValueError(
-                "A recipe of tagging has neither `ridge` nor `unused`. "
-                f"Received: ridge={recipe.ridge}, unused={recipe.unused!r}"
+                "A recipe of tagging has no `ridge`, `aligned` or `unused`. "
+                f"Received: ridge={recipe.ridge}, aligned={recipe.aligned}, "
+                f"unused={recipe.unused!r}"
             )
         if not are_tags(y):
             raise ValueError(

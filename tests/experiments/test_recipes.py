@@ -519,6 +519,30 @@ def test_the_mean_with_ridge_regression(tmp_path):
 
 
 @ONCE
+def test_a_network_that_is_shown_aligned_bodies(tmp_path):
+    """It has the symmetry exactly, and its preset too."""
+    changes = dict(
+        model=lambda: models.OnSkeleton(
+            small().model(), [[1, 0], [2, 1]], [1.0, 2.0]
+        ),
+        symmetry=lambda: datasets.symmetry(
+            "nbody_charged", groups.O2(axis="y")
+        ),
+        objective=dict,
+        epochs=1,
+    )
+    result = small(**changes, aligned=True).run(tmp_path / "run", verbose=0)
+    assert result["aligned"] and result["relative_equivariance_error"] < 1e-3
+    assert result["mse"] == pytest.approx(result["test_mse"], rel=1e-2)
+    x, y = datasets.load_all("")["validation"]
+    found = from_preset(tmp_path / "run" / "preset").predict(x, verbose=0)
+    mse = np.mean((found - y) ** 2)
+    assert result["validation_mse"] == pytest.approx(mse, rel=1e-3)
+    with pytest.raises(ValueError, match="another|differ"):
+        small(**changes).run(tmp_path / "run", verbose=0)
+
+
+@ONCE
 def test_the_correction_of_ridge_regression(tmp_path):
     """Fitted before the training, and not trained."""
     symmetry = datasets.symmetry("nbody_charged")

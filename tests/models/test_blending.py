@@ -113,6 +113,20 @@ def test_blend(linear_data):
     np.testing.assert_allclose(predict(blend, x), y, atol=1e-4)
 
 
+@pytest.mark.backend_independent
+def test_blend_on_a_skeleton(linear_data):
+    """The regression sees the bones that the network sees."""
+    train, validation, (x, _) = linear_data
+    network = models.Transformer(num_layers=1, hidden_dim=8, num_heads=2)
+    model = models.OnSkeleton(network, [[1, 0], [2, 1]], [1.0, 2.0])
+    predict(model, x)
+    symmetry = Symmetry(groups.Translations(), INPUTS, "point")
+    blend = blend_with_ridge(model, train, validation, symmetry)
+    regression = blend.models[1]
+    assert regression.length == [1.0, 2.0]
+    assert isinstance(regression.model, models.LinearNodes)
+
+
 def test_linear_nodes(bodies):
     x, _ = bodies
     model = models.LinearNodes(length_unit=2.0, time_unit=3.0)

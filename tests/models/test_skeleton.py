@@ -66,6 +66,70 @@ def test_larger_bodies_move_as_smaller_ones(bodies):
     assert np.abs(difference).max() > 1e-3
 
 
+EACH = [1.0, 0.5, 2.0]
+
+
+@pytest.mark.backend_independent
+def test_all_bodies_with_the_same_bones(bodies):
+    x, _ = bodies
+    inner = Seen()
+    model = models.OnSkeleton(inner, BONES, EACH, graph=True)
+    drift = x["positions"] + x["velocities"]
+    np.testing.assert_allclose(np.array(model(x)), drift, rtol=1e-3, atol=1e-4)
+    assert "bone_lengths" not in inner.inputs
+    i, j = np.array(BONES).T
+    p = inner.inputs["positions"]
+    away = p[:, i] - p[:, j]
+    lengths = np.linalg.norm(away, axis=-1)
+    np.testing.assert_allclose(lengths, np.tile(EACH, (12, 1)), rtol=1e-3)
+    before = x["positions"][:, i] - x["positions"][:, j]
+    unit = before / np.linalg.norm(before, axis=-1, keepdims=True)
+    np.testing.assert_allclose(away / lengths[..., None], unit, atol=1e-3)
+    long = inner.inputs["edges"][:, i, j, 1]
+    np.testing.assert_allclose(long, lengths, rtol=1e-3)
+    seen, target = model.seen(x, drift)
+    np.testing.assert_allclose(
+        target, seen["positions"] + seen["velocities"], rtol=1e-3, atol=1e-3
+    )
+
+
+def test_longer_bones_move_as_shorter_ones(bodies):
+    x, _ = bodies
+    net = models.Transformer(num_layers=1, hidden_dim=8, num_heads=2)
+    model = models.OnSkeleton(net, BONES, EACH)
+    # Node 3 hangs from node 1: its bone gets twice as long, all the time.
+    other = {key: np.array(value) for key, value in x.items()}
+    other["positions"][:, 3] += x["positions"][:, 3] - x["positions"][:, 1]
+    other["velocities"][:, 3] += x["velocities"][:, 3] - x["velocities"][:, 1]
+    # Their mean length is what translations are measured by.
+    lengths = [
+        np.stack(
+            [
+                np.linalg.norm(
+                    a["positions"][:, i] - a["positions"][:, j], axis=-1
+                )
+                for i, j in BONES
+            ]
+        ).mean(axis=0)
+        for a in (x, other)
+    ]
+    ratio = (lengths[1] / lengths[0])[:, None]
+    y = outputs(model, x)
+    for key in ("positions", "velocities"):
+        root = x[key][:, 0]
+        other[key] += ((ratio - 1) * root)[:, None]
+        other[key][:, 4] = x[key][:, 4] * ratio  # of no bone
+    found = outputs(model, other)
+    i, j = np.array(BONES).T
+    stretched = (y[:, i] - y[:, j]) * np.array([1, 1, 2])[:, None]
+    np.testing.assert_allclose(
+        found[:, i] - found[:, j], stretched, rtol=1e-3, atol=1e-3
+    )
+    np.testing.assert_allclose(
+        found[:, 0], ratio * y[:, 0], rtol=1e-3, atol=1e-3
+    )
+
+
 @pytest.mark.backend_independent
 def test_padding_is_no_bone(bodies):
     x, _ = bodies
@@ -90,7 +154,10 @@ def test_padding_is_no_bone(bodies):
         (([[0, -1]],), "at least 0"),
         (([[0.0, 1.0]],), "integers"),
         (([],), "pairs"),
-        ((BONES, 0.0), "`length` must be.*above 0"),
+        ((BONES, 0.0), "`length` must be positive"),
+        ((BONES, [1.0, 2.0]), "one for each of 3 bones"),
+        (([[1, 0], [1, 2]], [1.0, 1.0]), "form trees"),
+        (([[1, 0], [0, 1]], [1.0, 1.0]), "form trees"),
     ],
 )
 def test_what_is_refused(arguments, message):

@@ -188,16 +188,37 @@ def make(
             "Expected the inputs of `symmetry` to be a dict with the key "
             f'"positions". Received: {symmetry.inputs}'
         )
-    names = [
-        key
-        for key, representation in symmetry.inputs.items()
-        if isinstance(representation, MirrorPermutation)
-    ]
-    identity = names[0] if names else None
+    identity = _identity(symmetry)
     linear = LinearNodes(identity, length_unit, time_unit)
     if not isinstance(symmetry.group, alignment.GROUPS):
         return linear
     return alignment.Alignment(linear, symmetry, identity=identity)
+
+
+def aligned(
+    model: keras.Model, symmetry: Symmetry, x: dict[str, np.ndarray]
+) -> alignment.Alignment:
+    """An `Alignment` of nodes that come in a fixed order, with its reference.
+
+    Args:
+        model: a Keras model.
+        symmetry: as for `make`.
+        x: samples whose mean is the reference.
+
+    Raises:
+        ValueError: there is no such alignment under `symmetry`, or for x.
+    """
+    result = alignment.Alignment(model, symmetry, identity=_identity(symmetry))
+    result.adapt(x)
+    return result
+
+
+def _identity(symmetry):
+    """The key of the input that identifies the nodes, or None."""
+    for key, representation in symmetry.inputs.items():
+        if isinstance(representation, MirrorPermutation):
+            return key
+    return None
 
 
 def fit(
