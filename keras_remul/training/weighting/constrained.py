@@ -79,7 +79,7 @@ class Constrained(LossWeighting):
         margin: whether there is one. Defaults to True.
         patience: see r, in steps. 0 is plain dual ascent, `log beta <- log beta
             + learning_rate clip(v, -1, 1)`. In a training of few hundred steps
-            take less, and a larger `learning_rate`. Defaults to 400.
+            take less, and a larger `learning_rate`. Defaults to 100.
         **kwargs: `name`, for `keras.Layer`.
 
     Raises:
@@ -112,7 +112,7 @@ class Constrained(LossWeighting):
         memory: float = 0.95,
         max_beta: float = 1e4,
         margin: bool = True,
-        patience: float = 400.0,
+        patience: float = 100.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
