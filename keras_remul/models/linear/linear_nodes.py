@@ -54,9 +54,9 @@ class LinearNodes(NodeModel):
         unknown = sorted(set(kwargs) - {"name", "dtype", "trainable"})
         if unknown:
             raise ValueError(
-                f"LinearNodes takes no argument `{unknown[0]}`: it predicts "
-                "positions of nodes in a fixed order. Received: "
-                f"{unknown[0]}={kwargs[unknown[0]]!r}"
+                "LinearNodes takes no arguments of other models, such as "
+                f"`{unknown[0]}`: it predicts positions of nodes in a fixed "
+                f"order. Received: {unknown[0]}={kwargs[unknown[0]]!r}"
             )
         super().__init__(length_unit=length_unit, time_unit=time_unit, **kwargs)
         self.identity = identity
