@@ -26,6 +26,7 @@ WRONG = {
     "str": [3, "of no kind"],
     "Sequence[int]": [3, "3", [2.5], [-1]],
     "Sequence[float]": ["0.5", ["0.5"], [math.nan]],
+    "float | dict[str, float]": ["0.5", math.nan, True, -1.0, {}],
     "float | Sequence[float]": ["0.5", math.nan, True, -1.0, ["0.5"]],
     "Sequence[str]": ["charges", [3]],
     "Sequence[keras.Model]": [3, [3], []],
