@@ -101,7 +101,7 @@ class Predictions(NamedTuple):
         unlabeled = None
         if not isinstance(others, int) or others:
             unlabeled = _slice(y, slice(n, n + others))
-        return cls(*first, *rest, unlabeled)
+        return cls(*first, *rest, unlabeled=unlabeled)
 
 
 def _slice(data, part):

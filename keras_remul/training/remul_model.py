@@ -165,7 +165,9 @@ class RemulModel(
             self._equivariance_tracker = RunningMean("equivariance_loss")
             self.error_tracker = RunningMean("equivariance_error")
             self._alpha_tracker = RunningMean("alpha")
-            self._beta_trackers = [*map(RunningMean, self.parts.keys("beta"))]
+            self._beta_trackers = [
+                RunningMean(key) for key in self.parts.keys("beta")
+            ]
             self._part_trackers = [
                 RunningMean(f"equivariance_error_{name}")
                 for name in self.parts.names
@@ -402,7 +404,7 @@ class RemulModel(
         return alpha * objective + ops.sum(beta * equivariance)
 
     def _update_trackers(
-        self, n, objective, alpha, beta, equivariance=None, norms=None
+        self, n, objective, alpha, beta, equivariance=None, norms: Any = None
     ):
         """Adds a batch of n samples and its `Norms` to the logged means."""
         self._objective_tracker.update_state(devices.unscale(objective), n)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -59,7 +59,7 @@ def blend_with_ridge(
     return Ensemble([model, regression], [share, 1.0 - share])
 
 
-def _fitted(model, train, validation, symmetry):
+def _fitted(model, train, validation, symmetry) -> Any:
     """Ridge regression in the units of the network, on its skeleton."""
     skeleton, inner = None, model
     while not hasattr(inner, "length_unit") and hasattr(inner, "model"):

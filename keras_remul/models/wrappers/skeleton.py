@@ -108,7 +108,7 @@ class OnSkeleton(Wrapper):
         self.one_size = lengths.ndim == 0
         self.length = lengths.astype("float64").tolist()
         self.graph = graph
-        self._paths = None if self.one_size else _paths(self.bones)
+        self._paths: Any = None if self.one_size else _paths(self.bones)
 
     def build(self, input_shape: Shapes) -> None:
         shape = self._checked(input_shape)

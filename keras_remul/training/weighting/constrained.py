@@ -121,7 +121,7 @@ class Constrained(LossWeighting):
                 f"Argument `measure` must be one of {MEASURES}. Received: "
                 f"measure={measure!r}"
             )
-        self.tolerance = _checked(tolerance)
+        self.tolerance: Any = _checked(tolerance)
         self.measure = measure
         self.alpha = float(alpha)
         self.initial_beta = float(initial_beta)
