@@ -152,7 +152,7 @@ def _identity(recipe, remul, data, unlabeled):
     }
     # Of older runs nothing is said.
     if recipe.aligned:
-        facts["remul"]["config"]["aligned"] = True
+        facts["dataset"] += ", aligned"
     if recipe.unused is not None:
         facts["moved_by"].append(["unused", recipe.unused])
     if recipe.validation_size is not None:

@@ -202,7 +202,8 @@ class Tagging(NextState):
     ) -> Shuffled:
         if recipe.ridge or recipe.aligned or recipe.unused:
             raise ValueError(
-                "A recipe of tagging has no `ridge`, `aligned` or `unused`. "
+                "A recipe of tagging has neither `ridge`, nor `aligned`, nor "
+                "`unused`. "
                 f"Received: ridge={recipe.ridge}, aligned={recipe.aligned}, "
                 f"unused={recipe.unused!r}"
             )

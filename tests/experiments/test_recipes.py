@@ -225,6 +225,7 @@ OTHERS = [
     ("seed", dict(seed=1)),
     ("checkpoint_every", dict(checkpoint_every=1)),
     ("ridge", dict(ridge=True)),
+    ("dataset.*aligned", dict(aligned=True)),
     ("task", dict(task=OtherTask())),
     ("weighting.class_name", dict(beta=2.0)),
     ("weighting.tolerance", dict(tolerance=0.2)),

@@ -61,6 +61,8 @@ def load_data(name, data_dir, request):
         manual_dir = request.getfixturevalue("shared_data") / "cmu_mocap"
         if name == "cmu_mocap/walk_35":
             manual_dir /= "raw"
+        if name == "cmu_mocap/walkers":
+            manual_dir = both(manual_dir, data_dir / "walkers")
         return load_all(
             name, data_dir=data_dir, manual_dir=manual_dir, verbose=0
         )
@@ -71,6 +73,15 @@ def load_data(name, data_dir, request):
     }
     arguments = {"data_dir": data_dir, "verbose": 0}
     return load_all(name, config=smaller.get(name), **arguments)
+
+
+def both(source, folder):
+    """A folder with the walks of seven people and the raw files of another."""
+    if not folder.exists():
+        folder.mkdir()
+        for path in (source / "raw" / "35", *source.glob("cmu_walks_*")):
+            (folder / path.name).symlink_to(path)
+    return folder
 
 
 # sha256 of the test data of nbody_charged as published, and as made where the
