@@ -77,7 +77,11 @@ class ChecksData(ModelMixin):
             self.test_function = None
         result = super().evaluate(x, y, *args, **kwargs)
         if keras_internals.is_validation(kwargs):
-            count = int(self.error_tracker.count) if self.pairs else 0
+            count = 0
+            if self.pairs:
+                count = int(
+                    keras.ops.convert_to_numpy(self.error_tracker.count)
+                )
             self.weighting.validated(result, self.parts.share(count))
         return result
 
