@@ -1,12 +1,12 @@
 """The batches of a training, in an order that depends on seed and epoch."""
 
-import itertools
 import math
 
 import keras
 import numpy as np
 
-from keras_remul.training.partly_labeled import PartlyLabeled, passes
+from keras_remul.training.partly_labeled import PartlyLabeled, passes, take
+from keras_remul.utils.leaves import count_samples
 
 WIDTHS = 5  # numbers of nodes that batches are padded to, at most
 
@@ -120,9 +120,7 @@ class WithUnlabeled(keras.utils.PyDataset):
         self.batches.shuffle(epoch)
         rng = np.random.default_rng([self.recipe.seed, epoch + 1, 2])
         shape = len(self), self.recipe.unlabeled_batch_size
-        rows = passes(len(keras.tree.flatten(self.unlabeled)[0]), rng)
-        rows = itertools.islice(rows, math.prod(shape))
-        self.rows = np.fromiter(rows, int).reshape(shape)
+        self.rows = take(passes(count_samples(self.unlabeled), rng), shape)
 
     def __len__(self):
         return len(self.batches)

@@ -67,7 +67,8 @@ def run(recipe, folder, data_dir, verbose, callbacks):
     if finished and is_preset(folder / checkpoints.PRESET):
         checkpoints.tidy_finished(folder)
         return finished
-    validation.check_finite(data, f"{recipe.dataset}: data")
+    everything = {**data, "unlabeled": unlabeled}
+    validation.check_finite(everything, f"{recipe.dataset}: data")
     whole, seen = model, data
     if recipe.aligned:
         whole = aligned(model, symmetry, data["train"][0])

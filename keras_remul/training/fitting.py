@@ -53,6 +53,7 @@ class ChecksData(ModelMixin):
         """
         data = (x, y, kwargs.get("sample_weight"))
         x = self._checks.checked(*data)
+        devices.synchronize(self)  # the order of samples is drawn after it
         if unlabeled is not None or unlabeled_batch_size is not None:
             x, kwargs = _with_unlabeled(
                 self, x, y, unlabeled, unlabeled_batch_size, args, kwargs
@@ -62,7 +63,6 @@ class ChecksData(ModelMixin):
             self._checks.checked(*kwargs["validation_data"])
         if self._checks.is_new("train", data):
             self.train_function = None
-        devices.synchronize(self)
         history = super().fit(x, y, *args, **kwargs)
         if warning := self.weighting.warning():
             warnings.warn(warning, stacklevel=2)

@@ -95,16 +95,17 @@ class Predictions(NamedTuple):
             return cls(*outputs)
         n, others = sizes
         first, rest = (
-            [_slice(data, part) for data in outputs]
+            [rows(data, part) for data in outputs]
             for part in (slice(None, n), slice(n + others, None))
         )
         unlabeled = None
         if not isinstance(others, int) or others:
-            unlabeled = _slice(y, slice(n, n + others))
+            unlabeled = rows(y, slice(n, n + others))
         return cls(*first, *rest, unlabeled=unlabeled)
 
 
-def _slice(data, part):
+def rows(data, part):
+    """The rows `part`, a slice or indices, of nested arrays."""
     return keras.tree.map_structure(
         lambda a: None if a is None else a[part], data
     )

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from keras_remul.utils.leaves import count_samples
+from keras_remul.training import pair
+from keras_remul.utils.leaves import count_samples, to_numpy
 from keras_remul.utils.typing import Tree
 from keras_remul.utils.validation import check_count
 
@@ -52,6 +53,17 @@ def passes(size: int, rng: np.random.Generator) -> Iterator[int]:
         yield from rng.permutation(size).tolist()
 
 
+def take(indices: Iterator[int], shape: tuple[int, int]) -> np.ndarray:
+    """The next ones of `passes`, as a row for each batch.
+
+    Args:
+        indices: of `passes`.
+        shape: numbers of batches, and of indices for each.
+    """
+    found = itertools.islice(indices, math.prod(shape))
+    return np.fromiter(found, int).reshape(shape)
+
+
 class PartlyLabeledBatches(keras.utils.PyDataset):
     """Arrays as batches `(PartlyLabeled(x, unlabeled), y, sample_weight)`.
 
@@ -81,8 +93,12 @@ class PartlyLabeledBatches(keras.utils.PyDataset):
     ) -> None:
         super().__init__()
         data = (x, y) if sample_weight is None else (x, y, sample_weight)
-        self.labeled = _as_numpy(data)
-        self.unlabeled = _as_numpy(unlabeled)
+        self.labeled, self.unlabeled = (
+            keras.tree.map_structure(
+                lambda a: None if a is None else to_numpy(a), arrays
+            )
+            for arrays in (data, unlabeled)
+        )
         self.batch_size = check_count("batch_size", batch_size)
         self.unlabeled_batch_size = check_count(
             "unlabeled_batch_size", unlabeled_batch_size
@@ -101,24 +117,11 @@ class PartlyLabeledBatches(keras.utils.PyDataset):
         if self.shuffle:
             self.rng.shuffle(self.order)
         shape = len(self), self.unlabeled_batch_size
-        rows = itertools.islice(self.others, math.prod(shape))
-        self.other_rows = np.fromiter(rows, int).reshape(shape)
+        self.other_rows = take(self.others, shape)
 
     def __getitem__(self, index: int) -> tuple[Any, ...]:
         first = index * self.batch_size
         rows = self.order[first : first + self.batch_size]
-        x, *rest = _rows(self.labeled, rows)
-        others = _rows(self.unlabeled, self.other_rows[index])
+        x, *rest = pair.rows(self.labeled, rows)
+        others = pair.rows(self.unlabeled, self.other_rows[index])
         return PartlyLabeled(x, others), *rest
-
-
-def _as_numpy(data):
-    return keras.tree.map_structure(
-        lambda a: None if a is None else keras.ops.convert_to_numpy(a), data
-    )
-
-
-def _rows(data, rows):
-    return keras.tree.map_structure(
-        lambda a: None if a is None else a[rows], data
-    )

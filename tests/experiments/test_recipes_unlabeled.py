@@ -91,6 +91,16 @@ def test_labels_come_as_without(bodies):
         )
 
 
+def test_nan_in_inputs_without_labels(bodies, monkeypatch, tmp_path):
+    x, y = bodies
+    bad = {**x, "velocities": x["velocities"].copy()}
+    bad["velocities"][8] = np.nan  # after the five of validation
+    splits = {"train": bodies, "validation": (bad, y), "test": bodies}
+    monkeypatch.setattr(datasets, "load_all", lambda *a, **k: splits)
+    with pytest.raises(ValueError, match="unlabeled.*velocities"):
+        recipe().run(tmp_path, verbose=0)
+
+
 def test_errors(tmp_path):
     with pytest.raises(ValueError, match="`unlabeled_batch_size` needs `valid"):
         recipe(validation_size=None)

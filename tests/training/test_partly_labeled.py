@@ -6,6 +6,7 @@ import pytest
 from test_training import QuarterTurn, dense_model, remul
 
 from keras_remul import PartlyLabeled, RemulModel, Symmetry, weighting
+from keras_remul.training import fitting
 from keras_remul.training.partly_labeled import PartlyLabeledBatches
 
 TURN = np.array([[0, -1, 0], [1, 0, 0], [0, 0, 1.0]])
@@ -168,6 +169,27 @@ def test_each_sample_with_a_label_comes_once(bodies, rng):
     drawn = np.concatenate(others)
     for one in more["charges"]:
         assert (drawn == one).all(axis=(1, 2)).sum() == 9
+
+
+@pytest.mark.backend_independent
+def test_processes_that_start_from_one_state_have_one_order(
+    bodies, rng, monkeypatch
+):
+    (x, y), more, seen = bodies, inputs(rng, 5), []
+
+    class Noted(PartlyLabeledBatches):
+        def on_epoch_end(self):
+            super().on_epoch_end()
+            seen.append((self.order.tolist(), self.other_rows.tolist()))
+
+    monkeypatch.setattr(fitting, "PartlyLabeledBatches", Noted)
+    start = lambda model: np.random.seed(7)  # noqa: E731
+    monkeypatch.setattr(fitting.devices, "synchronize", start)
+    for process in range(2):
+        np.random.seed(process)
+        remul(target="predictions").fit(x, y, unlabeled=more, verbose=0)
+    half = len(seen) // 2
+    assert half and seen[:half] == seen[half:]
 
 
 @pytest.mark.parametrize(
